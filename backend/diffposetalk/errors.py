@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors that are meant for people: a readable message and a machine-readable kind.
+
+Everything that can go wrong because of what a user gave (a file, a setting, a model) raises a
+`DiffPoseTalkError`. The command line prints its message as one line, the server sends message and kind to
+Blender. Any other exception is a bug of ours.
+"""
+
+from __future__ import annotations
+
+
+class DiffPoseTalkError(Exception):
+    """Something a user can understand and act on.
+
+    message: one or two sentences saying what happened and what to do.
+    kind: a short identifier such as ``audio_silent`` that programs may branch on.
+    """
+
+    default_kind = "error"
+
+    def __init__(self, message: str, kind: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind or self.default_kind
+
+
+class AudioError(DiffPoseTalkError):
+    """The recording cannot be used; kinds begin with ``audio_``."""
+
+    default_kind = "audio_unreadable"
+
+
+class ModelError(DiffPoseTalkError):
+    """A model directory or head asset is missing, damaged or of the wrong sort."""
+
+    default_kind = "model_invalid"
+
+
+class MotionError(DiffPoseTalkError):
+    """A motion clip file cannot be read, or does not fit where it is used."""
+
+    default_kind = "motion_invalid"
+
+
+class StyleError(DiffPoseTalkError):
+    """A style preset, vector or reference motion cannot be used."""
+
+    default_kind = "style_invalid"
+
+
+class OutputError(DiffPoseTalkError):
+    """A result cannot be written where it was asked for."""
+
+    default_kind = "output_unwritable"
+
+
+class DeviceError(DiffPoseTalkError):
+    """The requested compute device does not exist here, or ran out of memory."""
+
+    default_kind = "device_unavailable"
+
+
+class ProtocolError(DiffPoseTalkError):
+    """Client and server do not speak the same protocol version."""
+
+    default_kind = "protocol_mismatch"
+
+
+class Cancelled(DiffPoseTalkError):  # noqa: N818 - a request of the user's, not an error
+    """The user cancelled the call; raised by long calls at their next checkpoint."""
+
+    default_kind = "cancelled"
+
+    def __init__(self, message: str = "Cancelled.", kind: str | None = None) -> None:
+        super().__init__(message, kind)
