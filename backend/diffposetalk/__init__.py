@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DiffPoseTalk: facial animation and head motion from speech, by diffusion.
+
+    import diffposetalk
+    model = diffposetalk.load_model("flame_assets/model")
+    speech = diffposetalk.load_speech("line.wav")
+    [clip] = diffposetalk.generate(model, speech, style=None, seeds=[0])
+    clip.save("line.npz")
+
+Names are imported when they are first used: reading audio or answering a handshake needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AudioError": ".errors",
+    "Cancelled": ".errors",
+    "DiffPoseTalkError": ".errors",
+    "MotionClip": ".motion",
+    "SpeechAudio": ".audio",
+    "generate": ".generation",
+    "load_model": ".checkpoint",
+    "load_motion": ".motion",
+    "load_speech": ".audio",
+    "resolve_style": ".styles",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)
