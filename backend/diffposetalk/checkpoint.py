@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Model directories: `config.json`, `model.safetensors` (weights and statistics) and the styles that ship with it.
+
+Nothing here is unpickled: weights are safetensors, everything else is JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .config import ModelConfig
+from .errors import DeviceError, ModelError
+from .model import DiffPoseTalk, StylePreset
+from .speech_encoder import WhisperSpeechEncoder
+
+CONFIG_NAME, WEIGHTS_NAME, STYLES_NAME = "config.json", "model.safetensors", "styles.json"
+STATISTICS = ("motion_mean", "motion_std", "shape_mean", "shape_std")
+
+
+def bundled_model_path() -> Path:
+    """The model that ships with the tool (source checkout or add-on folder), or DIFFPOSETALK_MODEL."""
+    if os.environ.get("DIFFPOSETALK_MODEL"):
+        return Path(os.environ["DIFFPOSETALK_MODEL"])
+    above = Path(__file__).resolve().parents[2]
+    for folder in ("flame_assets", "assets"):
+        if (above / folder / "model" / CONFIG_NAME).is_file():
+            return above / folder / "model"
+    return above / "flame_assets" / "model"
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The compute device of a name: `auto` takes CUDA (or ROCm), then Apple's MPS, then the CPU.
+
+    Raises:
+        DeviceError: the named device does not exist here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(f"The device {name!r} is not available here. Choose 'auto' or 'cpu'.") from error
+    return device
+
+
+def read_config(folder: str | Path) -> ModelConfig:
+    """The configuration of a model directory.
+
+    Raises:
+        ModelError: no such directory, or a config.json that is missing or not valid.
+    """
+    path = Path(folder) / CONFIG_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{str(folder)!r} is not a model directory: it has no {CONFIG_NAME}.", "model_missing") from error
+    except ValueError as error:
+        raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not valid JSON.", "model_config") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not a JSON object.", "model_config")
+    return ModelConfig.from_dict(data)
+
+
+def load_model(folder: str | Path | None = None, device: str = "auto") -> DiffPoseTalk:
+    """Load a model directory, ready to generate; None is the bundled model.
+
+    Raises:
+        ModelError: files missing or damaged, weights that do not fit the configuration, no statistics.
+        DeviceError: the device does not exist here.
+    """
+    folder = Path(folder) if folder else bundled_model_path()
+    config = read_config(folder)
+    target = pick_device(device)
+    path = folder / WEIGHTS_NAME
+    if not path.is_file():
+        raise ModelError(f"{str(folder)!r} has no {WEIGHTS_NAME}.", "model_missing")
+    try:
+        tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{WEIGHTS_NAME} in {str(folder)!r} is damaged or not a safetensors file.", "model_weights") from error
+    if any(f"normalizer.{name}" not in tensors for name in STATISTICS):
+        raise ModelError(
+            f"{WEIGHTS_NAME} in {str(folder)!r} holds no normalisation statistics, without which the motion "
+            "would be wrong. Convert the checkpoint again together with its statistics file.",
+            "model_statistics",
+        )
+    model = DiffPoseTalk(config)
+    external = not isinstance(model.speech_encoder, WhisperSpeechEncoder)
+    try:
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise ModelError(f"The weights in {str(folder)!r} do not fit its {CONFIG_NAME}.", "model_weights") from error
+    missing = [k for k in missing if not (external and k.startswith("speech_encoder."))]
+    if missing or unexpected:
+        raise ModelError(
+            f"The weights in {str(folder)!r} do not fit its {CONFIG_NAME} (first: {(missing + unexpected)[0]}).",
+            "model_weights",
+        )
+    if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
+        raise ModelError(f"The weights in {str(folder)!r} hold values that are not finite.", "model_weights")
+    model.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    model.styles = _load_styles(folder, config)
+    return model.to(target).eval()
+
+
+def _load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
+    path = folder / STYLES_NAME
+    if not path.is_file():
+        return {}
+    try:
+        styles = {}
+        for entry in json.loads(path.read_text(encoding="utf-8")):
+            vector = torch.tensor([float(v) for v in entry["vector"]])
+            if vector.shape != (config.denoiser.style_dim,) or not torch.isfinite(vector).all():
+                raise ValueError("vector")
+            styles[str(entry["id"])] = StylePreset(str(entry["name"]), str(entry["description"]), vector)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{STYLES_NAME} in {str(folder)!r} is not valid.", "model_styles") from error
+    return styles
+
+
+def save_model(model: DiffPoseTalk, folder: str | Path, styles: dict[str, StylePreset] | None = None) -> None:
+    """Write a model directory. Weights of a frozen Whisper encoder are stored as float16, as published.
+
+    External encoders (HuBERT) are not stored when they are frozen; their trained layers are.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name, value in model.state_dict().items():
+        whisper = name.startswith("speech_encoder.") and isinstance(model.speech_encoder, WhisperSpeechEncoder)
+        tensors[name] = value.detach().cpu().to(torch.float16 if whisper else value.dtype).contiguous()
+    part = folder / (WEIGHTS_NAME + ".part")
+    save_file(tensors, part)
+    os.replace(part, folder / WEIGHTS_NAME)
+    config = json.dumps(model.config.to_dict(), indent=2, ensure_ascii=False)
+    (folder / CONFIG_NAME).write_text(config + "\n", encoding="utf-8")
+    if styles is not None:
+        rows = [
+            {"id": key, "name": s.name, "description": s.description, "vector": [round(float(v), 5) for v in s.vector]}
+            for key, s in styles.items()
+        ]
+        text = json.dumps(rows, indent=1, ensure_ascii=False)
+        (folder / STYLES_NAME).write_text(text + "\n", encoding="utf-8")

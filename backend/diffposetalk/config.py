@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What defines a model: sizes, basis, rates and sampling defaults, as data that round-trips through JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from .errors import ModelError
+
+EXPRESSION_DIM = 50
+SHAPE_DIM = 100
+FPS = 25.0
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """Sizes of the transformer denoiser (paper section 3.2; the published sizes are the defaults)."""
+
+    motion_dim: int = 54
+    """50 expression coefficients, 3 head rotation, 1 jaw pitch; 51 without head rotation."""
+    width: int = 512
+    heads: int = 8
+    layers: int = 8
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+    window: int = 100
+    """T_w, frames generated per window."""
+    previous: int = 10
+    """T_p, frames of the preceding window that condition the next one."""
+    steps: int = 500
+    """N, diffusion steps the network was trained with."""
+    align_mask_width: int = 1
+    """Speech features a motion token may attend to; 1 is the paper's alignment mask, 0 lifts it."""
+    shape_dim: int = SHAPE_DIM
+    style_dim: int = 128
+
+
+@dataclass(frozen=True)
+class StyleEncoderConfig:
+    """Sizes of the speaking style encoder (paper section 3.3.1)."""
+
+    motion_dim: int = 54
+    width: int = 128
+    """d_s, also the length of a style vector."""
+    heads: int = 4
+    layers: int = 4
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+    window: int = 100
+    """T, frames (4 s) a style is read from."""
+    shared_position: bool = False
+    """Add one and the same row of the position table to every frame, as the released weights expect."""
+
+
+@dataclass(frozen=True)
+class SpeechEncoderConfig:
+    """Which pretrained speech encoder a model listens through and which of its layers it reads."""
+
+    kind: str = "whisper"
+    """`whisper` (weights inside the model directory) or `hubert` (weights from the user's files)."""
+    layers: tuple[int, ...] = (4,)
+    """Hidden states concatenated into a feature; 0 is the convolutions' output, the last is normalised."""
+    width: int = 384
+    heads: int = 6
+    depth: int = 4
+    mels: int = 80
+    positions: int = 1500
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Defaults for generation."""
+
+    sampler: str = "dpmpp_2m"
+    steps: int = 20
+    speech_guidance: float = 1.15
+    style_guidance: float = 3.0
+    reuse_noise: bool = False
+    """Start every window from the first one's noise, as the released code does."""
+    style: str = ""
+    """Preset used when the user names none; empty: generate without a style."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything needed to rebuild the networks, with the model's basis, rate and provenance."""
+
+    name: str = "unnamed"
+    basis: str = "arkit"
+    fps: float = FPS
+    expression_names: tuple[str, ...] = ()
+    coefficient_range: tuple[float, float] | None = None
+    """Expression coefficients are clamped to this range after generation (ARKit: 0 to 1)."""
+    jaw_range: tuple[float, float] | None = None
+    """Jaw pitch limits in radians."""
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    style_encoder: StyleEncoderConfig = field(default_factory=StyleEncoderConfig)
+    speech_encoder: SpeechEncoderConfig = field(default_factory=SpeechEncoderConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def head_pose(self) -> bool:
+        """Whether the motion holds the three head rotation channels."""
+        return self.denoiser.motion_dim == EXPRESSION_DIM + 4
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON-ready data; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ModelConfig:
+        """Rebuild a configuration.
+
+        Raises:
+            ModelError: unknown or missing fields, wrong types, or sizes that contradict each other.
+        """
+        parts = {
+            "denoiser": DenoiserConfig,
+            "style_encoder": StyleEncoderConfig,
+            "speech_encoder": SpeechEncoderConfig,
+            "sampling": SamplingConfig,
+        }
+        try:
+            values = dict(data)
+            for name, part in parts.items():
+                values[name] = _build(part, values.get(name, {}))
+            config: ModelConfig = _build(cls, values)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"The model's config.json is not valid: {error}.", "model_config") from error
+        _check(config)
+        return config
+
+
+def _build(cls: Any, data: dict[str, Any]) -> Any:
+    known = {f.name for f in fields(cls)}
+    unknown = set(data) - known
+    if unknown:
+        raise ValueError(f"unknown field {sorted(unknown)[0]!r} in {cls.__name__}")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+def _check(config: ModelConfig) -> None:
+    d, s, e = config.denoiser, config.style_encoder, config.speech_encoder
+    limits = {
+        "denoiser.width": (d.width, 8, 4096),
+        "denoiser.layers": (d.layers, 1, 64),
+        "denoiser.heads": (d.heads, 1, 64),
+        "denoiser.mlp_ratio": (d.mlp_ratio, 1, 16),
+        "denoiser.window": (d.window, 2, 4096),
+        "denoiser.previous": (d.previous, 1, d.window),
+        "denoiser.steps": (d.steps, 2, 100_000),
+        "denoiser.align_mask_width": (d.align_mask_width, 0, 4096),
+        "style_encoder.width": (s.width, 8, 4096),
+        "style_encoder.layers": (s.layers, 1, 64),
+        "style_encoder.window": (s.window, 2, 4096),
+        "speech_encoder.width": (e.width, 8, 4096),
+        "speech_encoder.depth": (e.depth, 1, 64),
+        "speech_encoder.positions": (e.positions, 50, 100_000),
+        "sampling.steps": (config.sampling.steps, 1, d.steps),
+    }
+    for name, (value, low, high) in limits.items():
+        if not isinstance(value, int) or not low <= value <= high:
+            raise ModelError(
+                f"The model's config.json has {name} = {value!r}, outside {low} to {high}.", "model_config"
+            )
+    if d.motion_dim not in (EXPRESSION_DIM + 1, EXPRESSION_DIM + 4) or s.motion_dim != d.motion_dim:
+        raise ModelError(
+            f"The model's config.json has motion sizes {d.motion_dim} and {s.motion_dim}; "
+            "both must be 54 (with head rotation) or 51 (without).",
+            "model_config",
+        )
+    if d.style_dim != s.width or d.width % d.heads or s.width % s.heads or e.width % e.heads:
+        raise ModelError("The model's config.json has widths and heads that do not fit together.", "model_config")
+    if config.basis not in ("arkit", "flame"):
+        raise ModelError(f"The model's basis {config.basis!r} is neither 'arkit' nor 'flame'.", "model_config")
+    if e.kind not in ("whisper", "hubert"):
+        raise ModelError(f"The model's speech encoder {e.kind!r} is not known.", "model_config")

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion clips: expression coefficients, head rotation and jaw over time, their file format and their vectors."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .config import EXPRESSION_DIM, FPS, SHAPE_DIM
+from .errors import MotionError
+
+
+@dataclass
+class MotionClip:
+    """Face motion.
+
+    Attributes:
+        exp: (T, 50) float32 expression coefficients in `basis` (ARKit: 0 to 1).
+        pose: (T, 6) float32 axis-angle radians, 3 head rotation then 3 jaw.
+        fps: frames per second.
+        basis: `arkit` or `flame`.
+        shape: (100,) identity coefficients of the speaker, if known.
+        expression_names: names of the 50 coefficients, if the basis names them.
+        provenance: where the motion comes from; generated motion has `synthetic: true`.
+    """
+
+    exp: np.ndarray
+    pose: np.ndarray
+    fps: float = FPS
+    basis: str = "arkit"
+    shape: np.ndarray | None = None
+    expression_names: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.exp)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the `.npz` atomically: the file is whole or not there.
+
+        Raises:
+            MotionError: the folder cannot be written or is full.
+        """
+        path = Path(path)
+        arrays: dict[str, Any] = {
+            "exp": self.exp.astype(np.float32),
+            "pose": self.pose.astype(np.float32),
+            "fps": np.float32(self.fps),
+            "basis": np.array(self.basis),
+            "provenance": np.array(json.dumps(self.provenance, ensure_ascii=False)),
+        }
+        if self.shape is not None:
+            arrays["shape"] = self.shape.astype(np.float32)
+        if self.expression_names:
+            arrays["expression_names"] = np.array(self.expression_names)
+        try:
+            handle, part = tempfile.mkstemp(dir=path.parent, prefix=".motion-", suffix=".npz")
+        except OSError as error:
+            raise MotionError(f"Cannot write {path}: {error.strerror}.", "motion_write") from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(file, **arrays)
+            os.replace(part, path)
+        except OSError as error:
+            Path(part).unlink(missing_ok=True)
+            raise MotionError(f"Cannot write {path}: {error.strerror}.", "motion_write") from error
+        return path
+
+
+def load_motion(path: str | Path) -> MotionClip:
+    """Read a motion clip: ours, or the released code's `.npz` of `exp` and `pose` (taken as FLAME basis, 25 fps).
+
+    Raises:
+        MotionError: missing, not such a file, wrong shapes, or values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MotionError(f"The motion file {str(path)!r} does not exist.", "motion_missing")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if not isinstance(data, np.lib.npyio.NpzFile):
+                raise ValueError("not an .npz archive")
+            arrays = {k: data[k] for k in data.files if k in _FIELDS}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise MotionError(f"{path.name!r} is not a motion file (.npz with exp and pose).", "motion_format") from error
+    if "exp" not in arrays or "pose" not in arrays:
+        raise MotionError(f"{path.name!r} holds no motion: arrays 'exp' and 'pose' are needed.", "motion_format")
+    try:
+        exp = np.asarray(arrays["exp"], dtype=np.float32)
+        pose = np.asarray(arrays["pose"], dtype=np.float32)
+        fps = float(arrays.get("fps", FPS))
+        shape = np.asarray(arrays["shape"], dtype=np.float32).reshape(-1) if "shape" in arrays else None
+        provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
+    except (TypeError, ValueError) as error:
+        raise MotionError(f"{path.name!r} holds arrays of the wrong kind.", "motion_format") from error
+    if exp.ndim != 2 or exp.shape[1] != EXPRESSION_DIM or pose.shape != (len(exp), 6) or len(exp) == 0:
+        raise MotionError(
+            f"{path.name!r} has shapes {exp.shape} and {pose.shape}; (frames, 50) and (frames, 6) are needed.",
+            "motion_format",
+        )
+    if shape is not None and shape.shape != (SHAPE_DIM,):
+        raise MotionError(f"{path.name!r} has a shape code of {shape.size} values, not 100.", "motion_format")
+    if not (np.isfinite(exp).all() and np.isfinite(pose).all()) or not 1.0 <= fps <= 1000.0:
+        raise MotionError(f"{path.name!r} holds values that are not finite.", "motion_format")
+    basis = str(arrays.get("basis", "flame"))
+    if basis not in ("arkit", "flame"):
+        raise MotionError(f"{path.name!r} is in an unknown basis {basis!r}.", "motion_format")
+    names = tuple(str(n) for n in arrays["expression_names"]) if "expression_names" in arrays else ()
+    return MotionClip(exp, pose, fps, basis, shape, names, provenance if isinstance(provenance, dict) else {})
+
+
+_FIELDS = {"exp", "pose", "fps", "basis", "provenance", "shape", "expression_names"}
+
+
+def resample(clip: MotionClip, fps: float = FPS) -> MotionClip:
+    """The clip at another frame rate: rotations by spherical, coefficients by linear interpolation."""
+    if abs(clip.fps - fps) < 1e-6 or len(clip) < 2:
+        return clip
+    from scipy.spatial.transform import Rotation, Slerp
+
+    times = np.arange(len(clip)) / clip.fps
+    wanted = np.arange(int(times[-1] * fps + 1e-6) + 1) / fps
+    wanted = np.minimum(wanted, times[-1])
+    exp = np.stack([np.interp(wanted, times, c) for c in clip.exp.T], axis=1)
+    pose = [Slerp(times, Rotation.from_rotvec(clip.pose[:, i : i + 3]))(wanted).as_rotvec() for i in (0, 3)]
+    return MotionClip(
+        exp.astype(np.float32),
+        np.concatenate(pose, axis=1).astype(np.float32),
+        fps,
+        clip.basis,
+        clip.shape,
+        clip.expression_names,
+        clip.provenance,
+    )
+
+
+def to_vectors(clip: MotionClip, motion_dim: int) -> np.ndarray:
+    """Motion vectors x of the paper, (T, motion_dim): expression, head rotation (if 54), jaw pitch."""
+    head = clip.pose[:, :3] if motion_dim == EXPRESSION_DIM + 4 else clip.pose[:, :0]
+    return np.concatenate([clip.exp, head, clip.pose[:, 3:4]], axis=1).astype(np.float32)
+
+
+def from_vectors(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of `to_vectors`: (exp (T, 50), pose (T, 6)); what the vectors lack is zero."""
+    exp = vectors[:, :EXPRESSION_DIM]
+    pose = np.zeros((len(vectors), 6), np.float32)
+    pose[:, 3] = vectors[:, -1]
+    if vectors.shape[1] == EXPRESSION_DIM + 4:
+        pose[:, :3] = vectors[:, EXPRESSION_DIM : EXPRESSION_DIM + 3]
+    return exp.astype(np.float32), pose

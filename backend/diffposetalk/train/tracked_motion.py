@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion tracked from video (MediaPipe's 52 blendshapes, head rotation and lip landmarks) to clean ARKit motion.
+
+The tracker's blendshapes are biased and rarely reach their ends; the distance between the inner lips in its
+landmarks is accurate. So blendshapes are calibrated per channel, and the mouth's opening is then corrected
+until the bundled head's inner-lip gap equals the tracked one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import percentile_filter
+from scipy.signal import savgol_filter
+from scipy.spatial.transform import Rotation
+
+from ..head_model import HeadModel
+from .arkit import INDEX, both
+
+OUTER_EYE_DISTANCE = 0.090
+"""Metres between the outer eye corners, by which landmark distances are scaled."""
+CLOSED_GAP = 0.00015
+"""Metres that the tracker still shows between closed lips."""
+JAW_SHARE = 0.8
+"""How much of the tracked jawOpen goes into the jaw; the lips part on their own for the rest."""
+GAINS = {
+    "mouthPucker": 1.0, "mouthFunnel": 4.0, "mouthPressLeft": 2.0, "mouthPressRight": 2.0, "mouthRollLower": 2.5,
+    "mouthRollUpper": 1.5, "mouthStretchLeft": 4.0, "mouthStretchRight": 4.0, "mouthSmileLeft": 1.0,
+    "mouthSmileRight": 1.0, "mouthShrugLower": 3.0, "mouthDimpleLeft": 3.0, "mouthDimpleRight": 3.0,
+}  # fmt: skip
+"""Calibration of this tracker's mouth channels; those it never moves on this speaker stay at rest."""
+
+
+class LipGap:
+    """The head's inner-lip gap and what moves it, for correcting an opening to a wanted one."""
+
+    def __init__(self, head: HeadModel) -> None:
+        self.head = head
+        zero = np.zeros((4, 50), np.float32)
+        zero[1, both("mouthLowerDown")] = 1
+        zero[2, both("mouthUpperUp")] = 1
+        pose = np.zeros((4, 6), np.float32)
+        pose[3, 3] = head.jaw_open_angle
+        gap = head.lip_gap(zero, pose)
+        self.per_lips = float(0.65 * (gap[1] - gap[0]) + 0.35 * (gap[2] - gap[0]))
+        self.per_jaw = float((gap[3] - gap[0]) / head.jaw_open_angle)
+        closing = np.zeros((1, 50), np.float32)
+        closing[0, INDEX["mouthClose"]] = 1
+        self.per_close = float(gap[3] - head.lip_gap(closing, pose[3:])[0])
+        self.rest = float(gap[0])
+
+    def of(self, exp: np.ndarray, jaw: np.ndarray) -> np.ndarray:
+        """Inner-lip gap (T,), metres."""
+        pose = np.zeros((len(exp), 6), np.float32)
+        pose[:, 3] = jaw
+        return self.head.lip_gap(exp, pose)
+
+    def reach(self, exp: np.ndarray, jaw: np.ndarray, target: np.ndarray, rounds: int = 4) -> tuple[np.ndarray, np.ndarray]:
+        """Correct lips and jaw until the gap is `target` (T,), metres.
+
+        Too wide: mouthClose brings the lips together over the jaw, as on a bilabial. Too narrow: the lips part
+        first, then the jaw drops.
+        """
+        exp, jaw = exp.copy(), jaw.copy()
+        close, down, up = INDEX["mouthClose"], both("mouthLowerDown"), both("mouthUpperUp")
+        for _ in range(rounds):
+            error = target - self.of(exp, jaw)
+            wide = np.clip(-error, 0, None)
+            # First take back parted lips, then close over the jaw.
+            parted = exp[:, down[0]].copy()
+            back = np.minimum(parted, wide / self.per_lips / 0.65 * 0.65)
+            exp[:, down] -= back[:, None]
+            exp[:, up] = np.clip(exp[:, up] - 0.54 * back[:, None], 0, None)
+            wide = np.clip(wide - back * self.per_lips, 0, None)
+            exp[:, close] = np.clip(exp[:, close] + wide / self.per_close, 0, 1)
+            narrow = np.clip(error, 0, None)
+            open_again = np.minimum(exp[:, close], narrow / self.per_close)
+            exp[:, close] -= open_again
+            narrow -= open_again * self.per_close
+            part = np.minimum(narrow / self.per_lips * 0.6, np.clip(0.45 - exp[:, down[0]], 0, None))
+            exp[:, down] += part[:, None]
+            exp[:, up] = np.clip(exp[:, up] + 0.54 * part[:, None], 0, 0.3)
+            jaw = np.clip(jaw + np.clip(narrow - part * self.per_lips, 0, None) / self.per_jaw, 0, self.head.jaw_open_angle)
+        return exp, jaw
+
+
+class TrackedCorpus:
+    """Reads tracked clips of one folder (its `meta.json` names the tracker's channels and landmarks)."""
+
+    def __init__(self, folder: Path, head: HeadModel, paths: list[Path]) -> None:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        self.names: list[str] = meta["blendshape_names"]
+        self.lips: list[int] = meta["lips_landmarks"]
+        self.reference: list[int] = meta["ref_landmarks"]
+        self.size = np.array([max(meta["image_size"]), min(meta["image_size"])], np.float32)
+        self.gap = LipGap(head)
+        self.head = head
+        rotations = np.concatenate([np.load(p)["head_rotvec"] for p in paths])
+        self.neutral = Rotation.from_rotvec(rotations[np.isfinite(rotations).all(1)]).mean()
+
+    def lip_gap(self, path: Path) -> np.ndarray:
+        """Tracked inner-lip gap (T,), metres on a head of ordinary size, closed lips at zero."""
+        with np.load(path) as data:
+            lips = _fill(data["lips"].astype(np.float32))[..., :2] * self.size
+            eyes = _fill(data["ref"].astype(np.float32))[..., :2] * self.size
+        outer = [self.reference.index(i) for i in (33, 263)]
+        scale = OUTER_EYE_DISTANCE / np.linalg.norm(eyes[:, outer[0]] - eyes[:, outer[1]], axis=1)
+        pairs = [(self.lips.index(a), self.lips.index(b)) for a, b in ((13, 14), (82, 87), (312, 317))]
+        distance = np.mean([np.linalg.norm(lips[:, a] - lips[:, b], axis=1) for a, b in pairs], axis=0)
+        gap = savgol_filter(distance * scale, 5, 3)
+        return np.clip(gap - CLOSED_GAP, 0, None)
+
+    def motion(self, path: Path) -> np.ndarray:
+        """Clean motion vectors (T, 54) of a clip."""
+        with np.load(path) as data:
+            raw = _fill(data["blendshapes"].astype(np.float32))
+            rotation = _fill(data["head_rotvec"].astype(np.float32))
+        # Savitzky-Golay, as the paper filters its reconstructions.
+        smooth = np.clip(savgol_filter(raw, 5, 2, axis=0), 0, 1)
+        track = {n: smooth[:, i] for i, n in enumerate(self.names)}
+        exp = np.zeros((len(raw), 50), np.float32)
+        for name, gain in GAINS.items():
+            exp[:, INDEX[name]] = np.clip(gain * track[name], 0, 0.9)
+        jaw = JAW_SHARE * track["jawOpen"] * self.head.jaw_open_angle
+        exp, jaw = self.gap.reach(exp, jaw, self.lip_gap(path))
+        lid = np.mean([raw[:, self.names.index("eyeBlink" + s)] for s in ("Left", "Right")], axis=0)
+        base = percentile_filter(lid, 30, size=31)
+        blink = np.clip((lid - base - 0.08) / np.clip(0.62 - base, 0.2, None), 0, 1)
+        exp[:, both("eyeBlink")] = blink[:, None]
+        for name in ("browInnerUp",):
+            exp[:, INDEX[name]] = np.clip(track[name] - np.median(track[name]), 0, 1)
+        relative = (Rotation.from_rotvec(rotation) * self.neutral.inv()).as_rotvec()
+        motion = np.zeros((len(raw), 54), np.float32)
+        motion[:, :50] = np.clip(exp, 0, 1)
+        motion[:, 50:53] = savgol_filter(relative, 9, 2, axis=0)
+        motion[:, 53] = jaw
+        return motion
+
+
+def _fill(values: np.ndarray) -> np.ndarray:
+    """Replace frames without a face (NaN) by interpolation over time."""
+    flat = values.reshape(len(values), -1)
+    bad = ~np.isfinite(flat).all(axis=1)
+    if bad.any() and not bad.all():
+        good = np.flatnonzero(~bad)
+        for column in flat.T:
+            column[bad] = np.interp(np.flatnonzero(bad), good, column[good])
+    return flat.reshape(values.shape)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""OpenAI Whisper's published encoder weights, under the names that `transformers` gives them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import torch
+
+from ..errors import ModelError
+
+PUBLISHED_SHA256 = {
+    # The checksums that openai-whisper's own model table carries in its download addresses.
+    "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03": "tiny.en",
+}
+
+_RENAMES = (
+    (r"^positional_embedding$", "embed_positions.weight"),
+    (r"^ln_post\.", "layer_norm."),
+    (r"^blocks\.", "layers."),
+    (r"\.attn_ln\.", ".self_attn_layer_norm."),
+    (r"\.attn\.query\.", ".self_attn.q_proj."),
+    (r"\.attn\.key\.", ".self_attn.k_proj."),
+    (r"\.attn\.value\.", ".self_attn.v_proj."),
+    (r"\.attn\.out\.", ".self_attn.out_proj."),
+    (r"\.mlp_ln\.", ".final_layer_norm."),
+    (r"\.mlp\.0\.", ".fc1."),
+    (r"\.mlp\.2\.", ".fc2."),
+)
+
+
+def load_whisper_encoder(path: str | Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """The encoder's state dict of an OpenAI `.pt` file, for `transformers`' WhisperEncoder.
+
+    Returns:
+        (model name, state dict in float32).
+
+    Raises:
+        ModelError: the file's SHA-256 is not one that OpenAI published.
+    """
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if digest not in PUBLISHED_SHA256:
+        raise ModelError(f"{Path(path).name!r} is not a published Whisper checkpoint (SHA-256 {digest}).")
+    state = torch.load(path, map_location="cpu", weights_only=True)["model_state_dict"]
+    encoder = {}
+    for name, value in state.items():
+        if name.startswith("encoder."):
+            name = name.removeprefix("encoder.")
+            for pattern, replacement in _RENAMES:
+                name = re.sub(pattern, replacement, name)
+            encoder[name] = value.float()
+    return PUBLISHED_SHA256[digest], encoder
