@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lips in MakeHuman's base mesh: closed edge loops around the mouth, one inside the other."""
+
+from __future__ import annotations
+
+import numpy as np
+from makehuman import BaseMesh, Ints
+
+# Each loop's upper midline vertex in base.obj, from inside the mouth out to the edge of the lips.
+# The loop INNER_LOOP is the first that shows when the lips are closed: where they meet.
+LOOP_STARTS = (571, 554, 537, 520, 474, 468, 509, 467, 466)
+INNER_LOOP = 4
+
+# Vertices of the inner loop at the middle of the mouth, upper and the lower one that it meets, right to left.
+INNER_UPPER = (469, 470, 472, 474, 7228, 7226, 7225)
+INNER_LOWER = (475, 481, 487, 493, 7242, 7236, 7230)
+CORNERS = (7192, 432)
+
+
+def lip_loops(base: BaseMesh) -> list[Ints]:
+    """Base-mesh vertices of each loop of LOOP_STARTS, in order along the loop."""
+    quads = base.quads[base.groups == "body"]
+    around: dict[int, set[int]] = {}
+    for number, quad in enumerate(quads.tolist()):
+        for vertex in quad:
+            around.setdefault(vertex, set()).add(number)
+
+    def neighbours(vertex: int) -> set[int]:
+        found = set()
+        for number in around[vertex]:
+            quad = quads[number].tolist()
+            place = quad.index(vertex)
+            found |= {quad[place - 1], quad[(place + 1) % 4]}
+        return found
+
+    def straight_on(previous: int, vertex: int) -> int:
+        beside = {v for number in around[previous] & around[vertex] for v in quads[number].tolist()}
+        (onward,) = neighbours(vertex) - beside
+        return onward
+
+    loops = []
+    for start in LOOP_STARTS:
+        sideways = next(v for v in sorted(neighbours(start)) if base.vertices[v, 0] > 1e-4)
+        loop = [start, sideways]
+        while loop[-1] != start:
+            loop.append(straight_on(loop[-2], loop[-1]))
+        loops.append(np.array(loop[:-1]))
+    return loops
