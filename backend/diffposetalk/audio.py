@@ -14,10 +14,10 @@ import numpy as np
 import soundfile
 import soxr
 
+from .config import FPS
 from .errors import AudioError
 
 SAMPLE_RATE = 16_000  # Hz, what every speech encoder here hears
-FPS = 25  # motion frames a second
 MIN_SECONDS = 0.1
 MAX_SECONDS = 3600.0
 MIN_SAMPLE_RATE = 4_000  # below this the formants that tell phones apart are gone

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the paths that a user gives to motion clips; what server and command line have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .audio import SpeechAudio, load_speech
+from .config import SHAPE_DIM
+from .errors import StyleError
+from .generation import OnProgress, OnWindow, generate
+from .model import DiffPoseTalk
+from .motion import MotionClip
+from .styles import resolve_style
+
+
+def animate(
+    model: DiffPoseTalk,
+    audio: str | Path,
+    *,
+    seeds: Sequence[int],
+    audio_start: float = 0.0,
+    audio_seconds: float | None = None,
+    style: dict[str, Any] | None = None,
+    shape: str | Path | None = None,
+    head_pose: bool = True,
+    speech_guidance: float | None = None,
+    style_guidance: float | None = None,
+    sampler: str | None = None,
+    steps: int | None = None,
+    on_progress: OnProgress | None = None,
+    on_window: OnWindow | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[SpeechAudio, list[MotionClip]]:
+    """Read a recording and generate one clip per seed.
+
+    Args:
+        audio, audio_start, audio_seconds: file, and the part of it in seconds (None: to its end).
+        style: as `styles.resolve_style` takes it; None is the model's default preset, if it has one.
+        shape: file of 100 identity coefficients, or None.
+        others: as `generation.generate` takes them.
+
+    Raises:
+        DiffPoseTalkError: the recording, the style, the shape or a setting cannot be used.
+    """
+    speech = load_speech(audio, audio_start, audio_seconds)
+    if style is None and model.config.sampling.style:
+        style = {"preset": model.config.sampling.style}
+    clips = generate(
+        model,
+        speech,
+        style=resolve_style(model, style),
+        style_name=_style_name(style),
+        seeds=seeds,
+        shape=None if shape is None else load_shape(shape),
+        head_pose=head_pose,
+        speech_guidance=speech_guidance,
+        style_guidance=style_guidance,
+        sampler=sampler,
+        steps=steps,
+        on_progress=on_progress,
+        on_window=on_window,
+        cancelled=cancelled,
+    )
+    return speech, clips
+
+
+def load_shape(path: str | Path) -> torch.Tensor:
+    """Identity coefficients (100,) float32 from a `.npy`, or the `shape` array of a `.npz`.
+
+    Raises:
+        StyleError: kind shape_invalid; missing, not such a file, or not 100 finite numbers.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        array = loaded["shape"] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
+        shape = np.asarray(array, dtype=np.float32).reshape(-1)
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        raise StyleError(
+            f"“{path}” is not a file of identity coefficients (.npy, or .npz with “shape”).", "shape_invalid"
+        ) from error
+    if shape.shape != (SHAPE_DIM,) or not np.isfinite(shape).all():
+        raise StyleError(f"“{path}” must hold {SHAPE_DIM} finite identity coefficients.", "shape_invalid")
+    return torch.from_numpy(shape)
+
+
+def _style_name(style: dict[str, Any] | None) -> str:
+    if style is None:
+        return ""
+    if "preset" in style:
+        return str(style["preset"])
+    return Path(str(style.get("motion") or style.get("vector") or "")).name

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line `diffposetalk`.
+
+Results go to standard output, progress to standard error. What a user can mend is told in one line that
+begins with “error:”, with exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__
+from .errors import DiffPoseTalkError, OutputError
+
+EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
+
+# Subcommands with a module of their own, which has `add_arguments(parser)` and `run(arguments)`.
+# Their modules are imported only when called: they may need torch, the help of the others does not.
+MODULE_COMMANDS = {
+    "train": ("diffposetalk.train.cli", "train a model on recordings with tracked motion"),
+    "evaluate": ("diffposetalk.evaluate.cli", "measure a model on recordings with tracked motion"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line with these arguments (default: the process's). Returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser(argv)
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.run(arguments) or EXIT_OK
+    except DiffPoseTalkError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # standard output went to a program that has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USER_ERROR, f"error: {message} (try: {self.prog} --help)\n")
+
+
+def build_parser(argv: list[str]) -> argparse.ArgumentParser:
+    """The parser of all commands; of those with a module, only the one named in `argv` gets its arguments."""
+    parser = _Parser(prog="diffposetalk", description="Facial animation and head motion from speech.")
+    parser.add_argument("--version", action="version", version=f"diffposetalk {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    generate = commands.add_parser("generate", help="make motion clips from a recording")
+    generate.add_argument("audio", type=Path, help="recording: WAV, FLAC, MP3, Ogg or AIFF, any rate")
+    generate.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="motion clip to write (.npz); with several takes, the seed is added to its name",
+    )
+    generate.add_argument("--start", type=float, default=0.0, help="use the recording from here (s)")
+    generate.add_argument("--seconds", type=float, help="use this much of the recording (s; default: all)")
+    generate.add_argument(
+        "--style",
+        help="a preset's name, a motion clip (.npz) to take the style from, or a style vector (.npy); "
+        "default: the model's own",
+    )
+    generate.add_argument(
+        "--style-start-frame", type=int, help="first frame of the style's motion clip to use"
+    )
+    generate.add_argument("--shape", type=Path, help="identity coefficients (.npy or .npz)")
+    generate.add_argument("--seed", type=int, default=0, help="seed of the first take (default: 0)")
+    generate.add_argument("--takes", type=int, default=1, help="how many takes, with consecutive seeds")
+    generate.add_argument("--speech-guidance", type=float, help="how closely to follow the speech")
+    generate.add_argument("--style-guidance", type=float, help="how closely to follow the style")
+    generate.add_argument("--no-head-pose", action="store_true", help="keep the head still")
+    generate.add_argument("--sampler", choices=["dpmpp_2m", "ddpm"], help="default: the model's own")
+    generate.add_argument("--steps", type=int, help="sampling steps a window")
+    _add_model_arguments(generate)
+    generate.set_defaults(run=_generate)
+
+    style = commands.add_parser("style", help="work with speaking styles")
+    style_commands = style.add_subparsers(dest="style_command", required=True, metavar="COMMAND")
+    extract = style_commands.add_parser("extract", help="take the style vector of a motion clip")
+    extract.add_argument("motion", type=Path, help="motion clip (.npz)")
+    extract.add_argument("-o", "--output", type=Path, required=True, help="style vector to write (.npy)")
+    extract.add_argument("--start-frame", type=int, help="first frame to use (default: the middle)")
+    _add_model_arguments(extract)
+    extract.set_defaults(run=_extract_style)
+
+    info = commands.add_parser("info", help="say what is installed and describe the model")
+    info.add_argument("--json", action="store_true", help="as JSON")
+    _add_model_arguments(info)
+    info.set_defaults(run=_info)
+
+    serve = commands.add_parser("serve", help="speak JSON-RPC on standard input and output, as Blender does")
+    serve.set_defaults(run=_serve)
+
+    called = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module_name, summary) in MODULE_COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name == called:
+            module = import_module(module_name)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    output = _checked_output(arguments.output, ".npz")
+    if arguments.takes < 1:
+        raise DiffPoseTalkError("At least one take must be made.", "settings_seed")
+    from .audio import probe
+
+    probe(arguments.audio)  # a bad recording is told at once, not after loading the model
+
+    from .animate import animate
+    from .checkpoint import load_model
+
+    model = load_model(arguments.model, arguments.device)
+    seeds = [arguments.seed + take for take in range(arguments.takes)]
+    began = time.monotonic()
+    progress = _ProgressLine()
+    speech, clips = animate(
+        model,
+        arguments.audio,
+        audio_start=arguments.start,
+        audio_seconds=arguments.seconds,
+        seeds=seeds,
+        style=_style_spec(arguments.style, arguments.style_start_frame),
+        shape=arguments.shape,
+        head_pose=not arguments.no_head_pose,
+        speech_guidance=arguments.speech_guidance,
+        style_guidance=arguments.style_guidance,
+        sampler=arguments.sampler,
+        steps=arguments.steps,
+        on_progress=progress,
+    )
+    progress.end()
+    for seed, clip in zip(seeds, clips, strict=True):
+        path = output if len(clips) == 1 else output.with_name(f"{output.stem}-seed{seed}{output.suffix}")
+        clip.save(path)
+        print(path)
+    took = time.monotonic() - began
+    print(f"{speech.seconds:.2f} s of speech, {len(clips)} take(s), in {took:.1f} s", file=sys.stderr)
+
+
+def _extract_style(arguments: argparse.Namespace) -> None:
+    output = _checked_output(arguments.output, ".npy")
+    from .checkpoint import load_model
+    from .motion import load_motion
+    from .styles import extract_style, save_style_vector
+
+    clip = load_motion(arguments.motion)
+    model = load_model(arguments.model, arguments.device)
+    print(save_style_vector(output, extract_style(model, clip, arguments.start_frame)))
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from .checkpoint import bundled_model_path, load_model
+    from .server import available_devices
+
+    folder = arguments.model or bundled_model_path()
+    model = load_model(folder, arguments.device)
+    config = model.config
+    description: dict[str, Any] = {
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "devices": available_devices(),
+        "model": {
+            "folder": str(folder),
+            "name": config.name,
+            "sha256": model.sha256,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "basis": config.basis,
+            "fps": config.fps,
+            "head_pose": config.head_pose,
+            "speech_encoder": config.speech_encoder.kind,
+            "styles": {key: style.description for key, style in model.styles.items()},
+            "defaults": {
+                "sampler": config.sampling.sampler,
+                "steps": config.sampling.steps,
+                "speech_guidance": config.sampling.speech_guidance,
+                "style_guidance": config.sampling.style_guidance,
+            },
+        },
+    }
+    if arguments.json:
+        print(json.dumps(description, indent=2, ensure_ascii=False))
+    else:
+        _print_tree(description)
+
+
+def _print_tree(values: dict[str, Any], indent: str = "") -> None:
+    width = max((len(key) for key in values), default=0)
+    for key, value in values.items():
+        if isinstance(value, dict):
+            print(f"{indent}{key}")
+            _print_tree(value, indent + "  ")
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            print(f"{indent}{key:{width}}  {shown}")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from .server import serve
+
+    serve()
+
+
+def _style_spec(style: str | None, start_frame: int | None) -> dict[str, Any] | None:
+    """What `styles.resolve_style` takes, from the one word given on the command line."""
+    if style is None:
+        return None
+    suffix = Path(style).suffix.lower()
+    if suffix == ".npz":
+        return {"motion": style, "start_frame": start_frame}
+    if suffix == ".npy":
+        return {"vector": style}
+    return {"preset": style}
+
+
+def _checked_output(path: Path, suffix: str) -> Path:
+    """The path with its suffix. Raises OutputError now rather than after minutes of work."""
+    if path.is_dir():
+        raise OutputError(f"“{path}” is a folder; name a file to write.")
+    if path.suffix.lower() != suffix:
+        path = path.with_name(path.name + suffix)
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder “{path.parent}” does not exist. Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"The folder “{path.parent}” cannot be written to.")
+    return path
+
+
+class _ProgressLine:
+    """Progress on standard error: one line rewritten on a terminal, a line every tenth elsewhere."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        self.shown = ("", -1)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        step = 100 if self.terminal else 10
+        state = (stage, done * step // max(total, 1))
+        if state != self.shown:
+            self.shown = state
+            start, end = ("\r", " ") if self.terminal else ("", "\n")
+            print(f"{start}{stage} {100 * done // max(total, 1):3d} %", end=end, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self.terminal:
+            print(file=sys.stderr)

@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backend process: the engine's verbs as JSON-RPC methods over standard input and output.
+
+Standard output belongs to the protocol alone: its descriptor is taken at the start, and whatever a library
+prints goes to the log on standard error. No port is opened and nothing is fetched from a network. The process
+ends when its input ends or its parent is gone, and a cancelled or failed call leaves no files behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.metadata
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from . import __version__
+from .audio import AudioInfo, probe
+from .errors import Cancelled, DiffPoseTalkError, ModelError, OutputError, ProtocolError
+from .jsonrpc import (
+    INTERNAL_ERROR,
+    REQUEST_CANCELLED,
+    SERVER_ERROR,
+    Call,
+    Connection,
+    Method,
+    RpcError,
+)
+
+if TYPE_CHECKING:
+    from .model import DiffPoseTalk
+    from .motion import MotionClip
+
+PROTOCOL_VERSION = 1
+PARENT_POLL_SECONDS = 0.5
+TIDY_UP_SECONDS = 5.0  # what a cancelled call may take to remove its files when the process ends
+PROGRESS_SECONDS = 0.05  # between two progress notifications of one stage
+MAX_TAKES = 64
+
+log = logging.getLogger(__name__)
+
+
+class Backend:
+    """The methods of the protocol and the one thing they share: the loaded model."""
+
+    def __init__(self) -> None:
+        self.greeted = False
+        self.model: DiffPoseTalk | None = None
+        self.connection: Connection | None = None
+
+    def methods(self) -> dict[str, Method]:
+        """The methods by their names in the protocol."""
+        return {
+            "initialize": Method(self.initialize),
+            "load_model": Method(self.load_model, long=True),
+            "probe_audio": Method(self.probe_audio),
+            "generate": Method(self.generate, long=True),
+            "extract_style": Method(self.extract_style, long=True),
+            "cancel": Method(self.cancel),
+            "shutdown": Method(self.shutdown),
+        }
+
+    def initialize(self, call: Call, *, protocol: int, client: str = "", version: str = "") -> dict[str, Any]:
+        """The handshake, first of all calls. Refuses another protocol version."""
+        if protocol != PROTOCOL_VERSION:
+            raise ProtocolError(
+                f"The client speaks protocol {protocol}, this backend (version {__version__}) speaks "
+                f"{PROTOCOL_VERSION}. Install the add-on and its backend from the same package.",
+            )
+        log.info("client %s %s", client, version)
+        self.greeted = True
+        devices = available_devices()
+        return {
+            "protocol": PROTOCOL_VERSION,
+            "version": __version__,
+            "python": platform.python_version(),
+            "torch": importlib.metadata.version("torch"),
+            "device": devices[0],
+            "devices": devices,
+        }
+
+    def load_model(self, call: Call, *, model: str | None = None, device: str = "auto") -> dict[str, Any]:
+        """Load a model directory (none: the bundled one) and describe it."""
+        self._require_handshake()
+        from .checkpoint import load_model
+
+        self.model = load_model(model, device)
+        config = self.model.config
+        sampling = config.sampling
+        return {
+            "name": config.name,
+            "basis": config.basis,
+            "fps": config.fps,
+            "head_pose": config.head_pose,
+            "expression_names": list(config.expression_names),
+            "styles": [
+                {"id": key, "name": style.name, "description": style.description}
+                for key, style in self.model.styles.items()
+            ],
+            "defaults": {
+                "speech_guidance": sampling.speech_guidance,
+                "style_guidance": sampling.style_guidance,
+                "sampler": sampling.sampler,
+                "steps": sampling.steps,
+                "style": sampling.style,
+            },
+            "device": str(self.model.device),
+            "sha256": self.model.sha256,
+        }
+
+    def probe_audio(self, call: Call, *, path: str) -> dict[str, Any]:
+        """Describe a recording."""
+        self._require_handshake()
+        return _describe(probe(path))
+
+    def generate(
+        self,
+        call: Call,
+        *,
+        audio: str,
+        output_dir: str,
+        seeds: list[int],
+        audio_start: float = 0.0,
+        audio_seconds: float | None = None,
+        style: dict[str, Any] | None = None,
+        shape: str | None = None,
+        head_pose: bool = True,
+        speech_guidance: float | None = None,
+        style_guidance: float | None = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+    ) -> dict[str, Any]:
+        """Generate one take per seed into `output_dir`, telling progress and finished windows meanwhile."""
+        model = self._require_model()
+        began = time.monotonic()
+        if len(seeds) > MAX_TAKES:
+            raise DiffPoseTalkError(f"At most {MAX_TAKES} takes can be made in one call.", "settings_seed")
+        progress = _Progress(call)
+        with _output_files(output_dir) as new_file:
+            from .animate import animate
+
+            def on_window(take: int, start: int, clip: MotionClip) -> None:
+                path = clip.save(new_file(f"window-{take}-{start}.npz"))
+                call.notify("window", take=take, start=start, frames=len(clip), path=str(path))
+
+            speech, clips = animate(
+                model,
+                audio,
+                audio_start=audio_start,
+                audio_seconds=audio_seconds,
+                seeds=seeds,
+                style=style,
+                shape=shape,
+                head_pose=head_pose,
+                speech_guidance=speech_guidance,
+                style_guidance=style_guidance,
+                sampler=sampler,
+                steps=steps,
+                on_progress=progress,
+                on_window=on_window,
+                cancelled=call.cancelled.is_set,
+            )
+            takes = []
+            for index, (seed, clip) in enumerate(zip(seeds, clips, strict=True)):
+                if call.cancelled.is_set():
+                    raise Cancelled()
+                progress("write", index, len(clips))
+                path = clip.save(new_file(f"take-{index}-seed-{seed}.npz"))
+                takes.append({"seed": seed, "path": str(path), "frames": len(clip), "fps": float(clip.fps)})
+            progress("write", len(clips), len(clips))
+        info = AudioInfo(
+            speech.name,
+            speech.seconds,
+            speech.sample_rate_in,
+            speech.channels_in,
+            speech.sha256,
+            speech.frames,
+        )
+        return {"takes": takes, "audio": _describe(info), "seconds": round(time.monotonic() - began, 3)}
+
+    def extract_style(
+        self, call: Call, *, motion: str, output: str, start_frame: int | None = None
+    ) -> dict[str, Any]:
+        """Write the style vector of a reference motion as `.npy`."""
+        model = self._require_model()
+        from .motion import load_motion
+        from .styles import extract_style, save_style_vector
+
+        return {
+            "path": str(save_style_vector(output, extract_style(model, load_motion(motion), start_frame)))
+        }
+
+    def cancel(self, call: Call, *, id: str | int) -> dict[str, Any]:
+        """Cancel a running or waiting call."""
+        assert self.connection is not None
+        return {"cancelled": self.connection.cancel(id)}
+
+    def shutdown(self, call: Call) -> dict[str, Any]:
+        """End the process after this answer."""
+        assert self.connection is not None
+        self.connection.close()
+        return {}
+
+    def _require_handshake(self) -> None:
+        if not self.greeted:
+            raise ProtocolError("Call initialize first.", "not_initialized")
+
+    def _require_model(self) -> DiffPoseTalk:
+        self._require_handshake()
+        if self.model is None:
+            raise ModelError("No model is loaded. Call load_model first.", "model_not_loaded")
+        return self.model
+
+
+def available_devices() -> list[str]:
+    """Compute devices of this machine, the preferred one first. Imports torch unless it is a CPU build."""
+    if importlib.metadata.version("torch").endswith("+cpu"):
+        return ["cpu"]
+    import torch
+
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
+def explain(error: Exception) -> RpcError:
+    """What the client is told of an exception; the traceback of an unforeseen one goes to the log."""
+    if isinstance(error, Cancelled):
+        return RpcError(REQUEST_CANCELLED, error.message, error.kind)
+    if isinstance(error, DiffPoseTalkError):
+        return RpcError(SERVER_ERROR, error.message, error.kind)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RpcError(SERVER_ERROR, "The disk is full. Free some space and try again.", "disk_full")
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return RpcError(
+            SERVER_ERROR,
+            "There is not enough memory. Make fewer takes at once, or use the CPU device.",
+            "out_of_memory",
+        )
+    log.error("unforeseen error", exc_info=error)
+    return RpcError(
+        INTERNAL_ERROR,
+        f"An internal error occurred ({type(error).__name__}: {error}). See the log.",
+        "internal",
+    )
+
+
+@contextlib.contextmanager
+def _output_files(folder: str) -> Iterator[Any]:
+    """A function that names new files in `folder`; those named are removed again if the body fails."""
+    directory = Path(folder)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"The folder “{folder}” for the results cannot be made: {error}.") from error
+    token = uuid.uuid4().hex[:8]
+    made: list[Path] = []
+
+    def new_file(name: str) -> Path:
+        made.append(directory / f"{token}-{name}")
+        return made[-1]
+
+    try:
+        yield new_file
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+
+
+class _Progress:
+    """Passes progress on to the client, not more often than a person can see."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.stage = ""
+        self.next_time = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage == self.stage and done < total and now < self.next_time:
+            return
+        self.stage, self.next_time = stage, now + PROGRESS_SECONDS
+        self.call.notify("progress", stage=stage, done=done, total=total)
+
+
+def _describe(info: AudioInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "seconds": info.seconds,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "sha256": info.sha256,
+        "frames": info.frames,
+    }
+
+
+def serve() -> None:
+    """Run the backend on standard input and output until the client leaves. Does not return."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # Libraries must neither fetch anything nor report that they ran.
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+        os.environ[name] = "1"
+    parent = os.getppid()
+    reader, writer = _take_standard_streams()
+    backend = Backend()
+    connection = Connection(reader, writer, backend.methods(), explain)
+    backend.connection = connection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in Blender's terminal is meant for Blender
+    signal.signal(signal.SIGTERM, _leave_on_signal)
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(5)  # Blender's window comes first
+    threading.Thread(target=_watch, args=(parent, connection), name="watch", daemon=True).start()
+    status = 0
+    try:
+        connection.serve()
+    except SystemExit:
+        pass
+    except Exception:
+        log.exception("the connection broke")
+        status = 1
+    connection.stop(TIDY_UP_SECONDS)
+    sys.stderr.flush()
+    os._exit(status)  # threads of libraries must not keep the process
+
+
+def _leave_on_signal(*_: object) -> None:
+    raise SystemExit
+
+
+def _take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The protocol's own copies of standard input and output; the originals become nothing and the log."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        for descriptor in (0, 1):
+            msvcrt.setmode(descriptor, os.O_BINARY)
+    reader = os.fdopen(os.dup(0), "rb")
+    writer = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return reader, writer
+
+
+def _watch(parent: int, connection: Connection) -> None:
+    """End the process when its parent is gone although something still holds the input's other end open."""
+    if sys.platform == "win32":
+        _wait_for_process(parent)
+    else:
+        while os.getppid() == parent and not connection.lost.wait(PARENT_POLL_SECONDS):
+            pass
+    log.warning("the client is gone")
+    connection.stop(TIDY_UP_SECONDS)
+    os._exit(1)
+
+
+def _wait_for_process(pid: int) -> None:
+    """Block until a Windows process ends."""
+    import ctypes
+
+    synchronize, infinite = 0x00100000, 0xFFFFFFFF
+    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(synchronize, False, pid)
+    if handle:
+        kernel.WaitForSingleObject(ctypes.c_void_p(handle), infinite)
+    else:  # not ours to watch: the end of the input must do
+        threading.Event().wait()

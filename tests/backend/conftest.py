@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small model with random weights, and a recording, for tests of what surrounds the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from diffposetalk.checkpoint import save_model
+from diffposetalk.config import (
+    DenoiserConfig,
+    ModelConfig,
+    SamplingConfig,
+    SpeechEncoderConfig,
+    StyleEncoderConfig,
+)
+from diffposetalk.model import DiffPoseTalk, StylePreset
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BUNDLED_MODEL = REPOSITORY / "flame_assets" / "model"
+
+
+def tiny_config() -> ModelConfig:
+    """A model of the real build, small enough to make in milliseconds."""
+    return ModelConfig(
+        name="tiny",
+        basis="arkit",
+        expression_names=tuple(f"unit{index}" for index in range(50)),
+        coefficient_range=(0.0, 1.0),
+        denoiser=DenoiserConfig(width=32, heads=2, layers=1, steps=20, style_dim=16),
+        style_encoder=StyleEncoderConfig(width=16, heads=2, layers=1),
+        speech_encoder=SpeechEncoderConfig(layers=(1,), width=32, heads=2, depth=1),
+        sampling=SamplingConfig(steps=4),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a model with random weights and one style, “calm”."""
+    torch.manual_seed(0)
+    model = DiffPoseTalk(tiny_config())
+    for name, buffer in model.normalizer.named_buffers():
+        buffer.copy_(torch.ones_like(buffer) * (0.1 if name.endswith("std") else 0.0))
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    save_model(model, folder, {"calm": StylePreset("Calm", "Hardly moves", torch.zeros(16))})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds of modulated noise at 16 kHz, in a path with spaces and letters beyond ASCII."""
+    folder = tmp_path_factory.mktemp("sound") / "Aufnahmen für Ödön 日本"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    samples = 0.2 * rng.standard_normal(96_000) * np.abs(np.sin(np.arange(96_000) / 3_000))
+    soundfile.write(folder / "a line.wav", samples, 16_000)
+    return folder / "a line.wav"

@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backend process over its pipes, as Blender talks to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from diffposetalk.jsonrpc import MAX_LINE_BYTES
+from diffposetalk.motion import load_motion
+
+PATIENCE = 300  # seconds; only a hang reaches it
+
+
+class Client:
+    """One backend process; messages that are not the awaited reply are kept in `notifications`."""
+
+    def __init__(self, *command: str) -> None:
+        self.process = subprocess.Popen(
+            command or (sys.executable, "-m", "diffposetalk", "serve"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.notifications: list[dict[str, Any]] = []
+        self.log: list[bytes] = []
+        self.last_id = 0
+        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read_log, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.messages.put(json.loads(line))
+
+    def _read_log(self) -> None:
+        assert self.process.stderr
+        self.log.extend(self.process.stderr)
+
+    def write(self, data: bytes) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def send(self, method: str, **params: Any) -> int:
+        self.last_id += 1
+        message = {"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params}
+        self.write(json.dumps(message).encode() + b"\n")
+        return self.last_id
+
+    def reply(self, request: int | str | None) -> dict[str, Any]:
+        while True:
+            message = self.messages.get(timeout=PATIENCE)
+            assert message["jsonrpc"] == "2.0"
+            if "method" in message:
+                self.notifications.append(message)
+            else:
+                assert message["id"] == request, message
+                return message
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        return self.reply(self.send(method, **params))
+
+    def result(self, method: str, **params: Any) -> dict[str, Any]:
+        reply = self.call(method, **params)
+        assert "error" not in reply, reply
+        return reply["result"]
+
+    def error(self, method: str, **params: Any) -> dict[str, Any]:
+        reply = self.call(method, **params)
+        assert "result" not in reply, reply
+        assert reply["error"]["message"] and "\n" not in reply["error"]["message"]
+        return reply["error"]
+
+    def kind(self, method: str, **params: Any) -> str:
+        return self.error(method, **params)["data"]["kind"]
+
+    def wait_for(self, method: str) -> dict[str, Any]:
+        """The next notification of this name."""
+        while True:
+            message = self.messages.get(timeout=PATIENCE)
+            assert "method" in message, message
+            self.notifications.append(message)
+            if message["method"] == method:
+                return message["params"]
+
+    def end(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+
+
+def greet(client: Client) -> dict[str, Any]:
+    return client.result("initialize", protocol=1, client="test", version="0.1.0")
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    """A backend before its handshake."""
+    client = Client()
+    yield client
+    client.end()
+
+
+@pytest.fixture(scope="module")
+def shared_backend(tiny_model: Path) -> Iterator[Client]:
+    client = Client()
+    greet(client)
+    client.result("load_model", model=str(tiny_model), device="cpu")
+    yield client
+    client.end()
+    assert client.process.returncode == 0
+
+
+@pytest.fixture
+def backend(shared_backend: Client) -> Client:
+    """A backend with the tiny model loaded."""
+    shared_backend.notifications.clear()
+    return shared_backend
+
+
+def test_handshake(client: Client) -> None:
+    answer = greet(client)
+    assert answer["protocol"] == 1 and answer["version"] == "0.1.0"
+    assert answer["python"] == sys.version.split()[0]
+    assert answer["device"] == answer["devices"][0] and "cpu" in answer["devices"]
+
+
+def test_calls_before_their_time(client: Client, recording: Path, tmp_path: Path) -> None:
+    assert client.kind("probe_audio", path=str(recording)) == "not_initialized"
+    assert client.kind("load_model") == "not_initialized"
+    assert client.kind("initialize", protocol=99, client="test") == "protocol_mismatch"
+    assert client.kind("load_model") == "not_initialized"
+    greet(client)
+    request = {"audio": str(recording), "output_dir": str(tmp_path), "seeds": [0]}
+    assert client.kind("generate", **request) == "model_not_loaded"
+    assert not list(tmp_path.iterdir())
+
+
+def test_load_model(backend: Client, tiny_model: Path, tmp_path: Path) -> None:
+    answer = backend.result("load_model", model=str(tiny_model))
+    assert answer["name"] == "tiny" and answer["basis"] == "arkit" and answer["fps"] == 25
+    assert answer["head_pose"] is True and len(answer["expression_names"]) == 50
+    assert answer["styles"] == [{"id": "calm", "name": "Calm", "description": "Hardly moves"}]
+    assert {"speech_guidance", "style_guidance", "sampler", "steps"} <= set(answer["defaults"])
+    assert len(answer["sha256"]) == 64
+    assert backend.kind("load_model", model=str(tmp_path)) == "model_missing"
+    # A model that cannot be loaded leaves the present one in place.
+    assert backend.result("load_model", model=str(tiny_model))["name"] == "tiny"
+
+
+def test_probe(backend: Client, recording: Path) -> None:
+    answer = backend.result("probe_audio", path=str(recording))
+    assert answer["seconds"] == 6 and answer["sample_rate"] == 16_000 and answer["channels"] == 1
+    assert answer["frames"] == 150 and len(answer["sha256"]) == 64
+
+
+def test_generate_streams_progress_and_windows(backend: Client, recording: Path, tmp_path: Path) -> None:
+    seeds = [3, 4]
+    request = backend.send("generate", audio=str(recording), output_dir=str(tmp_path), seeds=seeds)
+    answer = backend.reply(request)["result"]
+    assert [take["seed"] for take in answer["takes"]] == seeds
+    assert answer["audio"]["frames"] == 150 and answer["seconds"] > 0
+
+    progress = [note["params"] for note in backend.notifications if note["method"] == "progress"]
+    windows = [note["params"] for note in backend.notifications if note["method"] == "window"]
+    assert all(note["params"]["id"] == request for note in backend.notifications)
+    assert {"speech", "motion", "write"} == {note["stage"] for note in progress}
+    assert all(0 <= note["done"] <= note["total"] for note in progress)
+    assert progress[-1]["done"] == progress[-1]["total"]
+
+    takes = [load_motion(take["path"]) for take in answer["takes"]]
+    assert [len(take) for take in takes] == [150, 150]
+    assert [(note["take"], note["start"], note["frames"]) for note in windows] == [
+        (0, 0, 100),
+        (1, 0, 100),
+        (0, 100, 50),
+        (1, 100, 50),
+    ]
+    for note in windows:
+        part = load_motion(note["path"])
+        whole = takes[note["take"]]
+        np.testing.assert_array_equal(part.exp, whole.exp[note["start"] : note["start"] + note["frames"]])
+    assert takes[0].provenance["seed"] == 3 and takes[0].provenance["audio_name"] == recording.name
+
+
+def test_same_seed_same_motion(backend: Client, recording: Path, tmp_path: Path) -> None:
+    clips = []
+    for folder in ("a", "b"):
+        request = {"audio": str(recording), "output_dir": str(tmp_path / folder), "seeds": [11]}
+        answer = backend.result("generate", **request, style={"preset": "calm"}, steps=3)
+        clips.append(load_motion(answer["takes"][0]["path"]))
+    np.testing.assert_array_equal(clips[0].exp, clips[1].exp)
+
+
+def test_part_of_the_recording(backend: Client, recording: Path, tmp_path: Path) -> None:
+    request = {"audio": str(recording), "audio_start": 1, "audio_seconds": 2.0, "seeds": [0]}
+    answer = backend.result("generate", **request, output_dir=str(tmp_path), head_pose=False)
+    assert answer["takes"][0]["frames"] == 50 and answer["audio"]["seconds"] == 2
+    assert not load_motion(answer["takes"][0]["path"]).pose[:, :3].any()
+
+
+def test_extract_style(backend: Client, recording: Path, tmp_path: Path) -> None:
+    request = {"audio": str(recording), "output_dir": str(tmp_path), "seeds": [0]}
+    motion = backend.result("generate", **request)["takes"][0]["path"]
+    style = backend.result("extract_style", motion=motion, output=str(tmp_path / "style.npy"))["path"]
+    assert np.load(style).shape == (16,)
+    backend.result("generate", **request, style={"vector": style})
+    backend.result("generate", **request, style={"motion": motion, "start_frame": 10})
+    assert backend.kind("extract_style", motion=str(recording), output=style).startswith("motion")
+
+
+def test_cancel(backend: Client, recording: Path, tmp_path: Path) -> None:
+    long = {"audio": str(recording), "output_dir": str(tmp_path), "sampler": "ddpm", "seeds": list(range(32))}
+    running = backend.send("generate", **long)
+    waiting = backend.send("generate", **long)
+    assert backend.wait_for("progress")["id"] == running
+    # While one call runs, others are answered, a waiting one is cancelled at once, the running one soon.
+    assert backend.result("probe_audio", path=str(recording))["frames"] == 150
+    cancel_waiting = backend.send("cancel", id=waiting)
+    assert backend.reply(waiting)["error"]["code"] == -32800
+    assert backend.reply(cancel_waiting)["result"] == {"cancelled": True}
+    cancel_running = backend.send("cancel", id=running)
+    replies = {}
+    while len(replies) < 2:
+        message = backend.messages.get(timeout=PATIENCE)
+        if "method" not in message:
+            replies[message["id"]] = message
+    assert replies[cancel_running]["result"] == {"cancelled": True}
+    assert replies[running]["error"]["code"] == -32800
+    assert replies[running]["error"]["data"]["kind"] == "cancelled"
+    assert not list(tmp_path.iterdir())
+    assert backend.result("cancel", id=running) == {"cancelled": False}
+    backend.result("generate", audio=str(recording), output_dir=str(tmp_path), seeds=[0])
+
+
+def test_bad_recordings(backend: Client, tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("not a recording " * 50)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(tmp_path / "one.wav", np.array([0.5]), 16_000)
+    soundfile.write(tmp_path / "whole.wav", np.ones(64_000) * 0.1, 16_000)
+    whole = (tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    kinds = {
+        "empty.wav": "audio_empty",
+        "text.wav": "audio_unreadable",
+        "silent.wav": "audio_silent",
+        "one.wav": "audio_too_short",
+        "cut.wav": "audio_truncated",
+        "gone.wav": "audio_missing",
+        "": "audio_not_a_file",
+        "nul\0.wav": "audio_missing",
+    }
+    output = tmp_path / "out"
+    messages = set()
+    for name, kind in kinds.items():
+        audio = str(tmp_path) + "/" + name
+        error = backend.error("generate", audio=audio, output_dir=str(output), seeds=[0])
+        assert error["code"] == -32000 and error["data"]["kind"] == kind
+        messages.add(error["message"])
+        if kind != "audio_silent":  # known by decoding only
+            assert backend.kind("probe_audio", path=audio) == kind
+    assert len(messages) == len(kinds)
+    assert not list(output.iterdir())
+
+
+def test_bad_settings(backend: Client, recording: Path, tmp_path: Path) -> None:
+    request = {"audio": str(recording), "output_dir": str(tmp_path / "out"), "seeds": [0]}
+    assert backend.kind("generate", **{**request, "seeds": []}) == "settings_seed"
+    assert backend.kind("generate", **{**request, "seeds": [-1]}) == "settings_seed"
+    assert backend.kind("generate", **{**request, "seeds": list(range(1_000))}) == "settings_seed"
+    assert backend.kind("generate", **request, speech_guidance=-1) == "settings_guidance"
+    assert backend.kind("generate", **request, sampler="magic") == "settings_sampler"
+    assert backend.kind("generate", **request, steps=100_000) == "settings_steps"
+    assert backend.kind("generate", **request, style={"preset": "angry"}) == "style_preset"
+    assert backend.kind("generate", **request, style={}) == "style_format"
+    assert backend.kind("generate", **request, shape=str(recording)) == "shape_invalid"
+    assert backend.kind("generate", **request, audio_start=99) == "audio_range"
+    (tmp_path / "file").write_text("in the way")
+    request["output_dir"] = str(tmp_path / "file" / "out")
+    assert backend.kind("generate", **request) == "output_unwritable"
+
+
+@pytest.mark.parametrize(
+    ("params", "word"),
+    [
+        ({"path": 5}, "path"),
+        ({"path": None}, "path"),
+        ({}, "missing"),
+        ({"path": "a", "colour": "red"}, "colour"),
+    ],
+)
+def test_wrong_params(backend: Client, params: dict[str, Any], word: str) -> None:
+    error = backend.error("probe_audio", **params)
+    assert error["code"] == -32602 and word in error["message"]
+
+
+def test_wrong_param_types_of_generate(backend: Client, recording: Path, tmp_path: Path) -> None:
+    request = {"audio": str(recording), "output_dir": str(tmp_path), "seeds": [0]}
+    for wrong in (
+        {"seeds": 0},
+        {"seeds": [0.5]},
+        {"seeds": [True]},
+        {"head_pose": 1},
+        {"style": "calm"},
+        {"steps": "ten"},
+        {"speech_guidance": "strong"},
+        {"audio_start": None},
+    ):
+        assert backend.error("generate", **{**request, **wrong})["code"] == -32602
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"this is not JSON", -32700),
+        (b"\xff\xfe\x00", -32700),
+        (b'{"jsonrpc": "2.0", "id": 1,', -32700),
+        (b'{"jsonrpc": "2.0", "id": NaN, "method": "cancel"}', -32700),
+        (b"[" * 100_000, -32700),
+        (b"x" * (MAX_LINE_BYTES + 10), -32700),
+        (b"x" * (3 * MAX_LINE_BYTES), -32700),
+        (b"[]", -32600),
+        (b'[{"jsonrpc": "2.0", "id": 1, "method": "cancel"}]', -32600),
+        (b"42", -32600),
+        (b"null", -32600),
+        (b'{"id": null, "method": "cancel"}', -32600),
+        (b'{"jsonrpc": "2.0", "id": null}', -32600),
+        (b'{"jsonrpc": "2.0", "id": {"a": 1}, "method": "cancel"}', -32600),
+        (b'{"jsonrpc": "2.0", "id": true, "method": "cancel"}', -32600),
+        (b'{"jsonrpc": "2.0", "id": null, "method": 7}', -32600),
+        (b'{"jsonrpc": "2.0", "id": null, "method": "sing"}', -32601),
+        (b'{"jsonrpc": "2.0", "id": null, "method": "__class__"}', -32601),
+        (b'{"jsonrpc": "2.0", "id": null, "method": "probe_audio", "params": ["a"]}', -32602),
+    ],
+)
+def test_bad_requests_are_survived(backend: Client, recording: Path, line: bytes, code: int) -> None:
+    backend.write(line + b"\n")
+    assert backend.reply(None)["error"]["code"] == code
+    assert backend.result("probe_audio", path=str(recording))["frames"] == 150
+
+
+def test_notifications_get_no_reply(backend: Client, recording: Path) -> None:
+    for line in (
+        b'{"jsonrpc": "2.0", "method": "cancel", "params": {"id": 12345}}',
+        b'{"jsonrpc": "2.0", "method": "no_such_method"}',
+        b'{"jsonrpc": "2.0", "method": "probe_audio", "params": {"path": "nowhere"}}',
+        b"",
+        b"   \r",
+    ):
+        backend.write(line + b"\n")
+    reply = backend.messages.get(timeout=PATIENCE)  # of the line of blanks: no JSON
+    assert reply["error"]["code"] == -32700
+    assert backend.result("probe_audio", path=str(recording))["frames"] == 150
+
+
+def test_string_ids_and_ids_in_use(backend: Client, recording: Path, tmp_path: Path) -> None:
+    params = {"audio": str(recording), "output_dir": str(tmp_path), "sampler": "ddpm", "seeds": [1, 2, 3]}
+    line = (
+        json.dumps({"jsonrpc": "2.0", "id": "mine", "method": "generate", "params": params}).encode() + b"\n"
+    )
+    backend.write(line)
+    backend.write(line)
+    assert backend.reply("mine")["error"]["code"] == -32600
+    assert backend.reply("mine")["result"]["takes"]
+
+
+def test_libraries_cannot_spoil_the_protocol() -> None:
+    """What is printed, by Python or by C, goes to the log."""
+    program = (
+        "import os, sys; from diffposetalk import server\n"
+        "class Loud(server.Backend):\n"
+        "    def probe_audio(self, call, *, path: str):\n"
+        "        print('printed'); os.write(1, b'written'); os.system('echo shouted'); return {}\n"
+        "server.Backend = Loud; server.serve()"
+    )
+    client = Client(sys.executable, "-c", program)
+    greet(client)
+    assert client.result("probe_audio", path="") == {}
+    client.result("shutdown")
+    client.end()
+    log = b"".join(client.log)
+    assert b"written" in log and b"shouted" in log and b"printed" in log
+
+
+def test_unforeseen_errors_are_survived() -> None:
+    program = (
+        "from diffposetalk import server\n"
+        "class Broken(server.Backend):\n"
+        "    def probe_audio(self, call, *, path: str):\n"
+        "        if path: raise OSError(28, 'No space left on device')\n"
+        "        return {}['missing']\n"
+        "server.Backend = Broken; server.serve()"
+    )
+    client = Client(sys.executable, "-c", program)
+    greet(client)
+    error = client.error("probe_audio", path="")
+    assert error["code"] == -32603 and error["data"]["kind"] == "internal" and "log" in error["message"]
+    full = client.error("probe_audio", path="x")
+    assert full["data"]["kind"] == "disk_full" and "disk is full" in full["message"]
+    client.end()
+    assert b"Traceback" in b"".join(client.log)
+
+
+def test_shutdown(client: Client) -> None:
+    greet(client)
+    assert client.result("shutdown") == {}
+    assert client.process.wait(PATIENCE) == 0
+
+
+def test_end_of_input_ends_the_process_and_its_work(
+    tiny_model: Path, recording: Path, tmp_path: Path
+) -> None:
+    client = Client()
+    greet(client)
+    client.result("load_model", model=str(tiny_model))
+    long = {"audio": str(recording), "output_dir": str(tmp_path), "sampler": "ddpm", "seeds": list(range(32))}
+    client.send("generate", **long)
+    client.wait_for("progress")
+    client.end()
+    assert client.process.returncode == 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ends_when_its_parent_is_killed() -> None:
+    """Even while something else still holds the other end of its input open."""
+    read_end, write_end = os.pipe()
+    os.set_inheritable(read_end, True)
+    program = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-m', 'diffposetalk', 'serve'], stdin={read_end})\n"
+        "print(child.pid, flush=True); time.sleep(1000)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, pass_fds=[read_end])
+    assert parent.stdout
+    backend = int(parent.stdout.readline())
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocol": 1}}
+    os.write(write_end, json.dumps(request).encode() + b"\n")
+    assert b'"result"' in parent.stdout.readline()
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + PATIENCE
+    while _runs(backend):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.close(write_end)
+    os.close(read_end)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")  # a zombie that nobody reaps has ended all the same
+    return not (status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")
