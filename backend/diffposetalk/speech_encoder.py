@@ -119,7 +119,8 @@ class WhisperSpeechEncoder(nn.Module):
             low, high = max(0, start - self.CONTEXT), min(frames, stop + self.CONTEXT)
             mel = self.log_mel(sound[low * SAMPLES_PER_FRAME : high * SAMPLES_PER_FRAME])
             states = self.states(torch.from_numpy(mel).to(device)[None])
-            feature = torch.cat([states[layer][0] for layer in self.layers], dim=-1)
+            # Whisper's inner states have a few very large dimensions: each state is normalised on its own.
+            feature = torch.cat([F.layer_norm(states[k][0], states[k].shape[-1:]) for k in self.layers], dim=-1)
             pairs = feature[: (high - low) * 2].unflatten(0, (high - low, 2)).flatten(1)
             out.append(pairs[start - low : stop - low])
             if on_chunk:
