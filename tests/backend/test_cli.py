@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: its output and its exit status. Processes of their own cost seconds, so few tests use them."""
+"""The command line: its output and exit status. A process of its own costs seconds, so few tests use one."""
 
 from __future__ import annotations
 
