@@ -106,7 +106,7 @@ def default_cache() -> Path:
     return base / "diffposetalk"
 
 
-# The package -------------------------------------------------------------------------------------------------
+# The package --------------------------------------------------------------------------------------
 
 
 def run_package(arguments: argparse.Namespace) -> None:
@@ -215,7 +215,7 @@ def validate(path: Path, tool: list[str]) -> None:
         raise BuildError(f"Blender does not accept {path}: {(done.stdout + done.stderr).strip()}")
 
 
-# The demo ----------------------------------------------------------------------------------------------------
+# The demo -----------------------------------------------------------------------------------------
 
 
 def run_demo(arguments: argparse.Namespace) -> None:
@@ -299,7 +299,7 @@ def blender_command(cache: Path):  # type: ignore[no-untyped-def]
     return (lambda script: [str(python), str(script), "--"]), f"Blender {DEMO_BLENDER} (bpy wheel)"
 
 
-# The tests ---------------------------------------------------------------------------------------------------
+# The tests ----------------------------------------------------------------------------------------
 
 
 def run_test(arguments: argparse.Namespace) -> int:
@@ -395,7 +395,7 @@ class Total:
             self.check(f"{folder} with {python}: exit status {done.returncode}", False)
 
 
-# Environments ------------------------------------------------------------------------------------------------
+# Environments -------------------------------------------------------------------------------------
 
 
 def backend_environment(cache: Path) -> Path:
@@ -488,7 +488,7 @@ def install(cache: Path, python: Path, requirements: Iterable[str]) -> None:
 
 
 def uv_program(cache: Path) -> list[str] | None:
-    """How to run uv: the installed one, else one that pip installs into the cache; None where neither works."""
+    """How to run uv: the installed one, else one that pip installs into the cache; None if neither works."""
     if shutil.which("uv"):
         return ["uv"]
     folder = cache / "uv"
