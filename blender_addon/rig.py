@@ -10,7 +10,6 @@ stays free to be animated by hand, on top of the gaze.
 """
 
 import math
-from pathlib import Path
 
 import bmesh
 import bpy
@@ -23,6 +22,8 @@ from .head_asset import HeadAsset, pose_corrective_groups, to_blender
 HEAD_MARK = "diffposetalk_head"  # custom property of the mesh and armature objects that add_head made
 BASIS_MARK = "diffposetalk_basis"
 ASSET_MARK = "diffposetalk_asset"
+SHAPE_MARK = "diffposetalk_shape"  # the identity coefficients the head was made with
+EXPRESSIONS_MARK = "diffposetalk_expressions"  # the expression names in the basis's order, a line each
 JAW_OPEN_ANGLE_MARK = "diffposetalk_jaw_open_angle"
 
 BONE_LENGTH = {"root": 0.06, "neck": 0.08, "jaw": 0.05, "left_eye": 0.03, "right_eye": 0.03}  # metres
@@ -76,6 +77,9 @@ def add_head(
         marked[BASIS_MARK] = asset.basis
         marked[ASSET_MARK] = asset.name
         marked[JAW_OPEN_ANGLE_MARK] = asset.jaw_open_angle
+        marked[EXPRESSIONS_MARK] = "\n".join(asset.expression_names)
+    if shape is not None:
+        mesh_object[SHAPE_MARK] = [float(value) for value in np.asarray(shape).reshape(-1)]
     for selected in context.selected_objects:
         selected.select_set(False)
     mesh_object.select_set(True)
@@ -261,8 +265,3 @@ def _drive_gaze(mesh_object: bpy.types.Object, rig_object: bpy.types.Object, ass
                 target.data_path = f'key_blocks["{asset.expression_names[e]}"].value'
                 terms.append(f"v{e}*{angles[e]:.7g}")
             driver.expression = "+".join(terms)
-
-
-def bundled_head_path() -> Path:
-    """Where the package keeps its head."""
-    return Path(__file__).parent / "assets" / "head" / "head.npz"

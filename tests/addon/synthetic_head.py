@@ -5,24 +5,16 @@ The bundled head has a jaw that needs few pose correctives; the licensed ones us
 has them all, dense, beside shapes, expressions, gaze, quads and triangles.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-ARKIT_NAMES = (
-    "eyeBlinkLeft eyeLookDownLeft eyeLookInLeft eyeLookOutLeft eyeLookUpLeft eyeSquintLeft eyeWideLeft "
-    "eyeBlinkRight eyeLookDownRight eyeLookInRight eyeLookOutRight eyeLookUpRight eyeSquintRight eyeWideRight "
-    "jawForward jawLeft jawRight mouthClose mouthFunnel mouthPucker mouthLeft mouthRight mouthSmileLeft "
-    "mouthSmileRight mouthFrownLeft mouthFrownRight mouthDimpleLeft mouthDimpleRight mouthStretchLeft "
-    "mouthStretchRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthPressLeft "
-    "mouthPressRight mouthLowerDownLeft mouthLowerDownRight mouthUpperUpLeft mouthUpperUpRight browDownLeft "
-    "browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft cheekSquintRight "
-    "noseSneerLeft noseSneerRight"
-).split()
 
-
-def write_synthetic_head(path: Path, rings: int = 24, segments: int = 32) -> Path:
-    """Write an egg of `rings` x `segments` vertices as a head asset and return its path."""
+def write_synthetic_head(
+    path: Path, expression_names: Sequence[str], rings: int = 24, segments: int = 32
+) -> Path:
+    """Write an egg of `rings` x `segments` vertices with ARKit's 50 expressions, and return its path."""
     random = np.random.default_rng(0)
     theta = np.linspace(0.15, np.pi - 0.15, rings)[:, None]
     phi = np.linspace(0, 2 * np.pi, segments, endpoint=False)[None]
@@ -61,7 +53,7 @@ def write_synthetic_head(path: Path, rings: int = 24, segments: int = 32) -> Pat
         shapedirs[near, :, 100:] = 0
     falloff = np.exp(-(((vertices[:, None] - joints[None]) / 0.05) ** 2).sum(-1)) + 1e-3
     eye_look_angles = np.zeros((50, 2, 2))
-    for e, name in enumerate(ARKIT_NAMES):
+    for e, name in enumerate(expression_names):
         if name.startswith("eyeLook"):
             side = 0 if name.endswith("Left") else 1
             axis = 0 if ("Up" in name or "Down" in name) else 1
@@ -75,7 +67,7 @@ def write_synthetic_head(path: Path, rings: int = 24, segments: int = 32) -> Pat
         weights=(falloff / falloff.sum(1, keepdims=True)).astype("f4"),
         kintree_table=np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]], "i8"),
         joint_names=np.array(["root", "neck", "jaw", "left_eye", "right_eye"]),
-        expression_names=np.array(ARKIT_NAMES), basis=np.array("arkit"),
+        expression_names=np.array(expression_names), basis=np.array("arkit"),
         jaw_open_angle=np.float32(0.4), eye_look_angles=eye_look_angles.astype("f4"),
         polygons=polygons.astype("i4"), uv=np.column_stack([np.arange(n) / n, np.zeros(n)]).astype("f4"),
         uv_polygons=polygons.astype("i4"), material_names=np.array(["skin", "lips"]),

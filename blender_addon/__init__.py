@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DiffPoseTalk for Blender: speech becomes facial animation and head motion, as editable keys.
+
+Scripts use `import diffposetalk` once the add-on is enabled; see `console`.
+"""
+
+import atexit
+import sys
+
+import bpy
+
+from . import backend_session, console, job_status, operators, panels, preferences, properties
+
+CONSOLE_NAME = "diffposetalk"  # what scripts import
+_CLASSES = (
+    job_status.DiffPoseTalkStatus,
+    preferences.DiffPoseTalkPreferences,
+    properties.DiffPoseTalkSettings,
+    *operators.CLASSES,
+    *panels.CLASSES,
+)
+
+
+def register() -> None:
+    """Make the add-on known to Blender."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.diffposetalk = bpy.props.PointerProperty(type=properties.DiffPoseTalkSettings)
+    bpy.types.WindowManager.diffposetalk_status = bpy.props.PointerProperty(
+        type=job_status.DiffPoseTalkStatus
+    )
+    sys.modules[CONSOLE_NAME] = console
+    atexit.register(backend_session.stop)
+
+
+def unregister() -> None:
+    """Take everything back, and end the backend."""
+    atexit.unregister(backend_session.stop)
+    backend_session.stop()
+    if sys.modules.get(CONSOLE_NAME) is console:
+        del sys.modules[CONSOLE_NAME]
+    del bpy.types.WindowManager.diffposetalk_status
+    del bpy.types.Scene.diffposetalk
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

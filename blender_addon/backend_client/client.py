@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""JSON-RPC 2.0 calls to the backend as objects that are done sooner or later.
+
+Nothing happens behind the caller's back: `poll` takes in what the backend has said since the last time,
+completes calls and passes progress on, all on the calling thread. An interactive caller polls from a timer;
+a script uses `Call.wait`, which polls in a loop.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import BackendError
+from .process import MessageProcess
+
+PROTOCOL_VERSION = 1
+CANCELLED_CODE = -32800
+HANDSHAKE_SECONDS = 180.0  # a cold disk takes its time to load torch
+POLL_SECONDS = 0.02
+LEAVE_SECONDS = 2.0  # for a backend that was told to end
+
+Notified = Callable[[str, dict[str, Any]], None]
+
+
+class Call:
+    """One request: its answer, or the error it ended with."""
+
+    def __init__(
+        self,
+        client: "BackendClient",
+        call_id: int,
+        method: str,
+        deadline: float | None,
+        on_notice: Notified | None,
+    ) -> None:
+        self.client = client
+        self.id = call_id
+        self.method = method
+        self.deadline = deadline
+        self.on_notice = on_notice
+        self.done = False
+        self.error: BackendError | None = None
+        self._value: dict[str, Any] = {}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The answer of a call that is done.
+
+        Raises:
+            BackendError: the call failed.
+        """
+        if self.error is not None:
+            raise self.error
+        return self._value
+
+    def wait(self) -> dict[str, Any]:
+        """Block until the call is done and return its answer.
+
+        Raises:
+            BackendError: the call failed.
+        """
+        while not self.done:
+            self.client.poll()
+            if not self.done:
+                time.sleep(POLL_SECONDS)
+        return self.result
+
+    def cancel(self) -> None:
+        """Ask the backend to give the call up; it then ends with an error of kind `cancelled`."""
+        if not self.done:
+            self.client.call("cancel", {"id": self.id})
+
+    def _finish(self, value: dict[str, Any] | None = None, error: BackendError | None = None) -> None:
+        self.done, self._value, self.error = True, value or {}, error
+
+
+class BackendClient:
+    """A backend process and the calls under way to it."""
+
+    def __init__(self, python: str, environment: dict[str, str], client_version: str) -> None:
+        """Start `python -m diffposetalk serve` and send the handshake.
+
+        Returns at once; `greeting` is the handshake's call.
+
+        Raises:
+            BackendError: of kind `start`.
+        """
+        self.python = python
+        self._calls: dict[int, Call] = {}
+        self._next_id = 1
+        self._end: BackendError | None = None
+        self.model_info: dict[str, Any] = {}  # what load_model said of the model it holds
+        self.process = MessageProcess([python, "-m", "diffposetalk", "serve"], environment)
+        self.greeting = self.call(
+            "initialize",
+            {"protocol": PROTOCOL_VERSION, "client": "blender_addon", "version": client_version},
+            timeout=HANDSHAKE_SECONDS,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether calls can be made."""
+        return self._end is None and self.process.alive
+
+    @property
+    def log(self) -> list[str]:
+        """The last lines of the backend's log."""
+        return list(self.process.log)
+
+    def call(
+        self,
+        method: str,
+        params: dict[str, Any],
+        timeout: float | None = None,
+        on_notice: Notified | None = None,
+    ) -> Call:
+        """Send a request.
+
+        Args:
+            timeout: seconds until the backend counts as hung and is killed; None waits for ever.
+            on_notice: called by `poll` with the method and parameters of each notification about this call.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        call = Call(self, self._next_id, method, deadline, on_notice)
+        self._next_id += 1
+        if self._end is not None:
+            call._finish(error=self._end)
+            return call
+        self._calls[call.id] = call
+        self.process.send({"jsonrpc": "2.0", "id": call.id, "method": method, "params": params})
+        return call
+
+    def poll(self) -> None:
+        """Take in what the backend has said; never blocks."""
+        while self._end is None and not self.process.events.empty():
+            kind, value = self.process.events.get()
+            if kind == "message":
+                self._receive(value)
+            elif kind == "garbage":
+                self._close(
+                    f"The backend's Python “{self.python}” answered something that is not the backend's "
+                    "protocol: "
+                    f"“{value}”. Set Backend Python in the add-on's preferences to the interpreter that "
+                    "has the "
+                    "backend installed.",
+                    "protocol",
+                )
+            else:
+                self._close(*self._explain_death())
+        now = time.monotonic()
+        for call in list(self._calls.values()):
+            if call.deadline is not None and now > call.deadline:
+                self._close(
+                    f"The backend did not answer “{call.method}” in time and was stopped. Try again; if "
+                    "it happens "
+                    "again, check the backend in the add-on's preferences.",
+                    "timeout",
+                )
+
+    def stop(self) -> None:
+        """End the process: politely, then not."""
+        if self._end is None:
+            self.process.send({"jsonrpc": "2.0", "id": 0, "method": "shutdown", "params": {}})
+            self.process.close_input()
+            self.process.wait(LEAVE_SECONDS)
+            self._close("The backend was stopped.", "died")
+        self.process.kill()
+
+    def kill(self) -> None:
+        """End the process at once; calls under way fail."""
+        self._close("The backend was stopped.", "died")
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        params = message.get("params") or {}
+        if "method" in message:
+            call = self._calls.get(params.get("id", -1))
+            if call is not None and call.on_notice is not None:
+                call.on_notice(message["method"], params)
+            return
+        call = self._calls.pop(message.get("id", -1), None)
+        if call is None:
+            return
+        error = message.get("error")
+        if error is None:
+            call._finish(value=message.get("result"))
+        else:
+            kind = (error.get("data") or {}).get("kind", "internal")
+            if error.get("code") == CANCELLED_CODE:
+                kind = "cancelled"
+            call._finish(error=BackendError(str(error.get("message", "The backend failed.")), kind))
+
+    def _close(self, message: str, kind: str) -> None:
+        if self._end is None:
+            self._end = BackendError(message, kind)
+        self.process.kill()
+        for call in self._calls.values():
+            call._finish(error=self._end)
+        self._calls.clear()
+
+    def _explain_death(self) -> tuple[str, str]:
+        """Why a backend that closed its output is gone: (message, kind)."""
+        code = self.process.wait(LEAVE_SECONDS)
+        log = "\n".join(self.process.log)
+        if "No module named" in log:
+            missing = log.rsplit("No module named", 1)[1].strip().splitlines()[0].strip(" '\"")
+            return (
+                f"The backend's Python “{self.python}” lacks the package “{missing}”. Press Set Up "
+                "Backend in the "
+                "add-on's preferences, or set Backend Python to the interpreter that has the backend "
+                "installed.",
+                "not_installed",
+            )
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = " The machine may have run out of memory." if name == "SIGKILL" else ""
+            return (
+                f"The backend was ended from outside ({name}).{hint} Nothing was changed; try again.",
+                "died",
+            )
+        last = next((line for line in reversed(self.process.log) if line.strip()), "it said nothing")
+        return f"The backend ended with exit code {code}: {last}. Nothing was changed; try again.", "died"
+
+
+def backend_environment(bundled_backend: Path | None) -> dict[str, str]:
+    """The environment to start the backend in.
+
+    Blender's own settings of Python do not fit another interpreter and are left out.
+
+    Args:
+        bundled_backend: folder whose package `diffposetalk` is to be used, so that add-on and backend are of
+            one version; None to use the one installed in the interpreter.
+    """
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
+    }
+    environment.update(PYTHONUTF8="1", PYTHONNOUSERSITE="1", PYTHONDONTWRITEBYTECODE="1")
+    if bundled_backend is not None:
+        environment["PYTHONPATH"] = str(bundled_backend)
+    return environment

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one backend process of this Blender: which interpreter it is, and that it stays warm between jobs."""
+
+import os
+from pathlib import Path
+
+import bpy
+
+from . import presets
+from .backend_client import BackendClient, backend_environment
+from .backend_setup import installed_python
+from .errors import UserError
+from .preferences import addon_preferences
+from .version import VERSION
+
+PYTHON_VARIABLE = "DIFFPOSETALK_BACKEND_PYTHON"  # stands in for the preference, e.g. in scripts
+
+_client: BackendClient | None = None
+_loaded: tuple[str, str] | None = None  # model directory and device that the running backend has loaded
+
+
+def backend_python() -> str:
+    """The interpreter that runs the backend: the preference, the environment's, or the one we installed.
+
+    Raises:
+        UserError: there is none, or it does not exist.
+    """
+    chosen = addon_preferences().backend_python or os.environ.get(PYTHON_VARIABLE, "")
+    if not chosen:
+        installed = installed_python()
+        if installed is None:
+            raise UserError(
+                "The backend is not set up. Open the add-on's preferences and press Set Up Backend, or "
+                "set Backend "
+                "Python to an interpreter that has the backend installed."
+            )
+        return str(installed)
+    path = bpy.path.abspath(chosen)
+    if os.path.isdir(path):
+        raise UserError(
+            f"Backend Python “{path}” is a folder. In the add-on's preferences, choose the Python program "
+            "in it."
+        )
+    if not os.path.isfile(path):
+        raise UserError(f"Backend Python “{path}” does not exist. Set it anew in the add-on's preferences.")
+    return path
+
+
+def client() -> BackendClient:
+    """The running backend, started when there is none; its `greeting` may still be under way.
+
+    Raises:
+        UserError: no interpreter is set.
+        BackendError: the process cannot be started.
+    """
+    global _client, _loaded
+    python = backend_python()
+    if _client is not None and (not _client.alive or _client.python != python):
+        stop()
+    if _client is None:
+        bundled = presets.BACKEND_DIRECTORY
+        environment = backend_environment(bundled if (bundled / "diffposetalk").is_dir() else None)
+        _client = BackendClient(python, environment, VERSION)
+        _loaded = None
+    return _client
+
+
+def is_loaded(model_directory: Path, device: str) -> bool:
+    """Whether the running backend holds this model on this device."""
+    return _loaded == (str(model_directory), device)
+
+
+def note_loaded(model_directory: Path, device: str) -> None:
+    """Remember what the running backend has loaded."""
+    global _loaded
+    _loaded = (str(model_directory), device)
+
+
+def stop() -> None:
+    """End the backend, if it runs."""
+    global _client, _loaded
+    if _client is not None:
+        _client.stop()
+    _client, _loaded = None, None

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What scripts and Blender's Python console use, as `import diffposetalk`.
+
+    import diffposetalk
+    head, rig = diffposetalk.add_head("Ann")
+    diffposetalk.generate(head, "//hello.wav", seed=7)
+
+Errors are `diffposetalk.UserError` (something you can put right) and `diffposetalk.BackendError`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import bpy
+import numpy as np
+
+from . import audio_strip, exporting, presets, properties, rig
+from .audio_strip import AudioSpan
+from .backend_client import BackendError
+from .errors import UserError
+from .generation_job import GenerationJob, GenerationSettings, Keyed, Speech
+from .head_asset import load_head
+from .preferences import addon_preferences
+from .version import VERSION
+
+__all__ = [
+    "BackendError",
+    "GenerationJob",
+    "Keyed",
+    "UserError",
+    "__version__",
+    "add_head",
+    "export_alembic",
+    "export_fbx",
+    "generate",
+]
+
+__version__ = VERSION
+TIMER_SECONDS = 0.1
+
+Objects: TypeAlias = bpy.types.Object | Sequence[bpy.types.Object]
+Paths: TypeAlias = str | Path | Sequence[str | Path]
+
+
+def add_head(
+    name: str | None = None,
+    shape: Sequence[float] | np.ndarray | None = None,
+    asset: str | Path | None = None,
+) -> tuple[bpy.types.Object, bpy.types.Object]:
+    """Add a head at the 3D cursor.
+
+    Args:
+        name: of the mesh object.
+        shape: up to 100 identity coefficients.
+        asset: head file (.npz); the bundled head when None.
+
+    Returns:
+        The mesh object and the armature object.
+
+    Raises:
+        UserError: the head file or the shape cannot be used.
+    """
+    head = presets.bundled_head() if asset is None else load_head(asset)
+    made = rig.add_head(bpy.context, head, name, None if shape is None else np.asarray(shape, np.float32))
+    _push_undo("Add Head")
+    return made
+
+
+def generate(
+    objects: Objects,
+    audio: Paths,
+    *,
+    style: str | Path | dict[str, Any] | None = None,
+    seed: int = 0,
+    takes: int = 1,
+    start_frame: float = 1,
+    blocking: bool = True,
+    on_done: Callable[[GenerationJob], None] | None = None,
+    head_motion: bool = True,
+    head_strength: float = 1.0,
+    head_bone: str = "neck",
+    speech_guidance: float | None = None,
+    style_guidance: float | None = None,
+    sampler: str | None = None,
+    steps: int | None = None,
+    place_sound: bool = True,
+    audio_start: float = 0.0,
+    audio_seconds: float | None = None,
+    scene: bpy.types.Scene | None = None,
+) -> list[Keyed] | GenerationJob:
+    """Make motion for recordings and key it.
+
+    One recording moves all objects alike (the meshes of one character, or a choir). As many recordings as
+    objects pair up, first with first.
+
+    Args:
+        objects: heads, or meshes with ARKit shape keys.
+        audio: sound file or files.
+        style: id of a preset, path of a motion clip (.npz) or a style vector (.npy); None is the model's own.
+        seed, takes: the takes' seeds are seed, seed + 1, ...
+        start_frame: frame where the speech begins.
+        blocking: return when it is done, with its results. Otherwise return the job at once: Blender's timers
+            drive it where there is a window; in a script without one, call its `wait()` or `poll()`.
+        on_done: called with the job when it has ended in any way (blocking or by timers).
+        head_motion, head_strength: whether the head turns, and how much.
+        head_bone: the bone that turns it, "neck" or "root".
+        speech_guidance, style_guidance, sampler, steps: None is the model's default.
+        place_sound: put the recordings into the sequencer.
+        audio_start, audio_seconds: part of the recording, in seconds.
+        scene: whose frame rate, range and sequencer count; the current one when None.
+
+    Returns:
+        Blocking: what was keyed, an entry for each recording. Otherwise the job.
+
+    Raises:
+        UserError: an input cannot be used.
+        BackendError: the backend failed. In every case the scene is as it was.
+    """
+    items = [objects] if isinstance(objects, bpy.types.Object) else list(objects)
+    paths = [audio] if isinstance(audio, str | Path) else list(audio)
+    if not items:
+        raise UserError("No object is given. Give a head, or a mesh with ARKit shape keys.")
+    if len(paths) == 1:
+        groups = [tuple(items)]
+    elif len(paths) == len(items):
+        groups = [(item,) for item in items]
+    else:
+        raise UserError(f"{len(items)} objects and {len(paths)} recordings do not pair up.")
+    if takes < 1:
+        raise UserError("At least one take must be made.")
+    speeches = [
+        Speech(
+            AudioSpan(audio_strip.check_audio_path(str(path)), audio_start, audio_seconds, start_frame),
+            group,
+            place_sound and audio_start == 0.0 and audio_seconds is None,
+        )
+        for path, group in zip(paths, groups, strict=True)
+    ]
+    settings = GenerationSettings(
+        seeds=tuple(range(seed, seed + takes)),
+        style=_style_request(style),
+        head_motion=head_motion,
+        head_strength=head_strength,
+        head_bone=head_bone,
+        speech_guidance=speech_guidance,
+        style_guidance=style_guidance,
+        sampler=sampler,
+        steps=steps,
+        model_directory=properties.chosen_model_directory(),
+        device=addon_preferences().device,
+    )
+    job = GenerationJob(scene or bpy.context.scene, speeches, settings)
+    if not blocking:
+        _drive(job, on_done)
+        return job
+    job.wait()
+    _finish(job, on_done)
+    if job.failure is not None:
+        raise job.failure
+    return job.results
+
+
+def export_fbx(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
+    """Write animated heads as FBX; see `exporting.export_fbx`."""
+    return exporting.export_fbx(bpy.context, _listed(objects), path, frame_range)
+
+
+def export_alembic(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
+    """Write animated heads as Alembic; see `exporting.export_alembic`."""
+    return exporting.export_alembic(bpy.context, _listed(objects), path, frame_range)
+
+
+def _listed(objects: Objects) -> list[bpy.types.Object]:
+    return [objects] if isinstance(objects, bpy.types.Object) else list(objects)
+
+
+def _style_request(style: str | Path | dict[str, Any] | None) -> dict[str, Any] | None:
+    """A style as the protocol takes it."""
+    if style is None or isinstance(style, dict):
+        return style
+    text = str(style)
+    if text.lower().endswith(".npz"):
+        return {"motion": bpy.path.abspath(text), "start_frame": None}
+    if text.lower().endswith(".npy"):
+        return {"vector": bpy.path.abspath(text)}
+    return {"preset": text}
+
+
+def _drive(job: GenerationJob, on_done: Callable[[GenerationJob], None] | None) -> None:
+    """Poll the job from Blender's timers until it has ended; without a window they never fire."""
+
+    def tick() -> float | None:
+        if job.poll() == "running":
+            return TIMER_SECONDS
+        _finish(job, on_done)
+        return None
+
+    if not bpy.app.background:
+        bpy.app.timers.register(tick, first_interval=TIMER_SECONDS)
+
+
+def _finish(job: GenerationJob, on_done: Callable[[GenerationJob], None] | None) -> None:
+    if job.state == "done":
+        _push_undo("Generate")
+    if on_done is not None:
+        on_done(job)
+
+
+def _push_undo(message: str) -> None:
+    """Make what was done one undo step; Blender does so itself only for operators of the window."""
+    if not bpy.app.background:
+        bpy.ops.ed.undo_push(message=message)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FBX and Alembic files of animated heads, with settings under which they come back as they were.
+
+Where the motion comes from goes along: as custom properties in FBX, as a `.json` beside an Alembic file,
+which has no place for it.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from .errors import UserError
+from .keying import PROVENANCE_KEYS, action_curves
+
+
+def export_fbx(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+) -> Path:
+    """Write heads with shape keys, bones and every frame of their animation.
+
+    Import it into Blender with Animation Offset 0, else it comes one frame late.
+
+    Args:
+        objects: heads; a mesh stands for its armature and the other way round.
+        frame_range: first and last frame; None takes the keyed frames.
+
+    Raises:
+        UserError: there is nothing to export, or the file cannot be written.
+    """
+    family = _family(objects)
+    target = _writable(path, ".fbx")
+    frames = frame_range or keyed_range(context.scene, family)
+    with _selected(context, family), _framed(context.scene, frames), _described(family), _explained(target):
+        bpy.ops.export_scene.fbx(
+            filepath=str(target),
+            use_selection=True,
+            object_types={"ARMATURE", "MESH"},
+            use_mesh_modifiers=False,  # shape keys are lost with them
+            use_armature_deform_only=True,
+            add_leaf_bones=False,
+            use_custom_props=True,
+            bake_anim=True,
+            bake_anim_use_all_bones=True,
+            bake_anim_use_nla_strips=False,
+            bake_anim_use_all_actions=False,
+            bake_anim_force_startend_keying=True,
+            bake_anim_step=1.0,
+            bake_anim_simplify_factor=0.0,
+        )
+    return target
+
+
+def export_alembic(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+) -> Path:
+    """Write the moving meshes as a vertex cache, and `<path>.json` saying where the motion comes from.
+
+    Args:
+        objects: heads; an armature stands for its mesh.
+        frame_range: first and last frame; None takes the keyed frames.
+
+    Raises:
+        UserError: there is nothing to export, this Blender has no Alembic, or the file cannot be written.
+    """
+    if not bpy.app.build_options.alembic:
+        raise UserError("This build of Blender has no Alembic. Use Blender from blender.org, or export FBX.")
+    family = _family(objects)
+    meshes = [item for item in family if item.type == "MESH"]
+    target = _writable(path, ".abc")
+    first, last = frame_range or keyed_range(context.scene, family)
+    with _selected(context, meshes), _framed(context.scene, (first, last)), _explained(target):
+        bpy.ops.wm.alembic_export(
+            filepath=str(target),
+            start=first,
+            end=last,
+            selected=True,
+            flatten=False,
+            uvs=True,
+            normals=True,
+            face_sets=True,
+            use_instancing=False,
+            evaluation_mode="RENDER",
+            as_background_job=False,
+        )
+    origin = {mesh.name: provenance_of(mesh) for mesh in meshes}
+    text = json.dumps(origin, indent=2, ensure_ascii=False)
+    target.with_suffix(".abc.json").write_text(text + "\n", encoding="utf-8")
+    return target
+
+
+def provenance_of(item: bpy.types.Object) -> dict[str, Any]:
+    """Where the motion that `item` shows comes from; empty for motion made by hand."""
+    action = _shown_action(item.data.shape_keys if item.type == "MESH" else item)
+    if action is None:
+        return {}
+    return {name: action[name] for name in PROVENANCE_KEYS if name in action}
+
+
+def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> tuple[int, int]:
+    """First and last frame with keys of `objects`; the scene's range where there are none."""
+    frames = [
+        frame
+        for item in objects
+        for action in (_shown_action(item), _shown_action(getattr(item.data, "shape_keys", None)))
+        if action is not None and any(True for _ in action_curves(action))
+        for frame in action.frame_range
+    ]
+    if not frames:
+        return scene.frame_start, scene.frame_end
+    return int(min(frames)), int(-(-max(frames) // 1))
+
+
+def _shown_action(block: bpy.types.ID | None) -> bpy.types.Action | None:
+    if block is None or block.animation_data is None:
+        return None
+    return block.animation_data.action
+
+
+def _family(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
+    """The meshes among or under `objects`, and the armatures that move them."""
+    family: dict[bpy.types.Object, None] = {}
+    for item in objects:
+        meshes = [item] if item.type == "MESH" else [child for child in item.children if child.type == "MESH"]
+        for mesh in meshes:
+            family[mesh] = None
+            for modifier in mesh.modifiers:
+                if modifier.type == "ARMATURE" and modifier.object is not None:
+                    family[modifier.object] = None
+    if not family:
+        raise UserError("No head is selected to export. Select one, or the mesh that was keyed.")
+    return list(family)
+
+
+def _writable(path: str | Path, suffix: str) -> Path:
+    """The path to write, with its suffix.
+
+    Raises:
+        UserError: its folder does not exist or cannot be written.
+    """
+    target = Path(bpy.path.abspath(str(path)))
+    if target.suffix.lower() != suffix:
+        target = target.with_name(target.name + suffix)
+    if not target.parent.is_dir():
+        raise UserError(f"The folder “{target.parent}” does not exist. Choose another one.")
+    if target.is_dir() or not os.access(target.parent, os.W_OK):
+        raise UserError(f"“{target}” cannot be written. Choose another place.")
+    return target
+
+
+@contextlib.contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Turn an exporter's failure into an error for people."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(f"“{target.name}” could not be exported: {str(error).strip()}") from error
+    if not target.is_file():
+        raise UserError(f"“{target}” could not be written.")
+
+
+@contextlib.contextmanager
+def _selected(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
+    """Select just `objects` in object mode, and put the selection back afterwards."""
+    if context.object is not None and context.object.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    view_layer = context.view_layer
+    before, active = list(context.selected_objects), view_layer.objects.active
+    for item in before:
+        item.select_set(False)
+    try:
+        for item in objects:
+            item.select_set(True)
+        view_layer.objects.active = objects[0]
+        yield
+    except RuntimeError as error:
+        raise UserError(f"The head cannot be exported from this view layer: {str(error).strip()}") from error
+    finally:
+        for item in objects:
+            item.select_set(False)
+        for item in before:
+            item.select_set(True)
+        view_layer.objects.active = active
+
+
+@contextlib.contextmanager
+def _framed(scene: bpy.types.Scene, frame_range: tuple[int, int]) -> Iterator[None]:
+    """Give the scene another frame range for a while; exporters take theirs from it."""
+    before = scene.frame_start, scene.frame_end, scene.frame_current, scene.frame_subframe
+    scene.frame_start, scene.frame_end = frame_range
+    try:
+        yield
+    finally:
+        scene.frame_start, scene.frame_end = before[:2]
+        scene.frame_set(before[2], subframe=before[3])
+
+
+@contextlib.contextmanager
+def _described(objects: list[bpy.types.Object]) -> Iterator[None]:
+    """Say on the objects where their motion comes from, for exporters that write custom properties."""
+    added: list[tuple[bpy.types.Object, str]] = []
+    try:
+        for item in objects:
+            for name, value in provenance_of(item).items():
+                if name not in item:
+                    item[name] = value
+                    added.append((item, name))
+        yield
+    finally:
+        for item, name in added:
+            del item[name]

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""What the window shows of the job under way: kept on the window manager, so that undo does not touch it."""
+
+import textwrap
+
+import bpy
+from bpy.props import BoolProperty, FloatProperty, StringProperty
+
+_setup_log: list[str] = []
+
+
+class DiffPoseTalkStatus(bpy.types.PropertyGroup):
+    """State of the running job, and how the last one ended."""
+
+    running: BoolProperty(options={"SKIP_SAVE"})
+    cancel_requested: BoolProperty(options={"SKIP_SAVE"})
+    progress: FloatProperty(min=0.0, max=1.0, options={"SKIP_SAVE"})
+    text: StringProperty(options={"SKIP_SAVE"})
+    error: StringProperty(options={"SKIP_SAVE"})
+
+
+def show(
+    context: bpy.types.Context, *, running: bool, progress: float = 0.0, text: str = "", error: str = ""
+) -> None:
+    """Put a job's state where the panels read it, and have them redrawn."""
+    status = context.window_manager.diffposetalk_status
+    status.running, status.progress, status.text, status.error = running, progress, text, error
+    if not running:
+        status.cancel_requested = False
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in ("VIEW_3D", "PREFERENCES"):
+                area.tag_redraw()
+
+
+def draw_error(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: int) -> None:
+    """Show the last error in as many lines as a region of `width` pixels needs."""
+    if not status.error:
+        return
+    box = layout.box()
+    box.alert = True
+    scale = bpy.context.preferences.system.ui_scale
+    characters = max(24, int((width - 60 * scale) / (6.5 * scale)))
+    for number, line in enumerate(textwrap.wrap(status.error, characters)):
+        box.label(text=line, icon="ERROR" if number == 0 else "BLANK1")
+
+
+def setup_log() -> list[str]:
+    """The last lines of the backend's installation."""
+    return _setup_log
+
+
+def set_setup_log(lines: list[str]) -> None:
+    """Replace what `setup_log` answers."""
+    _setup_log[:] = lines

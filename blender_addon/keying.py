@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion as F-curves: whole curves are written at once into new Actions, and the old Actions are kept.
+
+A take is one Action for the shape keys and, on our own heads, one for the bones. From Blender 4.4 on an
+Action has slots, layers and channel bags; before, it has its curves itself.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Quaternion
+
+from .errors import UserError
+from .motion import Motion, continuous_quaternions
+from .targets import Target, check_basis
+
+SLOTTED = bpy.app.version >= (4, 4, 0)
+NAME_BYTES = 63  # Blender's longest data-block name, in UTF-8, before 5.0
+PROVENANCE_KEYS = ("synthetic", "generator", "model", "model_sha256", "seed", "audio_sha256", "audio_name",
+                   "style", "guidance", "sampler", "steps", "created")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One F-curve to write: values (T,) at consecutive frames."""
+
+    data_path: str
+    index: int
+    group: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Take:
+    """Motion at the scene's frame rate, and how its Actions are called."""
+
+    motion: Motion
+    name: str  # "speech · take 1 (seed 7)"
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What some targets are to do from a frame on: takes of one recording, the first of which is shown."""
+
+    targets: tuple[Target, ...]
+    takes: tuple[Take, ...]
+    start_frame: float
+
+
+def key_performances(
+    performances: Sequence[Performance], head_bone: str = "neck", strength: float = 1.0
+) -> list[list[list[bpy.types.Action]]]:
+    """Write all takes of all performances, and show the first take of each.
+
+    Either all of it happens or, when an error is raised, nothing.
+
+    Args:
+        performances: what to key; no target twice.
+        head_bone: "neck" or "root", the bone that gets the head rotation.
+        strength: factor of the head rotation; 0 keys none.
+
+    Returns:
+        The Actions by performance and take.
+
+    Raises:
+        UserError: a target shows another basis, or its Action may not be exchanged now.
+    """
+    for performance in performances:
+        for target in performance.targets:
+            check_basis(target, performance.takes[0].motion.basis)
+            _check_exchangeable(target)
+    written: list[bpy.types.Action] = []
+    shown: list[tuple[bpy.types.ID, bpy.types.Action]] = []
+    result: list[list[list[bpy.types.Action]]] = []
+    try:
+        for performance in performances:
+            result.append([])
+            for take in performance.takes:
+                result[-1].append([])
+                for target in performance.targets:
+                    for block, suffix, curves in _curves(target, take.motion, head_bone, strength):
+                        name = _action_name(take.name, suffix)
+                        action = write_action(name, block.id_type, curves, performance.start_frame)
+                        written.append(action)
+                        result[-1][-1].append(action)
+                        _mark(action, take.motion.provenance)
+                        if len(result[-1]) == 1:
+                            shown.append((block, action))
+    except BaseException:
+        for action in written:
+            bpy.data.actions.remove(action)
+        raise
+    for block, action in shown:
+        show_action(block, action)
+    return result
+
+
+def _check_exchangeable(target: Target) -> None:
+    """Raise UserError while the NLA editor holds the target's Action."""
+    for block in (target.mesh.data.shape_keys, target.rig):
+        if block is not None and block.animation_data is not None and block.animation_data.use_tweak_mode:
+            raise UserError(f"“{block.name}” is in the NLA editor's tweak mode. Leave tweak mode first.")
+
+
+def write_action(name: str, id_type: str, curves: Sequence[Curve], start_frame: float) -> bpy.types.Action:
+    """Make an Action with all `curves`, one key a frame from `start_frame` on.
+
+    Keys are Bezier with automatic handles: they can be edited, thinned and moved like keys set by hand.
+
+    Args:
+        id_type: the kind of data-block it animates, "KEY" or "OBJECT".
+    """
+    action = bpy.data.actions.new(name)
+    try:
+        container = _curve_container(action, id_type, name)
+        enum = bpy.types.Keyframe.bl_rna.properties
+        bezier = enum["interpolation"].enum_items["BEZIER"].value
+        handle = enum["handle_left_type"].enum_items["AUTO_CLAMPED"].value
+        count = len(curves[0].values) if curves else 0
+        points = np.empty((count, 2), np.float32)
+        points[:, 0] = start_frame + np.arange(count)
+        interpolations = np.full(count, bezier, np.int32)
+        handles = np.full(count, handle, np.int32)
+        groups: dict[str, bpy.types.ActionGroup] = {}
+        for curve in curves:
+            fcurve = container.fcurves.new(curve.data_path, index=curve.index)
+            if curve.group not in groups:
+                groups[curve.group] = container.groups.new(curve.group)
+            fcurve.group = groups[curve.group]
+            keys = fcurve.keyframe_points
+            keys.add(count)
+            points[:, 1] = curve.values
+            keys.foreach_set("co", points.ravel())
+            keys.foreach_set("interpolation", interpolations)
+            keys.foreach_set("handle_left_type", handles)
+            keys.foreach_set("handle_right_type", handles)
+            fcurve.update()
+    except BaseException:
+        bpy.data.actions.remove(action)
+        raise
+    action.use_fake_user = True  # a take that no object shows must outlive the file's saving
+    return action
+
+
+def _curve_container(action: bpy.types.Action, id_type: str, name: str) -> Any:
+    """What holds the curves and groups of a new Action."""
+    if not SLOTTED:
+        action.id_root = id_type
+        return action
+    slot = action.slots.new(id_type=id_type, name=name)
+    strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
+    return strip.channelbag(slot, ensure=True)
+
+
+def action_curves(action: bpy.types.Action) -> Iterator[bpy.types.FCurve]:
+    """All F-curves of an Action, in any version."""
+    if not SLOTTED:
+        yield from action.fcurves
+        return
+    for layer in action.layers:
+        for strip in layer.strips:
+            for bag in strip.channelbags:
+                yield from bag.fcurves
+
+
+def show_action(block: bpy.types.ID, action: bpy.types.Action) -> None:
+    """Let `action` animate `block`; the Action before is kept.
+
+    What an earlier generated Action moved and this one does not goes back to rest, lest the head freezes in
+    whatever pose it had.
+    """
+    animation = block.animation_data or block.animation_data_create()
+    previous = animation.action
+    if previous is not None:
+        previous.use_fake_user = True
+        if previous.get("synthetic"):
+            _rest(block, previous, action)
+    animation.action = action
+    if SLOTTED:
+        animation.action_slot = action.slots[0]
+
+
+def _rest(block: bpy.types.ID, previous: bpy.types.Action, action: bpy.types.Action) -> None:
+    """Set to 0 what `previous` animates and `action` does not."""
+    kept = {(curve.data_path, curve.array_index) for curve in action_curves(action)}
+    for curve in action_curves(previous):
+        if (curve.data_path, curve.array_index) in kept:
+            continue
+        if curve.data_path.endswith("rotation_euler"):
+            block.path_resolve(curve.data_path)[curve.array_index] = 0.0
+        elif curve.data_path.endswith("rotation_quaternion"):
+            block.path_resolve(curve.data_path)[curve.array_index] = float(curve.array_index == 0)
+        elif curve.data_path.endswith(".value"):
+            block.path_resolve(curve.data_path.removesuffix(".value")).value = 0.0
+
+
+def _curves(
+    target: Target, motion: Motion, head_bone: str, strength: float
+) -> Iterator[tuple[bpy.types.ID, str, list[Curve]]]:
+    """The data-blocks to animate: (block, suffix of the Action's name, curves)."""
+    names = motion.expression_names or tuple(target.keys)
+    columns = {name: e for e, name in enumerate(names)}
+    shape_keys = target.mesh.data.shape_keys
+    values = [(key, motion.exp[:, columns[name]]) for name, key in target.keys.items() if name in columns]
+    if target.jaw_key is not None:
+        values.append((target.jaw_key, np.clip(motion.jaw[:, 0] / target.jaw_open_angle, 0.0, 1.0)))
+    curves = [
+        Curve(shape_keys.key_blocks[key].path_from_id("value"), 0, "Shape Keys", column)
+        for key, column in values
+    ]
+    yield shape_keys, "", curves
+    if target.rig is not None:
+        bones = _bone_curves(target.rig, "jaw", motion.jaw)
+        if motion.has_head and strength > 0:
+            bones += _bone_curves(target.rig, head_bone, motion.head * strength)
+        if bones:
+            yield target.rig, " bones", bones
+
+
+def _bone_curves(rig: bpy.types.Object, bone: str, rotations: np.ndarray) -> list[Curve]:
+    """Curves of one bone from (T, 3) axis-angle rotations, in the bone's own rotation mode.
+
+    A hinge (rotation about x alone) is one curve. A rotation that never moves is none.
+    """
+    pose_bone = rig.pose.bones[bone]
+    if pose_bone.rotation_mode == "AXIS_ANGLE":
+        pose_bone.rotation_mode = "XYZ"
+    if pose_bone.rotation_mode == "QUATERNION":
+        path = pose_bone.path_from_id("rotation_quaternion")
+        quaternions = continuous_quaternions(rotations)
+        return [Curve(path, c, bone, quaternions[:, c]) for c in range(4)]
+    path = pose_bone.path_from_id("rotation_euler")
+    if not rotations[:, 1:].any():
+        return [Curve(path, 0, bone, rotations[:, 0])]
+    angles = _euler_angles(rotations, pose_bone.rotation_mode)
+    return [Curve(path, axis, bone, angles[:, axis]) for axis in range(3)]
+
+
+def _euler_angles(rotations: np.ndarray, order: str) -> np.ndarray:
+    """(T, 3) axis-angle to (T, 3) Euler angles without jumps."""
+    angles = np.empty((len(rotations), 3))
+    euler = None
+    for t, quaternion in enumerate(continuous_quaternions(rotations).tolist()):
+        turned = Quaternion(quaternion)
+        euler = turned.to_euler(order) if euler is None else turned.to_euler(order, euler)
+        angles[t] = euler
+    return angles
+
+
+def _action_name(take: str, suffix: str) -> str:
+    """Fit a take's name into Blender's limit; the recording's name gives way, the take's number does not."""
+    stem, separator, number = take.rpartition(" · ")
+    room = NAME_BYTES - len((separator + number + suffix).encode())
+    return stem.encode()[:room].decode(errors="ignore") + separator + number + suffix
+
+
+def _mark(action: bpy.types.Action, provenance: dict[str, Any]) -> None:
+    """Store where the motion comes from as the Action's custom properties."""
+    for name in PROVENANCE_KEYS:
+        if name in provenance and provenance[name] is not None:
+            value = provenance[name]
+            plain = isinstance(value, bool | str | float) or (isinstance(value, int) and abs(value) < 2**31)
+            action[name] = value if plain else json.dumps(value, ensure_ascii=False)
+
+
+def last_frame(motion: Motion, start_frame: float) -> int:
+    """Frame of the last key of `motion` when it starts at `start_frame`."""
+    return math.ceil(start_frame + len(motion.exp) - 1)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion clips as the backend writes them, and their resampling to the scene's frame rate. No bpy here."""
+
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import arkit
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Face motion of T frames.
+
+    exp: (T, E) expression coefficients in `basis`.
+    head, jaw: (T, 3) axis-angle in radians, in FLAME's axes.
+    fps: frames per second.
+    expression_names: (E,) names of the coefficients; empty where the basis does not name them.
+    provenance: where the motion comes from.
+    """
+
+    exp: np.ndarray
+    head: np.ndarray
+    jaw: np.ndarray
+    fps: float
+    basis: str
+    expression_names: tuple[str, ...]
+    provenance: dict[str, Any]
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head moves; a model without head pose writes zeros."""
+        return bool(self.head.any())
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first frame to the last."""
+        return (len(self.exp) - 1) / self.fps
+
+
+def read_motion(path: str | Path) -> Motion:
+    """Read a motion clip (`.npz` with exp, pose, fps, basis, provenance).
+
+    Raises:
+        UserError: the file is missing, is no motion clip, is empty or holds numbers that are not finite.
+    """
+    name = Path(path).name
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {key: file[key] for key in file.files}
+    except FileNotFoundError as error:
+        raise UserError(f"The motion file {path} does not exist.") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{name} is not a motion file (.npz with exp and pose).") from error
+    if "exp" not in data or "pose" not in data:
+        raise UserError(f"{name} is not a motion file: it lacks “exp” or “pose”.")
+    exp, pose = data["exp"], data["pose"]
+    if exp.ndim != 2 or pose.shape != (len(exp), 6) or not len(exp) or exp.dtype.kind != "f":
+        raise UserError(f"{name} holds exp {exp.shape} and pose {pose.shape}; (T, 50) and (T, 6) are needed.")
+    if not (np.isfinite(exp).all() and np.isfinite(pose).all()):
+        raise UserError(f"{name} holds numbers that are not finite.")
+    fps = float(data.get("fps", 25.0))
+    if not (np.isfinite(fps) and fps > 0):
+        raise UserError(f"{name} says that it has {fps} frames per second.")
+    basis = str(data.get("basis", "flame"))  # files of the paper's own code say nothing and are FLAME's
+    names = tuple(str(n) for n in data.get("expression_names", ()))
+    if not names and basis == "arkit":
+        names = arkit.EXPRESSION_NAMES
+    if names and len(names) != exp.shape[1]:
+        raise UserError(f"{name} names {len(names)} expressions and holds {exp.shape[1]}.")
+    try:
+        provenance = json.loads(str(data.get("provenance", "{}")))
+    except ValueError:
+        provenance = {}
+    return Motion(exp, pose[:, :3], pose[:, 3:], fps, basis, names, provenance)
+
+
+def resample_motion(motion: Motion, fps: float) -> Motion:
+    """Resample to `fps` frames per second; frame n of the result shows the time n / fps.
+
+    Expressions stay within their neighbours (a clamped coefficient stays clamped) and rotations stay
+    rotations.
+    """
+    if fps == motion.fps or len(motion.exp) == 1:
+        return replace(motion, fps=fps)
+    times = np.arange(int(motion.seconds * fps + 1e-6) + 1) / fps
+    at = times * motion.fps
+    return replace(
+        motion,
+        exp=interpolate(motion.exp, at),
+        head=_resample_rotation(motion.head, at),
+        jaw=_resample_rotation(motion.jaw, at),
+        fps=fps,
+    )
+
+
+def interpolate(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Monotone cubic interpolation (Fritsch and Butland 1984, on a uniform grid).
+
+    Args:
+        values: (T, C) samples at 0, 1, ... T-1; T >= 2.
+        at: (N,) places in 0..T-1.
+
+    Returns:
+        (N, C); between two samples never above the higher or below the lower one.
+    """
+    values = values.astype(np.float64)
+    step = np.diff(values, axis=0)
+    slopes = np.zeros_like(values)
+    slopes[0], slopes[-1] = step[0], step[-1]
+    product = step[:-1] * step[1:]
+    total = step[:-1] + step[1:]
+    slopes[1:-1] = np.where(product > 0, 2 * product / np.where(total == 0, 1, total), 0)
+    i = np.clip(np.floor(at).astype(int), 0, len(values) - 2)
+    t = (at - i)[:, None]
+    return (
+        (1 + 2 * t) * (1 - t) ** 2 * values[i]
+        + t * (1 - t) ** 2 * slopes[i]
+        + t**2 * (3 - 2 * t) * values[i + 1]
+        + t**2 * (t - 1) * slopes[i + 1]
+    )
+
+
+def _resample_rotation(rotations: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Resample (T, 3) axis-angle rotations through their quaternions, which have no jump at half a turn."""
+    if not rotations.any():
+        return np.zeros((len(at), 3))
+    quaternions = continuous_quaternions(rotations)
+    return axis_angles(interpolate(quaternions, at))
+
+
+def continuous_quaternions(rotations: np.ndarray) -> np.ndarray:
+    """(T, 3) axis-angle to (T, 4) unit quaternions (w, x, y, z), each on the side of the one before."""
+    rotations = rotations.astype(np.float64)
+    angle = np.linalg.norm(rotations, axis=1, keepdims=True)
+    quaternions = np.concatenate([np.cos(angle / 2), np.sinc(angle / (2 * np.pi)) / 2 * rotations], axis=1)
+    agreement = np.sign((quaternions[1:] * quaternions[:-1]).sum(1))
+    agreement[agreement == 0] = 1
+    quaternions[1:] *= np.cumprod(agreement)[:, None]
+    return quaternions
+
+
+def axis_angles(quaternions: np.ndarray) -> np.ndarray:
+    """(T, 4) quaternions of any length but zero to (T, 3) axis-angle, at most half a turn."""
+    w, xyz = quaternions[:, :1], quaternions[:, 1:]
+    xyz = np.where(w < 0, -xyz, xyz)
+    sine = np.linalg.norm(xyz, axis=1, keepdims=True)
+    angle = 2 * np.arctan2(sine, np.abs(w))
+    return np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0) * xyz

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The buttons. Each takes its settings from the window and leaves the work to the functions beside it."""
+
+import random
+import time
+from typing import Any, Protocol
+
+import bpy
+from bpy.props import StringProperty
+from bpy_extras.io_utils import ExportHelper
+
+from . import audio_strip, backend_session, exporting, job_status, presets, properties, rig
+from .audio_strip import AudioSpan
+from .backend_client import BackendError, Call
+from .backend_setup import SetupJob
+from .errors import UserError
+from .generation_job import GenerationJob, GenerationSettings, Speech
+from .preferences import addon_preferences
+
+TIMER_SECONDS = 0.1
+
+
+class Job(Protocol):
+    """What a modal operator drives."""
+
+    text: str
+    progress: float
+    failure: Exception | None
+
+    def poll(self) -> str:
+        """Go on without waiting; "running", "done", "failed" or "cancelled"."""
+
+    def cancel(self) -> None:
+        """Give up."""
+
+
+class JobOperator(bpy.types.Operator):
+    """An operator whose work is a job: modal with progress in a window, blocking in a script."""
+
+    job: Job
+    timer: bpy.types.Timer
+
+    def start(self, context: bpy.types.Context) -> Job:
+        """Start the job. Raises UserError or BackendError."""
+        raise NotImplementedError
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Called when the job is done; returns a sentence for the user."""
+        raise NotImplementedError
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One job at a time."""
+        if context.window_manager.diffposetalk_status.running:
+            cls.poll_message_set("A job is running: wait for it, or cancel it")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Start, and go on beside the user's work."""
+        if not self._begin(context):
+            return {"CANCELLED"}
+        self.timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Look after the job at every tick; every other event goes to the window."""
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        if context.window_manager.diffposetalk_status.cancel_requested:
+            self.job.cancel()
+        if self._advance(context) == "running":
+            return {"PASS_THROUGH"}
+        context.window_manager.event_timer_remove(self.timer)
+        return self._conclude(context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start, and wait until it has ended."""
+        if not self._begin(context):
+            return {"CANCELLED"}
+        while self._advance(context) == "running":
+            time.sleep(TIMER_SECONDS / 2)
+        return self._conclude(context)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Another file is loaded, or Blender quits: give the job up."""
+        self.job.cancel()
+        while self.job.poll() == "running":
+            time.sleep(TIMER_SECONDS / 2)
+        job_status.show(context, running=False)
+
+    def _begin(self, context: bpy.types.Context) -> bool:
+        try:
+            self.job = self.start(context)
+        except (UserError, BackendError) as error:
+            self._fail(context, error)
+            return False
+        job_status.show(context, running=True, text=self.job.text)
+        return True
+
+    def _advance(self, context: bpy.types.Context) -> str:
+        state = self.job.poll()
+        job_status.show(context, running=True, progress=self.job.progress, text=self.job.text)
+        return state
+
+    def _conclude(self, context: bpy.types.Context) -> set[str]:
+        state = self.job.poll()
+        if state == "done":
+            text = self.finish(context)
+            job_status.show(context, running=False, text=text)
+            self.report({"INFO"}, text)
+            return {"FINISHED"}
+        if state == "cancelled":
+            job_status.show(context, running=False, text="Cancelled; nothing was changed")
+            self.report({"WARNING"}, "Cancelled")
+            return {"CANCELLED"}
+        self._fail(context, self.job.failure)
+        return {"CANCELLED"}
+
+    def _fail(self, context: bpy.types.Context, error: Exception) -> None:
+        job_status.show(context, running=False, error=str(error))
+        self.report({"ERROR"}, str(error))
+
+
+class DIFFPOSETALK_OT_add_head(bpy.types.Operator):
+    """Add the bundled head at the 3D cursor: a mesh with ARKit shape keys, and an armature"""
+
+    bl_idname = "diffposetalk.add_head"
+    bl_label = "Add Head"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Add it."""
+        try:
+            rig.add_head(context, presets.bundled_head())
+        except UserError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_generate(JobOperator):
+    """Make face and head motion from the speech, and key it on the selected heads"""
+
+    bl_idname = "diffposetalk.generate"
+    bl_label = "Generate"
+    bl_options = {"REGISTER", "UNDO"}
+    job: GenerationJob
+
+    def start(self, context: bpy.types.Context) -> GenerationJob:
+        """Start generating with the scene's settings."""
+        settings = context.scene.diffposetalk
+        if settings.random_seed:
+            settings.seed = random.randint(0, 99999)
+        speech = Speech(
+            speech_span(context),
+            tuple(speakers(context)),
+            settings.place_sound and settings.audio_source == "FILE",
+        )
+        return GenerationJob(context.scene, [speech], generation_settings(settings))
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was keyed."""
+        result = self.job.results[0]
+        if result.warnings:
+            self.report({"WARNING"}, result.warnings[0])
+        # From 5.0 on the sequencer shows the scene that the workspace names, at first none.
+        if result.strip is not None and getattr(context.workspace, "sequencer_scene", context.scene) is None:
+            context.workspace.sequencer_scene = context.scene
+        names = ", ".join(item.name for item in result.objects)
+        takes = "1 take" if len(result.seeds) == 1 else f"{len(result.seeds)} takes"
+        return f"Keyed {takes} on {names}, frames {round(result.start_frame)} to {result.last_frame}"
+
+
+def speakers(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The selected meshes and armatures; the active object where none is selected.
+
+    Raises:
+        UserError: there is none.
+    """
+    chosen = [item for item in context.selected_objects if item.type in ("MESH", "ARMATURE")]
+    if not chosen and context.object is not None and context.object.mode != "OBJECT":
+        chosen = [context.object]
+    if not chosen:
+        raise UserError(
+            "No object is selected. Select a head (Add Head makes one) or a mesh with ARKit shape keys."
+        )
+    return chosen
+
+
+def speech_span(context: bpy.types.Context) -> AudioSpan:
+    """The recording that the panel names, and where it begins.
+
+    Raises:
+        UserError: there is none.
+    """
+    settings = context.scene.diffposetalk
+    if settings.audio_source == "STRIP":
+        strip = audio_strip.active_sound_strip(context)
+        if strip is None:
+            raise UserError("No sound strip is active in the sequencer. Select one, or choose an audio file.")
+        return audio_strip.span_of_strip(strip, context.scene)
+    path = audio_strip.check_audio_path(settings.audio_path)
+    frame = context.scene.frame_current if settings.start_at == "CURRENT" else settings.start_frame
+    return AudioSpan(path, 0.0, None, frame)
+
+
+def generation_settings(settings: properties.DiffPoseTalkSettings) -> GenerationSettings:
+    """The panel's settings as the job takes them.
+
+    Raises:
+        UserError: a motion file is to give the style, and none is chosen.
+    """
+    style: dict[str, Any] | None = None
+    if settings.style == properties.MOTION_FILE:
+        if not settings.style_motion:
+            raise UserError("No motion file is chosen for the style. Choose one, or a style of the list.")
+        start = settings.style_start_frame if settings.style_use_start else None
+        style = {"motion": bpy.path.abspath(settings.style_motion), "start_frame": start}
+    elif settings.style != properties.NO_STYLE:
+        style = {"preset": settings.style}
+    return GenerationSettings(
+        seeds=tuple(min(settings.seed + take, properties.MAX_SEED) for take in range(settings.takes)),
+        style=style,
+        head_motion=settings.head_motion,
+        head_strength=settings.head_strength,
+        head_bone=settings.head_bone,
+        speech_guidance=settings.speech_guidance,
+        style_guidance=settings.style_guidance,
+        sampler=settings.sampler,
+        steps=settings.steps if settings.sampler != "ddpm" else None,
+        model_directory=properties.chosen_model_directory(),
+        device=addon_preferences().device,
+    )
+
+
+class DIFFPOSETALK_OT_cancel(bpy.types.Operator):
+    """Give up the running job; nothing is changed"""
+
+    bl_idname = "diffposetalk.cancel"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only while a job runs."""
+        return context.window_manager.diffposetalk_status.running
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Tell the job's operator."""
+        context.window_manager.diffposetalk_status.cancel_requested = True
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_new_seed(bpy.types.Operator):
+    """Draw another seed"""
+
+    bl_idname = "diffposetalk.new_seed"
+    bl_label = "New Seed"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Draw it."""
+        context.scene.diffposetalk.seed = random.randint(0, 99999)
+        return {"FINISHED"}
+
+
+class ExportOperator(bpy.types.Operator, ExportHelper):
+    """An operator that writes the selected heads to a chosen file."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Something must be selected."""
+        if not context.selected_objects:
+            cls.poll_message_set("Select a head first")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Write the file."""
+        try:
+            path = self.export(context, context.selected_objects, self.filepath)
+        except UserError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Exported {path}")
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_export_fbx(ExportOperator):
+    """Export the selected heads with bones, shape keys and every keyed frame"""
+
+    bl_idname = "diffposetalk.export_fbx"
+    bl_label = "Export FBX"
+    filename_ext = ".fbx"
+    filter_glob: StringProperty(default="*.fbx", options={"HIDDEN"})
+    export = staticmethod(exporting.export_fbx)
+
+
+class DIFFPOSETALK_OT_export_alembic(ExportOperator):
+    """Export the selected heads as a vertex cache of every keyed frame"""
+
+    bl_idname = "diffposetalk.export_alembic"
+    bl_label = "Export Alembic"
+    filename_ext = ".abc"
+    filter_glob: StringProperty(default="*.abc", options={"HIDDEN"})
+    export = staticmethod(exporting.export_alembic)
+
+
+class BackendCheck:
+    """Starts the backend and waits for its handshake."""
+
+    text = "Starting the backend"
+    progress = 0.0
+
+    def __init__(self) -> None:
+        self._client = backend_session.client()
+        self.greeting: Call = self._client.greeting
+        self.failure: Exception | None = None
+        self._cancelled = False
+
+    def poll(self) -> str:
+        """See whether it has answered."""
+        self._client.poll()
+        if self._cancelled:
+            return "cancelled"
+        if not self.greeting.done:
+            return "running"
+        self.failure = self.greeting.error
+        return "done" if self.failure is None else "failed"
+
+    def cancel(self) -> None:
+        """Wait no longer."""
+        self._cancelled = True
+
+
+class DIFFPOSETALK_OT_check_backend(JobOperator):
+    """Start the backend, and show its version and device"""
+
+    bl_idname = "diffposetalk.check_backend"
+    bl_label = "Check Backend"
+    job: BackendCheck
+
+    def start(self, context: bpy.types.Context) -> BackendCheck:
+        """Start the backend."""
+        return BackendCheck()
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what it is."""
+        told = self.job.greeting.result
+        versions = f"Python {told['python']}, Torch {told['torch']}"
+        return f"Backend {told['version']} runs: {versions}, device {told['device']}"
+
+
+class DIFFPOSETALK_OT_setup_backend(JobOperator):
+    """Download the backend's Python packages into a folder of the add-on's own (about 1 GB)"""
+
+    bl_idname = "diffposetalk.setup_backend"
+    bl_label = "Set Up Backend"
+    job: SetupJob
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One job at a time, and only when Blender may go online."""
+        if not bpy.app.online_access:
+            cls.poll_message_set("Turn on Allow Online Access in Preferences, System")
+            return False
+        return super().poll(context)
+
+    def start(self, context: bpy.types.Context) -> SetupJob:
+        """Start the installation."""
+        backend_session.stop()
+        return SetupJob()
+
+    def _advance(self, context: bpy.types.Context) -> str:
+        state = super()._advance(context)
+        job_status.set_setup_log(list(self.job.log))
+        return state
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Use what was installed."""
+        addon_preferences().backend_python = ""
+        job_status.set_setup_log([])
+        return "The backend is set up"
+
+
+CLASSES = (
+    DIFFPOSETALK_OT_add_head,
+    DIFFPOSETALK_OT_generate,
+    DIFFPOSETALK_OT_cancel,
+    DIFFPOSETALK_OT_new_seed,
+    DIFFPOSETALK_OT_export_fbx,
+    DIFFPOSETALK_OT_export_alembic,
+    DIFFPOSETALK_OT_check_backend,
+    DIFFPOSETALK_OT_setup_backend,
+)

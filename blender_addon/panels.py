@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tab "DiffPoseTalk" in the 3D View's sidebar."""
+
+import bpy
+
+from . import audio_strip, job_status, properties
+
+
+class SidebarPanel:
+    """Where all panels are."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "DiffPoseTalk"
+
+
+class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
+    """Speech in, motion out."""
+
+    bl_idname = "DIFFPOSETALK_PT_main"
+    bl_label = "DiffPoseTalk"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the settings, the button, and how it goes."""
+        layout = self.layout
+        settings = context.scene.diffposetalk
+        status = context.window_manager.diffposetalk_status
+        layout.operator("diffposetalk.add_head", icon="ADD")
+
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.enabled = not status.running
+        column.row().prop(settings, "audio_source", expand=True)
+        if settings.audio_source == "FILE":
+            column.prop(settings, "audio_path", text="File")
+            column.prop(settings, "start_at")
+            if settings.start_at == "FIXED":
+                column.prop(settings, "start_frame", text="Frame")
+        else:
+            strip = audio_strip.active_sound_strip(context)
+            column.label(
+                text=strip.name if strip is not None else "No sound strip is active",
+                icon="SOUND" if strip is not None else "ERROR",
+            )
+        column.separator()
+        column.prop(settings, "style")
+        if settings.style == properties.MOTION_FILE:
+            column.prop(settings, "style_motion", text="Motion")
+            row = column.row(heading="From Frame")
+            row.prop(settings, "style_use_start", text="")
+            sub = row.row()
+            sub.enabled = settings.style_use_start
+            sub.prop(settings, "style_start_frame", text="")
+        column.separator()
+        row = column.row(align=True)
+        row.prop(settings, "seed")
+        row.operator("diffposetalk.new_seed", text="", icon="FILE_REFRESH")
+        column.prop(settings, "takes")
+        column.separator()
+        row = column.row(heading="Head Motion")
+        row.prop(settings, "head_motion", text="")
+        sub = row.row()
+        sub.enabled = settings.head_motion
+        sub.prop(settings, "head_strength", text="")
+
+        layout.separator()
+        if status.running:
+            layout.progress(factor=status.progress, text=status.text)
+            layout.operator("diffposetalk.cancel", icon="CANCEL")
+        else:
+            row = layout.row()
+            row.scale_y = 1.4
+            row.operator("diffposetalk.generate", icon="PLAY")
+            if status.text and not status.error:
+                layout.label(text=status.text, icon="INFO")
+        job_status.draw_error(layout, status, context.region.width)
+
+
+class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
+    """What is seldom changed."""
+
+    bl_idname = "DIFFPOSETALK_PT_advanced"
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_label = "Advanced"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the settings."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = context.scene.diffposetalk
+        layout.enabled = not context.window_manager.diffposetalk_status.running
+        layout.prop(settings, "speech_guidance")
+        layout.prop(settings, "style_guidance")
+        layout.prop(settings, "head_bone")
+        layout.prop(settings, "random_seed")
+        layout.prop(settings, "place_sound")
+        layout.prop(settings, "sampler")
+        row = layout.row()
+        row.enabled = settings.sampler != "ddpm"
+        row.prop(settings, "steps")
+
+
+class DIFFPOSETALK_PT_export(SidebarPanel, bpy.types.Panel):
+    """Files for other programs."""
+
+    bl_idname = "DIFFPOSETALK_PT_export"
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_label = "Export"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the buttons."""
+        row = self.layout.row(align=True)
+        row.operator("diffposetalk.export_fbx", text="FBX", icon="EXPORT")
+        row.operator("diffposetalk.export_alembic", text="Alembic", icon="EXPORT")
+
+
+CLASSES = (DIFFPOSETALK_PT_main, DIFFPOSETALK_PT_advanced, DIFFPOSETALK_PT_export)

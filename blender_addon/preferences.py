@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The add-on's preferences: where the backend and the model are."""
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from . import job_status
+
+
+class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
+    """Settings of this machine, shared by all files."""
+
+    bl_idname = __package__
+
+    backend_python: StringProperty(
+        name="Backend Python",
+        description="Python interpreter that runs the backend. Empty: the one that Set Up Backend installed",
+        subtype="FILE_PATH",
+    )
+    device: EnumProperty(
+        name="Device",
+        description="Where motion is computed",
+        items=[
+            ("auto", "Automatic", "The GPU if there is one, else the processor"),
+            ("cpu", "CPU", "The processor"),
+            ("cuda", "CUDA", "An NVIDIA GPU"),
+            ("mps", "Metal", "An Apple GPU"),
+        ],
+        default="auto",
+    )
+    model_directory: StringProperty(
+        name="Model Folder",
+        description="Folder of the model (config.json and model.safetensors). Empty: the bundled model",
+        subtype="DIR_PATH",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the settings and the state of the backend."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "backend_python")
+        layout.prop(self, "device")
+        layout.prop(self, "model_directory")
+        row = layout.row()
+        row.operator("diffposetalk.check_backend", icon="CHECKMARK")
+        row.operator("diffposetalk.setup_backend", icon="IMPORT")
+        status = context.window_manager.diffposetalk_status
+        if status.running:
+            layout.progress(factor=status.progress, text=status.text)
+            layout.operator("diffposetalk.cancel", icon="CANCEL")
+        elif status.text:
+            layout.label(text=status.text, icon="INFO")
+        job_status.draw_error(layout, status, context.region.width)
+        for line in job_status.setup_log()[-8:]:
+            layout.label(text=line)
+
+
+def addon_preferences() -> DiffPoseTalkPreferences:
+    """This add-on's preferences."""
+    return bpy.context.preferences.addons[__package__].preferences

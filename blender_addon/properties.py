@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The scene's settings for generation, as the panel shows them."""
+
+import zlib
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from . import presets
+from .preferences import addon_preferences
+
+MAX_SEED = 2**31 - 1
+MOTION_FILE = "MOTION_FILE"  # an item of the style menu beside the presets' ids, as is NO_STYLE
+NO_STYLE = "NO_STYLE"
+_DEFAULTS = presets.sampling_defaults()
+
+# Blender does not keep the strings of computed enum items; they must live as long as the menu.
+_style_items: list[tuple[str, str, str, int]] = []
+
+
+def chosen_model_directory() -> Path:
+    """The model folder of the preferences, or the bundled one."""
+    chosen = addon_preferences().model_directory
+    return Path(bpy.path.abspath(chosen)) if chosen else presets.MODEL_DIRECTORY
+
+
+def _items_of_style(
+    settings: bpy.types.PropertyGroup, context: bpy.types.Context | None
+) -> list[tuple[str, str, str, int]]:
+    """The menu of styles, the model's own first; it is number 0, which a new file has.
+
+    The other numbers come from the ids, so that a saved choice survives a longer list.
+    """
+    default = presets.sampling_defaults(chosen_model_directory()).style
+    items = []
+    for preset in presets.style_presets(chosen_model_directory()):
+        number = 0 if preset.id == default else zlib.crc32(preset.id.encode()) & 0x7FFFFFFF
+        items.append((preset.id, preset.name, preset.description, number))
+    items.sort(key=lambda item: item[3] != 0)
+    if not items or items[0][3] != 0:
+        items.insert(0, (NO_STYLE, "No Style", "Leave the style open", 0))
+    items.append((MOTION_FILE, "From Motion File", "Take the style of the motion in a file", 1))
+    if items != _style_items:
+        _style_items[:] = items
+    return _style_items
+
+
+class DiffPoseTalkSettings(bpy.types.PropertyGroup):
+    """Settings for Generate."""
+
+    audio_source: EnumProperty(
+        name="Audio",
+        description="Where the speech comes from",
+        items=[
+            ("FILE", "File", "A sound file"),
+            (
+                "STRIP",
+                "Sound Strip",
+                "The active sound strip of the sequencer, as it is trimmed and placed there",
+            ),
+        ],
+        default="FILE",
+    )
+    audio_path: StringProperty(
+        name="Audio File",
+        description="Recording of speech, in any format that libsndfile reads (WAV, FLAC, OGG, MP3, ...)",
+        subtype="FILE_PATH",
+    )
+    style: EnumProperty(name="Style", description="Speaking style", items=_items_of_style)
+    style_motion: StringProperty(
+        name="Motion File",
+        description="Motion clip (.npz) whose style is taken, at least one second long",
+        subtype="FILE_PATH",
+    )
+    style_use_start: BoolProperty(
+        name="Choose Start",
+        description="Take the style from a given frame on, instead of from the middle of the motion file",
+    )
+    style_start_frame: IntProperty(
+        name="Start", description="First frame (25 per second) that the style is taken from", min=0, default=0
+    )
+    seed: IntProperty(
+        name="Seed",
+        description="Number that the motion's chance comes from: the same seed makes the same motion again",
+        min=0,
+        max=MAX_SEED,
+        default=0,
+    )
+    random_seed: BoolProperty(name="New Seed Each Time", description="Draw another seed at every Generate")
+    takes: IntProperty(
+        name="Takes",
+        description="How many variants to make. Each becomes an Action; the first is shown",
+        min=1,
+        max=16,
+        default=1,
+    )
+    speech_guidance: FloatProperty(
+        name="Speech Guidance",
+        description="How strongly the motion follows the speech; higher articulates more",
+        min=0.0,
+        max=10.0,
+        soft_max=3.0,
+        default=_DEFAULTS.speech_guidance,
+        step=5,
+        precision=2,
+    )
+    style_guidance: FloatProperty(
+        name="Style Guidance",
+        description="How strongly the motion follows the style; higher exaggerates it",
+        min=0.0,
+        max=10.0,
+        soft_max=5.0,
+        default=_DEFAULTS.style_guidance,
+        step=10,
+        precision=2,
+    )
+    head_motion: BoolProperty(name="Head Motion", description="Make head motion and key it", default=True)
+    head_strength: FloatProperty(
+        name="Strength",
+        description="Factor of the head rotation",
+        min=0.0,
+        max=2.0,
+        default=1.0,
+        subtype="FACTOR",
+    )
+    head_bone: EnumProperty(
+        name="Head Rotation On",
+        description="Bone that gets the head rotation",
+        items=[
+            ("neck", "Neck", "The neck bends and the bust stays"),
+            ("root", "Root", "The whole head turns, as the paper renders it"),
+        ],
+        default="neck",
+    )
+    start_at: EnumProperty(
+        name="Start",
+        description="Frame where the speech begins",
+        items=[
+            ("CURRENT", "Current Frame", "Begin at the current frame"),
+            ("FIXED", "Fixed Frame", "Begin at the frame below"),
+        ],
+        default="FIXED",
+    )
+    start_frame: IntProperty(name="Start Frame", description="Frame where the speech begins", default=1)
+    place_sound: BoolProperty(
+        name="Add Sound Strip",
+        description="Put the recording into the sequencer, in sync with the keys",
+        default=True,
+    )
+    steps: IntProperty(
+        name="Steps",
+        description="Denoising steps for each window. More is slower and hardly better beyond the default",
+        min=1,
+        max=500,
+        soft_max=100,
+        default=_DEFAULTS.steps,
+    )
+    sampler: EnumProperty(
+        name="Sampler",
+        description="How noise becomes motion",
+        items=[
+            ("dpmpp_2m", "DPM-Solver++ (2M)", "Fast: about 20 steps are enough"),
+            ("ddpm", "DDPM", "The paper's ancestral sampling; takes the model's full number of steps"),
+        ],
+        default="dpmpp_2m",
+    )
