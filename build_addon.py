@@ -167,12 +167,11 @@ def files_below(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
 
 
 def project_version() -> str:
-    """The version, which manifest, add-on, backend and its project file must agree on. Raises BuildError."""
+    """The version, which manifest, backend and its project file must agree on. Raises BuildError."""
     found = {
         name: _first_match(ROOT / name, pattern)
         for name, pattern in {
             "blender_addon/blender_manifest.toml": r'^version\s*=\s*"([^"]+)"',
-            "blender_addon/version.py": r'^VERSION\s*=\s*"([^"]+)"',
             "backend/pyproject.toml": r'^version\s*=\s*"([^"]+)"',
             "backend/diffposetalk/__init__.py": r'^__version__\s*=\s*"([^"]+)"',
         }.items()
