@@ -46,8 +46,8 @@ def draw(frames: Path, described: dict, samples: np.ndarray, rate: int, output: 
     plt.rcParams.update({"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK})
     figure = plt.figure(figsize=(2.0 * COLUMNS, 2.2 * rows + 3.8), facecolor=PAPER)
     figure.subplots_adjust(left=0.09, right=0.995, top=0.995, bottom=0.05)
-    pictures, plots = figure.add_gridspec(2, 1, height_ratios=[2.2 * rows, 3.4], hspace=0.06)
-    grid = pictures.subgridspec(rows, COLUMNS, hspace=0.02, wspace=0.02)
+    halves = figure.add_gridspec(2, 1, height_ratios=[2.2 * rows, 3.4], hspace=0.06)
+    grid = halves[0].subgridspec(rows, COLUMNS, hspace=0.02, wspace=0.02)
     for index, seconds in enumerate(times):
         axes = figure.add_subplot(grid[index // COLUMNS, index % COLUMNS])
         axes.imshow(plt.imread(frames / f"{index:02d}.png"))
@@ -56,7 +56,7 @@ def draw(frames: Path, described: dict, samples: np.ndarray, rate: int, output: 
         axes.set_axis_off()
 
     length = len(samples) / rate
-    below = plots.subgridspec(1 + len(CURVES), 1, hspace=0.16)
+    below = halves[1].subgridspec(1 + len(CURVES), 1, hspace=0.16)
     wave = figure.add_subplot(below[0])
     wave.plot(np.arange(len(samples)) / rate, samples, color=INK, linewidth=0.3)
     wave.set_ylabel("sound", rotation=0, ha="right", va="center")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -40,8 +42,7 @@ def main() -> None:
         began = time.monotonic()
 
     install(arguments.extension)
-    import diffposetalk  # the extension's console functions
-
+    diffposetalk: Any = importlib.import_module("diffposetalk")  # the extension's console functions
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=False)
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base = FPS, 1.0
