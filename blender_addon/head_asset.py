@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .array_file import read_arrays
 from .errors import UserError
 
 N_SHAPE = 100  # identity components in `shapedirs`; the expression components follow them
@@ -66,18 +67,12 @@ def load_head(path: str | Path) -> HeadAsset:
     Raises:
         UserError: the file is missing, is not a head asset, or its arrays do not fit together.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {key: file[key] for key in file.files}
-    except FileNotFoundError as error:
-        raise UserError(f"The head file {path} is missing. Install the add-on again.") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a head file: {error}.") from error
+    data = read_arrays(path, "head")
     try:
         head = _from_arrays(data)
         _check(head)
     except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"{path} is not a complete head file: {error}.") from error
+        raise UserError(f"“{path}” is not a complete head file: {error}.") from error
     return head
 
 

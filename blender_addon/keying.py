@@ -72,7 +72,10 @@ def key_performances(
     """
     for performance in performances:
         for target in performance.targets:
-            check_basis(target, performance.takes[0].motion.basis)
+            motion = performance.takes[0].motion
+            check_basis(target, motion.basis)
+            if motion.expression_names and not set(motion.expression_names) & set(target.keys):
+                raise UserError(f"The motion names none of the expressions of “{target.mesh.name}”.")
             _check_exchangeable(target)
     written: list[bpy.types.Action] = []
     shown: list[tuple[bpy.types.ID, bpy.types.Action]] = []
@@ -85,7 +88,7 @@ def key_performances(
                 for target in performance.targets:
                     for block, suffix, curves in _curves(target, take.motion, head_bone, strength):
                         name = _action_name(take.name, suffix)
-                        action = write_action(name, block.id_type, curves, performance.start_frame)
+                        action = write_action(name, block, curves, performance.start_frame)
                         written.append(action)
                         result[-1][-1].append(action)
                         _mark(action, take.motion.provenance)
@@ -107,17 +110,19 @@ def _check_exchangeable(target: Target) -> None:
             raise UserError(f"“{block.name}” is in the NLA editor's tweak mode. Leave tweak mode first.")
 
 
-def write_action(name: str, id_type: str, curves: Sequence[Curve], start_frame: float) -> bpy.types.Action:
+def write_action(
+    name: str, block: bpy.types.ID, curves: Sequence[Curve], start_frame: float
+) -> bpy.types.Action:
     """Make an Action with all `curves`, one key a frame from `start_frame` on.
 
     Keys are Bezier with automatic handles: they can be edited, thinned and moved like keys set by hand.
 
     Args:
-        id_type: the kind of data-block it animates, "KEY" or "OBJECT".
+        block: what it is to animate; it is not assigned yet.
     """
     action = bpy.data.actions.new(name)
     try:
-        container = _curve_container(action, id_type, name)
+        container = _curve_container(action, block)
         enum = bpy.types.Keyframe.bl_rna.properties
         bezier = enum["interpolation"].enum_items["BEZIER"].value
         handle = enum["handle_left_type"].enum_items["AUTO_CLAMPED"].value
@@ -147,12 +152,15 @@ def write_action(name: str, id_type: str, curves: Sequence[Curve], start_frame: 
     return action
 
 
-def _curve_container(action: bpy.types.Action, id_type: str, name: str) -> Any:
-    """What holds the curves and groups of a new Action."""
+def _curve_container(action: bpy.types.Action, block: bpy.types.ID) -> Any:
+    """What holds the curves and groups of a new Action.
+
+    Its slot bears the data-block's name: by it Blender finds the slot when another take is chosen.
+    """
     if not SLOTTED:
-        action.id_root = id_type
+        action.id_root = block.id_type
         return action
-    slot = action.slots.new(id_type=id_type, name=name)
+    slot = action.slots.new(id_type=block.id_type, name=block.name)
     strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
     return strip.channelbag(slot, ensure=True)
 
@@ -203,7 +211,7 @@ def _curves(
     target: Target, motion: Motion, head_bone: str, strength: float
 ) -> Iterator[tuple[bpy.types.ID, str, list[Curve]]]:
     """The data-blocks to animate: (block, suffix of the Action's name, curves)."""
-    names = motion.expression_names or tuple(target.keys)
+    names = motion.expression_names or target.expressions
     columns = {name: e for e, name in enumerate(names)}
     shape_keys = target.mesh.data.shape_keys
     values = [(key, motion.exp[:, columns[name]]) for name, key in target.keys.items() if name in columns]

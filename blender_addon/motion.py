@@ -2,7 +2,6 @@
 """Motion clips as the backend writes them, and their resampling to the scene's frame rate. No bpy here."""
 
 import json
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import arkit
+from .array_file import read_arrays
 from .errors import UserError
 
 
@@ -50,13 +50,7 @@ def read_motion(path: str | Path) -> Motion:
         UserError: the file is missing, is no motion clip, is empty or holds numbers that are not finite.
     """
     name = Path(path).name
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {key: file[key] for key in file.files}
-    except FileNotFoundError as error:
-        raise UserError(f"The motion file {path} does not exist.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(f"{name} is not a motion file (.npz with exp and pose).") from error
+    data = read_arrays(path, "motion")
     if "exp" not in data or "pose" not in data:
         raise UserError(f"{name} is not a motion file: it lacks “exp” or “pose”.")
     exp, pose = data["exp"], data["pose"]

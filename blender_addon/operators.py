@@ -116,7 +116,7 @@ class JobOperator(bpy.types.Operator):
             job_status.show(context, running=False, text="Cancelled; nothing was changed")
             self.report({"WARNING"}, "Cancelled")
             return {"CANCELLED"}
-        self._fail(context, self.job.failure)
+        self._fail(context, self.job.failure or UserError("The job failed."))
         return {"CANCELLED"}
 
     def _fail(self, context: bpy.types.Context, error: Exception) -> None:

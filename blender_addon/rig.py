@@ -126,7 +126,8 @@ def _build_mesh(asset: HeadAsset, name: str, vertices: np.ndarray) -> bpy.types.
 def _build_material(name: str, color: np.ndarray, roughness: float) -> bpy.types.Material:
     """Make a material that renders in Cycles and EEVEE and shows its colour in Workbench too."""
     material = bpy.data.materials.new(name)
-    material.use_nodes = True
+    if bpy.app.version < (5, 0, 0):  # always so from 5.0 on
+        material.use_nodes = True
     material.diffuse_color = color
     material.roughness = roughness
     shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")

@@ -15,6 +15,7 @@ from .rig import ASSET_MARK, BASIS_MARK, EXPRESSIONS_MARK, HEAD_MARK, JAW_OPEN_A
 class Target:
     """One mesh that can be keyed.
 
+    expressions: the names of the basis's expressions, in its order.
     keys: expression name to the name of the shape key that shows it.
     jaw_key: shape key that opens the jaw where no bone does.
     rig: the armature object of one of our own heads.
@@ -22,6 +23,7 @@ class Target:
     """
 
     mesh: bpy.types.Object
+    expressions: tuple[str, ...]
     keys: dict[str, str]
     jaw_key: str | None
     rig: bpy.types.Object | None
@@ -61,7 +63,7 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
         else None
     )
     if mesh.get(HEAD_MARK):
-        names = str(mesh[EXPRESSIONS_MARK]).split("\n")
+        names = tuple(str(mesh[EXPRESSIONS_MARK]).split("\n"))
         keys = {name: name for name in names if name in shape_keys.key_blocks and name not in driven}
         jaw_key = None
         basis = str(mesh[BASIS_MARK])
@@ -71,7 +73,8 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
             for key in reversed(shape_keys.key_blocks[1:])
             if key.name not in driven
         }
-        found = {name: by_name.get(arkit.canonical_name(name)) for name in arkit.EXPRESSION_NAMES}
+        names = arkit.EXPRESSION_NAMES
+        found = {name: by_name.get(arkit.canonical_name(name)) for name in names}
         keys = {name: key for name, key in found.items() if key is not None}
         jaw_key = by_name.get(arkit.canonical_name(arkit.JAW_OPEN))
         basis = "arkit"
@@ -83,7 +86,7 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
             "Add Head, or a mesh whose shape keys have ARKit's names (eyeBlinkLeft, mouthFunnel, ...)."
         )
     angle = float(mesh.get(JAW_OPEN_ANGLE_MARK, default_jaw_open_angle))
-    return Target(mesh, keys, jaw_key, rig, basis, angle)
+    return Target(mesh, names, keys, jaw_key, rig, basis, angle)
 
 
 def find_targets(items: Iterable[bpy.types.Object], default_jaw_open_angle: float) -> list[Target]:

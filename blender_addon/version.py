@@ -1,10 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's version, as its manifest says it."""
+"""The version, the same as in blender_manifest.toml (the build script compares them)."""
 
-from pathlib import Path
-
-import tomllib
-
-VERSION: str = tomllib.loads((Path(__file__).parent / "blender_manifest.toml").read_text(encoding="utf-8"))[
-    "version"
-]
+VERSION = "0.1.0"

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The head in Blender is the head model."""
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Quaternion, Vector
+from scene_state import evaluated_vertices
+
+TOLERANCE = 1e-4  # metres
+
+
+def in_blender_axes(vertices):
+    return np.stack([vertices[..., 0], -vertices[..., 2], vertices[..., 1]], axis=-1)
+
+
+def random_poses(count, seed=0):
+    random = np.random.default_rng(seed)
+    exp = random.uniform(0, 1, (count, 50)) * (random.random((count, 50)) < 0.4)
+    pose = random.normal(0, 0.2, (count, 6))
+    return exp.astype("f4"), pose.astype("f4")
+
+
+def put(mesh, rig, names, exp, pose, head_bone="neck"):
+    for name, value in zip(names, exp, strict=True):
+        mesh.data.shape_keys.key_blocks[name].value = value
+    for bone, axis_angle in ((head_bone, Vector(pose[:3])), ("jaw", Vector(pose[3:]))):
+        turned = Quaternion(axis_angle.normalized(), axis_angle.length)
+        rig.pose.bones[bone].rotation_euler = turned.to_euler("XYZ")
+
+
+@pytest.mark.parametrize("which", ["bundled", "synthetic"])
+@pytest.mark.parametrize("head_bone", ["neck", "root"])
+def test_evaluated_mesh_is_the_head_model(
+    api, part, head_path, synthetic_head, model_vertices, which, head_bone, record_property
+):
+    path = head_path if which == "bundled" else synthetic_head
+    asset = part("head_asset").load_head(path)
+    shape = np.random.default_rng(3).normal(0, 0.7, 100).astype("f4")
+    exp, pose = random_poses(10)
+    expected = in_blender_axes(model_vertices(path, exp, pose, shape, head_bone))
+    mesh, rig = api.add_head("Ann", shape=shape, asset=path)
+    worst = 0.0
+    for frame in range(len(exp)):
+        put(mesh, rig, asset.expression_names, exp[frame], pose[frame], head_bone)
+        worst = max(worst, float(np.abs(evaluated_vertices(mesh) - expected[frame]).max()))
+    print(f"largest difference to smplx, {which} head on the {head_bone}: {1000 * worst:.6f} mm")
+    record_property("largest_difference_mm", 1000 * worst)
+    assert worst < TOLERANCE
+
+
+def test_parts_of_the_rig(api, part, head_path):
+    asset = part("head_asset").load_head(head_path)
+    bpy.context.scene.cursor.location = (1, 2, 3)
+    mesh, rig = api.add_head()
+    assert mesh.parent is rig and rig.location == Vector((1, 2, 3))
+    assert bpy.context.object is mesh and mesh.select_get()
+    keys = mesh.data.shape_keys.key_blocks
+    names = part("arkit").EXPRESSION_NAMES
+    assert [key.name for key in keys][1 : 1 + len(names)] == list(names)
+    assert all((keys[name].slider_min, keys[name].slider_max) == (0, 1) for name in names)
+    assert [b.name for b in rig.data.bones if b.use_deform] == [
+        "root",
+        "neck",
+        "jaw",
+        "left_eye",
+        "right_eye",
+    ]
+    assert rig.data.bones["jaw"].parent.name == "neck" and rig.data.bones["left_eye"].parent.name == "neck"
+    height = evaluated_vertices(mesh)[:, 2]
+    assert 0.15 < height.max() - height.min() < 0.6  # metres: a head with some neck
+    assert all(m.node_tree and tuple(m.diffuse_color[:3]) != (0.8, 0.8, 0.8) for m in mesh.data.materials)
+    assert len(mesh.data.materials) == len(asset.material_names)
+    weights = np.zeros_like(asset.weights)
+    for vertex in mesh.data.vertices:
+        for group in vertex.groups:
+            weights[vertex.index, group.group] = group.weight
+    np.testing.assert_array_equal(weights, asset.weights)
+
+
+def test_drivers_need_no_permission_to_run_scripts(api, synthetic_head):
+    mesh, rig = api.add_head(asset=synthetic_head)
+    drivers = [*mesh.data.shape_keys.animation_data.drivers, *rig.animation_data.drivers]
+    assert len(drivers) == 36 + 4
+    assert all(d.driver.is_simple_expression and d.driver.is_valid for d in drivers)
+
+
+def test_no_dependency_cycle(api, head_path, synthetic_head, capfd):
+    api.add_head(asset=synthetic_head)
+    api.add_head(asset=head_path)
+    bpy.context.evaluated_depsgraph_get().update()
+    output = "".join(capfd.readouterr()).lower()
+    assert "cycle" not in output
+
+
+def test_eyes_turn_with_the_gaze_and_by_hand(api, part, head_path):
+    asset = part("head_asset").load_head(head_path)
+    mesh, rig = api.add_head()
+    name = asset.expression_names[int(np.abs(asset.eye_look_angles[:, 0]).sum(1).argmax())]
+    eye = rig.pose.bones["left_eye"]
+
+    def turn():
+        bpy.context.evaluated_depsgraph_get().update()
+        return eye.matrix.to_quaternion()
+
+    rest = turn()
+    mesh.data.shape_keys.key_blocks[name].value = 1.0
+    looking = turn()
+    assert rest.rotation_difference(looking).angle > 0.1
+    eye.rotation_euler.z = 0.3
+    assert abs(looking.rotation_difference(turn()).angle - 0.3) < 1e-4
+
+
+def test_two_heads_do_not_share_anything(api):
+    first, _ = api.add_head("Ann")
+    second, _ = api.add_head("Bob")
+    assert first.data is not second.data and first.data.shape_keys is not second.data.shape_keys
+    first.data.shape_keys.key_blocks["eyeBlinkLeft"].value = 1.0
+    assert second.data.shape_keys.key_blocks["eyeBlinkLeft"].value == 0.0
+
+
+def test_add_head_in_pose_mode_and_with_a_hidden_collection(api):
+    _, rig = api.add_head()
+    bpy.context.view_layer.objects.active = rig
+    bpy.ops.object.mode_set(mode="POSE")
+    hidden = bpy.data.collections.new("Hidden")
+    bpy.context.scene.collection.children.link(hidden)
+    layer = bpy.context.view_layer.layer_collection.children["Hidden"]
+    bpy.context.view_layer.active_layer_collection = layer
+    hidden.hide_viewport = True
+    mesh, _ = api.add_head()
+    assert mesh.visible_get()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a head", None])
+def test_a_bad_head_file_is_refused(api, tmp_path, content):
+    path = tmp_path / "bad.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(api.UserError, match=r"bad\.npz"):
+        api.add_head(asset=path)
+    assert not bpy.data.objects
+
+
+def test_an_incomplete_head_file_is_refused(api, synthetic_head, tmp_path):
+    with np.load(synthetic_head) as file:
+        arrays = dict(file)
+    arrays["weights"] = arrays["weights"][:-1]
+    np.savez(tmp_path / "short.npz", **arrays)
+    with pytest.raises(api.UserError, match="weights"):
+        api.add_head(asset=tmp_path / "short.npz")
+    assert not bpy.data.objects and not bpy.data.meshes
