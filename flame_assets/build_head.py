@@ -19,7 +19,7 @@ import numpy as np
 from eyeballs import build_eyeball, eye_centre
 from identities import principal_components, sample_identities
 from makehuman import BaseMesh, Floats, Ints, read_base_mesh, read_face_unit
-from mouth import CORNERS, INNER_LOWER, INNER_UPPER, lip_loops
+from mouth import CORNERS, INNER_LOWER, INNER_UPPER, lip_loops, lip_seal
 from rig import (
     JAW,
     JOINT_NAMES,
@@ -94,6 +94,7 @@ def build(base: BaseMesh) -> dict[str, np.ndarray]:
     vertices = base.vertices + np.tensordot(mean, identities.targets, axes=1)
     eyes = np.mean([eye_centre(base, vertices, side)[0] for side in "lr"], axis=0)
     vertices = vertices + (EYES_PLACE - eyes)
+    vertices = vertices + lip_seal(base, vertices)
 
     surface, parts = build_surface(base, vertices)
     template = surface.positions(vertices)

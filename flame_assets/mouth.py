@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
-from makehuman import BaseMesh, Ints
+from makehuman import BaseMesh, Floats, Ints
 
 # Each loop's upper midline vertex in base.obj, from inside the mouth out to the edge of the lips.
 # The loop INNER_LOOP is the first that shows when the lips are closed: where they meet.
@@ -15,6 +15,9 @@ INNER_LOOP = 4
 INNER_UPPER = (469, 470, 472, 474, 7228, 7226, 7225)
 INNER_LOWER = (475, 481, 487, 493, 7242, 7236, 7230)
 CORNERS = (7192, 432)
+
+# How much of the closing each loop of LOOP_STARTS takes part in: all at the contact, fading outwards.
+SEAL_SHARE = (0.25, 0.5, 0.8, 1.0, 1.0, 0.85, 0.6, 0.35, 0.15)
 
 
 def lip_loops(base: BaseMesh) -> list[Ints]:
@@ -46,3 +49,33 @@ def lip_loops(base: BaseMesh) -> list[Ints]:
             loop.append(straight_on(loop[-2], loop[-1]))
         loops.append(np.array(loop[:-1]))
     return loops
+
+
+def lip_seal(base: BaseMesh, vertices: Floats) -> Floats:
+    """Displacement (N, 3) of the base mesh that closes the slit between the resting lips.
+
+    MakeHuman leaves about a millimetre. Upper and lower lip each go half the way, by the height of the slit
+    at their distance from the middle.
+    """
+    loops = lip_loops(base)
+    inner = loops[INNER_LOOP]
+    upper, lower = _halves(inner)
+    slit = np.linspace(*vertices[inner, 0][[vertices[inner, 0].argmin(), vertices[inner, 0].argmax()]], 200)
+    height = np.interp(slit, *vertices[upper][:, :2].T) - np.interp(slit, *vertices[lower][:, :2].T)
+
+    seal = np.zeros_like(vertices)
+    for loop, share in zip(loops, SEAL_SHARE, strict=True):
+        for half, direction in zip(_halves(loop), (-0.5, 0.5), strict=True):
+            seal[half, 1] = direction * share * np.interp(vertices[half, 0], slit, height, left=0, right=0)
+    return seal
+
+
+def _halves(loop: Ints) -> tuple[Ints, Ints]:
+    """The upper and the lower part of a lip loop from corner to corner, both from right to left (rising x).
+
+    Every loop of LOOP_STARTS has its corners at the same steps from its upper midline vertex.
+    """
+    to_corner = 12
+    upper = np.concatenate([loop[-to_corner:], loop[: to_corner + 1]])
+    lower = loop[to_corner : len(loop) - to_corner + 1][::-1]
+    return upper, lower
