@@ -65,7 +65,9 @@ def read_config(folder: str | Path) -> ModelConfig:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(f"{str(folder)!r} is not a model directory: it has no {CONFIG_NAME}.", "model_missing") from error
+        raise ModelError(
+            f"{str(folder)!r} is not a model directory: it has no {CONFIG_NAME}.", "model_missing"
+        ) from error
     except ValueError as error:
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not valid JSON.", "model_config") from error
     if not isinstance(data, dict):
@@ -89,7 +91,9 @@ def load_model(folder: str | Path | None = None, device: str = "auto") -> DiffPo
     try:
         tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{WEIGHTS_NAME} in {str(folder)!r} is damaged or not a safetensors file.", "model_weights") from error
+        raise ModelError(
+            f"{WEIGHTS_NAME} in {str(folder)!r} is damaged or not a safetensors file.", "model_weights"
+        ) from error
     if any(f"normalizer.{name}" not in tensors for name in STATISTICS):
         raise ModelError(
             f"{WEIGHTS_NAME} in {str(folder)!r} holds no normalisation statistics, without which the motion "
@@ -101,7 +105,9 @@ def load_model(folder: str | Path | None = None, device: str = "auto") -> DiffPo
     try:
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise ModelError(f"The weights in {str(folder)!r} do not fit its {CONFIG_NAME}.", "model_weights") from error
+        raise ModelError(
+            f"The weights in {str(folder)!r} do not fit its {CONFIG_NAME}.", "model_weights"
+        ) from error
     missing = [k for k in missing if not (external and k.startswith("speech_encoder."))]
     if missing or unexpected:
         raise ModelError(
@@ -140,7 +146,9 @@ def save_model(model: DiffPoseTalk, folder: str | Path, styles: dict[str, StyleP
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for name, value in model.state_dict().items():
-        whisper = name.startswith("speech_encoder.") and isinstance(model.speech_encoder, WhisperSpeechEncoder)
+        whisper = name.startswith("speech_encoder.") and isinstance(
+            model.speech_encoder, WhisperSpeechEncoder
+        )
         tensors[name] = value.detach().cpu().to(torch.float16 if whisper else value.dtype).contiguous()
     part = folder / (WEIGHTS_NAME + ".part")
     save_file(tensors, part)
@@ -149,7 +157,12 @@ def save_model(model: DiffPoseTalk, folder: str | Path, styles: dict[str, StyleP
     (folder / CONFIG_NAME).write_text(config + "\n", encoding="utf-8")
     if styles is not None:
         rows = [
-            {"id": key, "name": s.name, "description": s.description, "vector": [round(float(v), 5) for v in s.vector]}
+            {
+                "id": key,
+                "name": s.name,
+                "description": s.description,
+                "vector": [round(float(v), 5) for v in s.vector],
+            }
             for key, s in styles.items()
         ]
         text = json.dumps(rows, indent=1, ensure_ascii=False)

@@ -172,8 +172,12 @@ def _check(config: ModelConfig) -> None:
             "model_config",
         )
     if d.style_dim != s.width or d.width % d.heads or s.width % s.heads or e.width % e.heads:
-        raise ModelError("The model's config.json has widths and heads that do not fit together.", "model_config")
+        raise ModelError(
+            "The model's config.json has widths and heads that do not fit together.", "model_config"
+        )
     if config.basis not in ("arkit", "flame"):
-        raise ModelError(f"The model's basis {config.basis!r} is neither 'arkit' nor 'flame'.", "model_config")
+        raise ModelError(
+            f"The model's basis {config.basis!r} is neither 'arkit' nor 'flame'.", "model_config"
+        )
     if e.kind not in ("whisper", "hubert"):
         raise ModelError(f"The model's speech encoder {e.kind!r} is not known.", "model_config")

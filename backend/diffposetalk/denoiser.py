@@ -61,6 +61,7 @@ class Denoiser(nn.Module):
     """
 
     alignment_mask: torch.Tensor | None
+    step_table: torch.Tensor
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()

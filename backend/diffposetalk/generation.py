@@ -165,7 +165,11 @@ def generate(
 
 
 def _clip(
-    model: DiffPoseTalk, motion: torch.Tensor, head_pose: bool, shape: torch.Tensor | None, provenance: dict[str, Any]
+    model: DiffPoseTalk,
+    motion: torch.Tensor,
+    head_pose: bool,
+    shape: torch.Tensor | None,
+    provenance: dict[str, Any],
 ) -> MotionClip:
     exp, pose = from_vectors(motion.float().cpu().numpy())
     if not head_pose:
@@ -186,12 +190,16 @@ def _clip(
     )
 
 
-def _check_settings(seeds: Sequence[int], w_a: float, w_s: float, sampler: str, steps: int, limit: int) -> None:
+def _check_settings(
+    seeds: Sequence[int], w_a: float, w_s: float, sampler: str, steps: int, limit: int
+) -> None:
     if not seeds or not all(0 <= seed < 2**63 for seed in seeds):
         raise DiffPoseTalkError("Give at least one seed, each from 0 to 2^63 - 1.", "settings_seed")
     if not (0 <= w_a <= GUIDANCE_LIMIT and 0 <= w_s <= GUIDANCE_LIMIT):
         raise DiffPoseTalkError(f"Guidance scales range from 0 to {GUIDANCE_LIMIT:g}.", "settings_guidance")
     if sampler not in SAMPLERS:
-        raise DiffPoseTalkError(f"The sampler {sampler!r} is none of {', '.join(SAMPLERS)}.", "settings_sampler")
+        raise DiffPoseTalkError(
+            f"The sampler {sampler!r} is none of {', '.join(SAMPLERS)}.", "settings_sampler"
+        )
     if not 1 <= steps <= limit:
         raise DiffPoseTalkError(f"Sampling steps range from 1 to {limit}.", "settings_steps")

@@ -144,7 +144,9 @@ def _euler_to_axis_angle(pitch: torch.Tensor, yaw: torch.Tensor) -> torch.Tensor
     """Axis-angle (B, 3) of R = Ry(yaw) Rx(pitch), through its quaternion."""
     half_x, half_y = pitch / 2, yaw / 2
     w = half_x.cos() * half_y.cos()
-    v = torch.stack([half_x.sin() * half_y.cos(), half_x.cos() * half_y.sin(), -half_x.sin() * half_y.sin()], -1)
+    v = torch.stack(
+        [half_x.sin() * half_y.cos(), half_x.cos() * half_y.sin(), -half_x.sin() * half_y.sin()], -1
+    )
     norm = v.norm(dim=-1, keepdim=True)
     angle = 2 * torch.atan2(norm, w[:, None])
     return torch.where(norm > 1e-9, v / norm.clamp_min(1e-9) * angle, 2 * v)
@@ -163,5 +165,7 @@ def load_head(path: str | Path | None = None) -> HeadModel:
         with np.load(path, allow_pickle=False) as data:
             arrays = {k: data[k] for k in data.files}
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path.name!r} is not a head asset (.npz in FLAME's layout).", "head_format") from error
+        raise ModelError(
+            f"{path.name!r} is not a head asset (.npz in FLAME's layout).", "head_format"
+        ) from error
     return HeadModel(arrays)

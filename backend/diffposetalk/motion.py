@@ -89,9 +89,13 @@ def load_motion(path: str | Path) -> MotionClip:
                 raise ValueError("not an .npz archive")
             arrays = {k: data[k] for k in data.files if k in _FIELDS}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise MotionError(f"{path.name!r} is not a motion file (.npz with exp and pose).", "motion_format") from error
+        raise MotionError(
+            f"{path.name!r} is not a motion file (.npz with exp and pose).", "motion_format"
+        ) from error
     if "exp" not in arrays or "pose" not in arrays:
-        raise MotionError(f"{path.name!r} holds no motion: arrays 'exp' and 'pose' are needed.", "motion_format")
+        raise MotionError(
+            f"{path.name!r} holds no motion: arrays 'exp' and 'pose' are needed.", "motion_format"
+        )
     try:
         exp = np.asarray(arrays["exp"], dtype=np.float32)
         pose = np.asarray(arrays["pose"], dtype=np.float32)

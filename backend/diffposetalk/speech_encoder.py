@@ -120,7 +120,9 @@ class WhisperSpeechEncoder(nn.Module):
             mel = self.log_mel(sound[low * SAMPLES_PER_FRAME : high * SAMPLES_PER_FRAME])
             states = self.states(torch.from_numpy(mel).to(device)[None])
             # Whisper's inner states have a few very large dimensions: each state is normalised on its own.
-            feature = torch.cat([F.layer_norm(states[k][0], states[k].shape[-1:]) for k in self.layers], dim=-1)
+            feature = torch.cat(
+                [F.layer_norm(states[k][0], states[k].shape[-1:]) for k in self.layers], dim=-1
+            )
             pairs = feature[: (high - low) * 2].unflatten(0, (high - low, 2)).flatten(1)
             out.append(pairs[start - low : stop - low])
             if on_chunk:
@@ -204,4 +206,6 @@ def build_speech_encoder(config: SpeechEncoderConfig) -> WhisperSpeechEncoder | 
     """The encoder a configuration names; Whisper's weights are loaded later with the model's own."""
     if config.kind == "whisper":
         return WhisperSpeechEncoder(config)
-    return HubertSpeechEncoder.from_folder(os.environ.get("DIFFPOSETALK_HUBERT", "facebook/hubert-base-ls960"))
+    return HubertSpeechEncoder.from_folder(
+        os.environ.get("DIFFPOSETALK_HUBERT", "facebook/hubert-base-ls960")
+    )

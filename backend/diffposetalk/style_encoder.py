@@ -14,14 +14,23 @@ from .denoiser import sinusoidal_table
 class StyleEncoder(nn.Module):
     """Motion of a few seconds to one style vector: transformer encoder, then the mean over time."""
 
+    position_table: torch.Tensor
+
     def __init__(self, config: StyleEncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.motion_proj = nn.Linear(config.motion_dim, config.width)
-        self.register_buffer("position_table", sinusoidal_table(config.window + 1, config.width), persistent=False)
+        self.register_buffer(
+            "position_table", sinusoidal_table(config.window + 1, config.width), persistent=False
+        )
         self.position_dropout = nn.Dropout(config.dropout)
         layer = nn.TransformerEncoderLayer(
-            config.width, config.heads, config.mlp_ratio * config.width, config.dropout, "gelu", batch_first=True
+            config.width,
+            config.heads,
+            config.mlp_ratio * config.width,
+            config.dropout,
+            "gelu",
+            batch_first=True,
         )
         self.transformer = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
 

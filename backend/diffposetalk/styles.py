@@ -38,7 +38,8 @@ def extract_style(model: DiffPoseTalk, clip: MotionClip, start_frame: int | None
     count = len(clip)
     if count < MIN_REFERENCE_FRAMES:
         raise StyleError(
-            f"The style reference is {count / config.fps:.2f} s long; at least 1 s of motion is needed.", "style_short"
+            f"The style reference is {count / config.fps:.2f} s long; at least 1 s of motion is needed.",
+            "style_short",
         )
     if start_frame is None:
         start_frame = max(0, (count - window) // 2)
@@ -66,7 +67,9 @@ def load_style_vector(path: str | Path, size: int) -> torch.Tensor:
     except (OSError, ValueError, EOFError, TypeError) as error:
         raise StyleError(f"{str(path)!r} is not a style vector (.npy).", "style_format") from error
     if vector.shape != (size,) or not np.isfinite(vector).all():
-        raise StyleError(f"{str(path)!r} holds {vector.size} values; a style vector of {size} is needed.", "style_format")
+        raise StyleError(
+            f"{str(path)!r} holds {vector.size} values; a style vector of {size} is needed.", "style_format"
+        )
     return torch.from_numpy(vector)
 
 
@@ -101,7 +104,9 @@ def resolve_style(model: DiffPoseTalk, spec: dict[str, Any] | None) -> torch.Ten
         preset = model.styles.get(str(spec["preset"]))
         if preset is None:
             known = ", ".join(model.styles) or "none"
-            raise StyleError(f"There is no style preset {spec['preset']!r}. Presets: {known}.", "style_preset")
+            raise StyleError(
+                f"There is no style preset {spec['preset']!r}. Presets: {known}.", "style_preset"
+            )
         return preset.vector.to(model.device)
     if "motion" in spec:
         return extract_style(model, load_motion(spec["motion"]), spec.get("start_frame"))

@@ -76,7 +76,9 @@ def new_model(config: ModelConfig, data: TrainingSet, encoder: SpeechEncoder | N
     return model
 
 
-def preset_styles(model: DiffPoseTalk, data: TrainingSet, takes: int = 24, seed: int = 0) -> dict[str, StylePreset]:
+def preset_styles(
+    model: DiffPoseTalk, data: TrainingSet, takes: int = 24, seed: int = 0
+) -> dict[str, StylePreset]:
     """The style presets: mean style vectors over performances of training lips in each preset's manner."""
     rng = np.random.default_rng(seed)
     window = model.config.style_encoder.window

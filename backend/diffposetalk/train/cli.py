@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stages = parser.add_subparsers(dest="stage", required=True)
     prepare = stages.add_parser("prepare", help="build the training set from the corpora")
     prepare.add_argument("data", type=Path, help="folder that holds grid_s1, kokoro_en and speechocean")
-    prepare.add_argument("--work", type=Path, required=True, help="folder for the training set and checkpoints")
+    prepare.add_argument(
+        "--work", type=Path, required=True, help="folder for the training set and checkpoints"
+    )
     prepare.add_argument("--whisper", type=Path, required=True, help="OpenAI's tiny.en.pt")
     style = stages.add_parser("style", help="train the style encoder")
     style.add_argument("--work", type=Path, required=True, help="folder that `prepare` wrote")
@@ -33,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from ..head_model import load_head
+    from ..model import DiffPoseTalk
     from .bundled import bundled_config, export, load_encoder, new_model
     from .checkpoints import load_latest
     from .denoiser_training import DenoiserTraining, train_denoiser
@@ -60,5 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     average = torch.optim.swa_utils.AveragedModel(model)
     load_latest(work / "denoiser", {"average": average})
-    export(average.module, load_encoder(arguments.whisper), data, arguments.out)
+    trained = average.module
+    assert isinstance(trained, DiffPoseTalk)
+    export(trained, load_encoder(arguments.whisper), data, arguments.out)
     return 0

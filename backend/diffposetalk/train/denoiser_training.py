@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..head_model import HeadModel
 from ..model import DiffPoseTalk
-from .checkpoints import load_latest, save_step
+from .checkpoints import Stateful, load_latest, save_step
 from .losses import GeometricLoss, LossWeights, head_loss, masked_mean
 from .sequences import TrainingSet
 
@@ -88,7 +88,7 @@ def train_denoiser(
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
-    parts = {"model": model, "optimizer": optimizer, "average": average}
+    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "average": average}
     first = load_latest(folder, parts)
     geometry = GeometricLoss(head)
     window = model.config.denoiser.window
@@ -117,7 +117,9 @@ def train_denoiser(
             sums = {}
         if (iteration + 1) % settings.checkpoint_every == 0 or iteration + 1 == settings.iterations:
             save_step(folder, iteration + 1, parts)
-    return average.module.eval()
+    trained = average.module
+    assert isinstance(trained, DiffPoseTalk)
+    return trained.eval()
 
 
 def learning_rate(iteration: int, settings: DenoiserTraining) -> float:
@@ -183,7 +185,9 @@ def step_losses(
     mask = torch.cat([before, indicator], dim=1)
     target = torch.cat([previous_motion.detach(), clean], dim=1)
     w = settings.weights
-    vertex, velocity, smooth = geometry(model.normalizer.denormalize(out), model.normalizer.denormalize(target), mask)
+    vertex, velocity, smooth = geometry(
+        model.normalizer.denormalize(out), model.normalizer.denormalize(target), mask
+    )
     losses = {
         "simple": masked_mean((out - target).square().mean(-1), mask),
         "vertex": w.vertex * vertex,

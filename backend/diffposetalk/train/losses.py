@@ -37,7 +37,9 @@ class GeometricLoss:
     def __init__(self, head: HeadModel, count: int = 96, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         arrays = head.arrays
-        inner = np.concatenate([arrays["lip_inner_upper"], arrays["lip_inner_lower"], arrays["mouth_corners"]])
+        inner = np.concatenate(
+            [arrays["lip_inner_upper"], arrays["lip_inner_lower"], arrays["mouth_corners"]]
+        )
         lips = rng.choice(arrays["mask_lips"], min(count, len(arrays["mask_lips"])), replace=False)
         upper = arrays["mask_upper_face"]
         upper = rng.choice(upper, min(count // 4, len(upper)), replace=False)

@@ -219,7 +219,9 @@ def head_rotation(prosody: Prosody, f: StyleFactors, rng: np.random.Generator) -
             size = f.beat * strength * rng.uniform(0.6, 1.5)
             width = rng.uniform(3.5, 6.0)
             # A beat lifts the chin a little before it drops it on the stressed syllable.
-            pitch += size * (_bump(frames, frame - lead + width, width) - 0.5 * _bump(frames, frame - lead - width, width))
+            pitch += size * (
+                _bump(frames, frame - lead + width, width) - 0.5 * _bump(frames, frame - lead - width, width)
+            )
             yaw += 0.3 * size * rng.standard_normal() * _bump(frames, frame - lead, 1.4 * width)
     angles = np.radians(np.stack([pitch, yaw, roll], axis=1))
     return savgol_filter(angles, 9, 2, axis=0) if frames >= 9 else angles

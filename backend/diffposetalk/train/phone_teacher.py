@@ -16,9 +16,7 @@ from .arkit import INDEX, MOUTH, both
 from .corpora import Phone, Utterance
 from .tracked_motion import LipGap
 
-PHONES = (
-    "SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
-).split()
+PHONES = ["SIL", "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH", "IH", "IY", "JH", "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH", "UH", "UW", "V", "W", "Y", "Z", "ZH"]
 BILABIAL = {"P", "B", "M"}
 CHANNELS = (*MOUTH, 53)
 CONTEXT_PHONES = {"ER": "R", "NG": "N", "OY": "OW", "SH": "CH", "UH": "UW", "ZH": "JH"}
@@ -55,7 +53,9 @@ class PhoneTeacher(nn.Module):
         return self.net(phones.transpose(1, 2)).transpose(1, 2)
 
 
-def train_teacher(pairs: list[tuple[np.ndarray, np.ndarray]], epochs: int = 60, seed: int = 0) -> tuple[PhoneTeacher, np.ndarray]:
+def train_teacher(
+    pairs: list[tuple[np.ndarray, np.ndarray]], epochs: int = 60, seed: int = 0
+) -> tuple[PhoneTeacher, np.ndarray]:
     """Fit the teacher to (phone features, motion (T, 54)) pairs.
 
     Returns:
@@ -86,7 +86,9 @@ def train_teacher(pairs: list[tuple[np.ndarray, np.ndarray]], epochs: int = 60, 
 
 
 @torch.no_grad()
-def label(teacher: PhoneTeacher, scale: np.ndarray, utterance: Utterance, frames: int, gap: LipGap) -> tuple[np.ndarray, np.ndarray]:
+def label(
+    teacher: PhoneTeacher, scale: np.ndarray, utterance: Utterance, frames: int, gap: LipGap
+) -> tuple[np.ndarray, np.ndarray]:
     """Lip motion of an utterance from its phones: (T, 50) coefficients of the mouth and (T,) jaw pitch.
 
     Lips are brought together on every P, B and M, whatever the teacher's average says.

@@ -104,7 +104,9 @@ def join(parts: list[np.ndarray]) -> np.ndarray:
     return out
 
 
-def prepare(data: Path, out: Path, encoder: SpeechEncoder, head: HeadModel | None = None, seed: int = 0) -> None:
+def prepare(
+    data: Path, out: Path, encoder: SpeechEncoder, head: HeadModel | None = None, seed: int = 0
+) -> None:
     """Build the training set from the corpora under `data` into the folder `out`.
 
     Learns the phone teacher from grid_s1's training clips, labels the other voices with it, joins utterances

@@ -67,7 +67,10 @@ def train_style_encoder(
         loss.backward()
         optimizer.step()
         if (iteration + 1) % 100 == 0:
-            print(f"style {iteration + 1}: loss {loss.item():.3f} ({time.monotonic() - began:.0f} s)", flush=True)
+            print(
+                f"style {iteration + 1}: loss {loss.item():.3f} ({time.monotonic() - began:.0f} s)",
+                flush=True,
+            )
         if (iteration + 1) % settings.checkpoint_every == 0 or iteration + 1 == settings.iterations:
             save_step(folder, iteration + 1, {"model": encoder, "optimizer": optimizer})
     return encoder.eval()

@@ -52,12 +52,14 @@ class LipGap:
         self.rest = float(gap[0])
 
     def of(self, exp: np.ndarray, jaw: np.ndarray) -> np.ndarray:
-        """Inner-lip gap (T,), metres."""
+        """Inner-lip gap beyond that of the resting head (T,), metres; 0 is closed."""
         pose = np.zeros((len(exp), 6), np.float32)
         pose[:, 3] = jaw
-        return self.head.lip_gap(exp, pose)
+        return self.head.lip_gap(exp, pose) - self.rest
 
-    def reach(self, exp: np.ndarray, jaw: np.ndarray, target: np.ndarray, rounds: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    def reach(
+        self, exp: np.ndarray, jaw: np.ndarray, target: np.ndarray, rounds: int = 4
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Correct lips and jaw until the gap is `target` (T,), metres.
 
         Too wide: mouthClose brings the lips together over the jaw, as on a bilabial. Too narrow: the lips part
@@ -82,7 +84,11 @@ class LipGap:
             part = np.minimum(narrow / self.per_lips * 0.6, np.clip(0.45 - exp[:, down[0]], 0, None))
             exp[:, down] += part[:, None]
             exp[:, up] = np.clip(exp[:, up] + 0.54 * part[:, None], 0, 0.3)
-            jaw = np.clip(jaw + np.clip(narrow - part * self.per_lips, 0, None) / self.per_jaw, 0, self.head.jaw_open_angle)
+            jaw = np.clip(
+                jaw + np.clip(narrow - part * self.per_lips, 0, None) / self.per_jaw,
+                0,
+                self.head.jaw_open_angle,
+            )
         return exp, jaw
 
 

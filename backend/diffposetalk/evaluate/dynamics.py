@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How motion moves: seams between windows, jitter, blinks, head amplitude and spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.signal import find_peaks, welch
+
+from ..config import FPS
+
+
+def seam_percentile(speeds: np.ndarray, window: int) -> list[float]:
+    """Where the speed across each window seam lies among the speeds inside windows, 0 to 1.
+
+    Args:
+        speeds: (T − 1,) speed between consecutive frames.
+        window: frames per window.
+    """
+    index = np.arange(1, len(speeds) + 1)
+    seam = index % window == 0
+    inside = np.sort(speeds[~seam])
+    return [float(np.searchsorted(inside, s) / len(inside)) for s in speeds[seam]]
+
+
+def motion_speed(vectors: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Speed (T − 1,) of motion vectors (T, D), each channel in units of its `scale` (D,)."""
+    return np.linalg.norm(np.diff(vectors / scale, axis=0), axis=1)
+
+
+def blinks_per_minute(lid: np.ndarray, fps: float = FPS) -> float:
+    """Blinks a minute of a lid curve (T,), 0 open to 1 closed: peaks over one half."""
+    peaks, _ = find_peaks(np.concatenate([[0], lid, [0]]), height=0.5, distance=4)
+    return len(peaks) / (len(lid) / fps / 60)
+
+
+def power_above(curves: Sequence[np.ndarray], frequency: float, fps: float = FPS) -> float:
+    """Share of the power of curves (T, …) above `frequency` Hz, their means and trends removed."""
+    above = total = 0.0
+    for curve in curves:
+        f, p = welch(curve, fps, axis=0, nperseg=min(128, len(curve)), detrend="linear")
+        above += float(p[f > frequency].sum())
+        total += float(p.sum())
+    return above / max(total, 1e-20)

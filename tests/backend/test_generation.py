@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Windows, takes, seeds and lengths, on a small model with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffposetalk.audio import SpeechAudio
+from diffposetalk.checkpoint import load_model
+from diffposetalk.errors import Cancelled, DiffPoseTalkError
+from diffposetalk.generation import generate
+from diffposetalk.model import DiffPoseTalk
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> DiffPoseTalk:
+    return load_model(tiny_model, "cpu")
+
+
+def speech(seconds: float) -> SpeechAudio:
+    rng = np.random.default_rng(1)
+    samples = (0.1 * rng.standard_normal(int(seconds * 16_000))).astype(np.float32)
+    return SpeechAudio(samples, 16_000, 1, seconds, "0" * 64, "noise.wav")
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 4.0, 4.04, 9.3])
+def test_any_length(model: DiffPoseTalk, seconds: float):
+    [clip] = generate(model, speech(seconds), style=None, seeds=[0])
+    assert len(clip) == max(1, int(seconds * 25 + 1e-6))
+    assert clip.exp.min() >= 0 and clip.exp.max() <= 1
+    assert clip.provenance["synthetic"] is True and clip.provenance["seed"] == 0
+
+
+def test_a_seed_gives_the_same_take_alone_and_beside_others(model: DiffPoseTalk):
+    style = torch.randn(16)
+    [alone] = generate(model, speech(5), style=style, seeds=[7])
+    several = generate(model, speech(5), style=style, seeds=[3, 7, 11])
+    assert np.allclose(alone.exp, several[1].exp, atol=1e-5)
+    assert np.allclose(alone.pose, several[1].pose, atol=1e-5)
+    assert np.abs(several[0].exp - several[1].exp).mean() > 1e-3
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddpm"])
+def test_windows_stream_as_they_finish(model: DiffPoseTalk, sampler: str):
+    seen: list[tuple[int, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
+    clips = generate(
+        model,
+        speech(9),
+        style=None,
+        seeds=[0, 1],
+        sampler=sampler,
+        on_window=lambda take, start, clip: seen.append((take, start, len(clip))),
+        on_progress=lambda *p: progress.append(p),
+    )
+    assert seen == [(0, 0, 100), (1, 0, 100), (0, 100, 100), (1, 100, 100), (0, 200, 25), (1, 200, 25)]
+    motion = [p for p in progress if p[0] == "motion"]
+    assert motion[-1][1] == motion[-1][2] and [p[1] for p in motion] == sorted(p[1] for p in motion)
+    assert progress[0][0] == "speech" and len(clips) == 2
+
+
+def test_the_next_window_continues_the_previous_one(tiny_model: Path):
+    """The second window sees the first: another first window gives another second one from the same noise."""
+    model = load_model(tiny_model, "cpu")
+    with torch.no_grad():  # random weights hardly attend to anything: sharpen them
+        for name, value in model.denoiser.named_parameters():
+            if "self_attn" in name or "motion_proj" in name:
+                value.mul_(6)
+    audio = speech(8)
+    other = SpeechAudio(audio.samples.copy(), 16_000, 1, 8.0, "", "")
+    other.samples[: 3 * 16_000] *= 0.1
+    a, b = (generate(model, s, style=None, seeds=[0])[0] for s in (audio, other))
+    assert np.abs(a.exp[100:] - b.exp[100:]).max() > 1e-5
+
+
+def test_without_head_pose(model: DiffPoseTalk):
+    [clip] = generate(model, speech(2), style=None, seeds=[0], head_pose=False)
+    assert not clip.pose[:, :3].any() and clip.pose[:, 3].any()
+
+
+def test_style_and_guidance_matter(model: DiffPoseTalk):
+    style = torch.randn(16) * 5
+
+    def take(**settings: object) -> np.ndarray:
+        return generate(model, speech(3), seeds=[0], **settings)[0].exp  # type: ignore[arg-type]
+
+    plain = take(style=None)
+    assert np.abs(plain - take(style=style)).max() > 1e-4
+    assert np.abs(take(style=style) - take(style=style, style_guidance=0.5)).max() > 1e-4
+    assert np.abs(plain - take(style=None, speech_guidance=4.0)).max() > 1e-4
+
+
+def test_cancel_stops_between_steps(model: DiffPoseTalk):
+    asked = 0
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 6
+
+    with pytest.raises(Cancelled):
+        generate(model, speech(30), style=None, seeds=[0], cancelled=cancelled)
+    assert asked == 7
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"seeds": []},
+        {"seeds": [-1]},
+        {"seeds": [0], "sampler": "euler"},
+        {"seeds": [0], "steps": 10_000},
+        {"seeds": [0], "speech_guidance": -1.0},
+        {"seeds": [0], "style_guidance": float("nan")},
+    ],
+)
+def test_settings_out_of_range_are_refused(model: DiffPoseTalk, settings: dict):
+    with pytest.raises(DiffPoseTalkError):
+        generate(model, speech(1), style=None, **settings)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Samplers against a distribution whose denoiser and probability flow are known in closed form."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from diffposetalk.denoiser import Denoiser
+from diffposetalk.guidance import Condition, GuidedDenoiser
+from diffposetalk.samplers import sample_ddpm, sample_dpm_solver_pp_2m, solver_steps
+from diffposetalk.schedule import NoiseSchedule
+
+from .test_denoiser import SMALL
+
+MEAN, STD = 0.7, 0.5
+SCHEDULE = NoiseSchedule(500)
+
+
+def gaussian_denoiser(x: torch.Tensor, step: int) -> torch.Tensor:
+    """E[x0 | x_n] for data N(MEAN, STD²)."""
+    alpha_bar = SCHEDULE.alpha_bars[step].item()
+    a, variance = alpha_bar**0.5, alpha_bar * STD**2 + 1 - alpha_bar
+    return MEAN + a * STD**2 / variance * (x - a * MEAN)
+
+
+def test_ddpm_reaches_the_data_distribution():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20_000, 1, 1, generator=generator)
+    out = sample_ddpm(gaussian_denoiser, x, SCHEDULE, lambda: torch.randn(x.shape, generator=generator))
+    assert out.mean().item() == pytest.approx(MEAN, abs=0.02)
+    assert out.std().item() == pytest.approx(STD, rel=0.03)
+
+
+def exact_flow(x: torch.Tensor) -> torch.Tensor:
+    """The probability flow ODE's endpoint: quantiles are kept, so it is affine for a Gaussian."""
+    alpha_bar = SCHEDULE.alpha_bars[-1].item()
+    a, variance = alpha_bar**0.5, alpha_bar * STD**2 + 1 - alpha_bar
+    return MEAN + STD / variance**0.5 * (x - a * MEAN)
+
+
+def test_dpm_solver_follows_the_exact_flow():
+    x = torch.linspace(-2, 2, 41)[:, None, None].double()
+    errors = [
+        (sample_dpm_solver_pp_2m(gaussian_denoiser, x, SCHEDULE, count) - exact_flow(x)).abs().max().item()
+        for count in (10, 20, 40)
+    ]
+    assert errors[1] < 0.02
+    assert errors[0] > 2 * errors[1] > 2 * errors[2], errors  # converges faster than first order
+
+
+def test_solver_steps_are_distinct_and_end_at_zero():
+    for count in (1, 2, 7, 20, 100, 500):
+        steps = solver_steps(SCHEDULE, count)
+        assert len(steps) == count + 1 and steps[0] == 500 and steps[-1] == 0
+        assert all(a > b for a, b in pairwise(steps))
+
+
+def condition(style: bool = True) -> Condition:
+    torch.manual_seed(3)
+    d = SMALL
+    return Condition(
+        previous_motion=torch.randn(2, d.previous, d.motion_dim),
+        speech=torch.randn(2, d.previous + d.window, d.width),
+        null_speech=torch.randn(1, 1, d.width),
+        style=torch.randn(2, d.style_dim) if style else None,
+        null_style=torch.randn(1, d.style_dim),
+        shape=torch.zeros(2, d.shape_dim),
+        indicator=torch.ones(2, d.window),
+    )
+
+
+@pytest.mark.parametrize("scales", [(1.15, 3.0), (1.0, 1.0), (0.0, 0.0), (2.0, 0.5)])
+def test_guidance_is_equation_10(scales: tuple[float, float]):
+    w_a, w_s = scales
+    torch.manual_seed(0)
+    network = Denoiser(SMALL).eval()
+    c = condition()
+    assert c.style is not None
+    x = torch.randn(2, SMALL.window, SMALL.motion_dim)
+    step = torch.full((2,), 5)
+
+    def plain(speech: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        out = network(x, c.previous_motion, speech, style, c.shape, step, c.indicator)
+        return out[:, SMALL.previous :]
+
+    none_a, none_s = c.null_speech.expand_as(c.speech), c.null_style.expand(2, -1)
+    unconditional, speech, both = plain(none_a, none_s), plain(c.speech, none_s), plain(c.speech, c.style)
+    expected = unconditional + w_a * (speech - unconditional) + w_s * (both - speech)
+    assert torch.allclose(GuidedDenoiser(network, c, w_a, w_s)(x, 5), expected, atol=1e-5)
+
+
+def test_guidance_without_a_style_has_two_branches():
+    torch.manual_seed(0)
+    guided = GuidedDenoiser(Denoiser(SMALL).eval(), condition(style=False), 1.5, 3.0)
+    assert guided.weights == [-0.5, 1.5]
