@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measuring: speech encoders, articulation against phones, seams, jitter."""
+"""Measuring: speech encoders, articulation against phones and a tracked speaker, dynamics."""

@@ -14,9 +14,9 @@ from ..checkpoint import save_model
 from ..config import DenoiserConfig, ModelConfig, SamplingConfig, SpeechEncoderConfig, StyleEncoderConfig
 from ..head_model import HeadModel
 from ..model import DiffPoseTalk, StylePreset
-from ..speech_encoder import SpeechEncoder, WhisperSpeechEncoder
+from ..speech_encoder import SAMPLES_PER_FRAME, SpeechEncoder, WhisperSpeechEncoder
 from .arkit import EXPRESSIONS
-from .performance import PRESETS, perform
+from .performance import PRESETS, StyleFactors, perform
 from .prosody import analyse
 from .sequences import TrainingSet
 from .style_training import motion_statistics
@@ -35,7 +35,7 @@ def bundled_config(head: HeadModel) -> ModelConfig:
         coefficient_range=(0.0, 1.0),
         jaw_range=(0.0, head.jaw_open_angle),
         denoiser=DenoiserConfig(width=256, heads=4, layers=4, dropout=0.0),
-        style_encoder=StyleEncoderConfig(dropout=0.1),
+        style_encoder=StyleEncoderConfig(dropout=0.0),
         speech_encoder=SpeechEncoderConfig(layers=SPEECH_LAYERS),
         sampling=SamplingConfig(style="neutral", style_guidance=1.5),
         provenance={
@@ -76,29 +76,41 @@ def new_model(config: ModelConfig, data: TrainingSet, encoder: SpeechEncoder | N
     return model
 
 
+RECORDED = "recorded"
+"""Preset taken from the tracked speaker's own motion instead of from style factors."""
+
+
 def preset_styles(
     model: DiffPoseTalk, data: TrainingSet, takes: int = 24, seed: int = 0
 ) -> dict[str, StylePreset]:
     """The style presets: mean style vectors over performances of training lips in each preset's manner."""
     rng = np.random.default_rng(seed)
     window = model.config.style_encoder.window
+    # Only sequences of the tracked speaker hold lips as recorded, as their last performance.
     tracked = [s for s in data.sequences if s.corpus == "grid_s1"]
-    styles = {}
-    for key, (name, description, factors) in PRESETS.items():
+
+    def vector(factors: StyleFactors | None) -> torch.Tensor:
         motions = []
-        for index in rng.choice(len(tracked), takes, replace=False):
+        for index in rng.choice(len(tracked), min(takes, len(tracked)), replace=False):
             sequence = tracked[index]
-            start = sequence.motion_starts[-1]  # the tracked performance: lips as recorded
+            start = sequence.motion_starts[-1]
             motion = np.array(data.motion[start : start + sequence.frames])
-            # Accents of the original sound are not at hand here: loudness stands in by the mouth's opening.
-            loudness = np.repeat(motion[:, 53] / (motion[:, 53].max() + 1e-6), 640) * 0.1
-            prosody = analyse(loudness.astype(np.float32), sequence.frames)
-            performed = perform(motion[:, :50], motion[:, 53], prosody, factors, rng)
+            if factors is not None:
+                # The sound is not at hand here: the jaw's opening stands in for loudness.
+                loudness = np.repeat(motion[:, 53] / (motion[:, 53].max() + 1e-6), SAMPLES_PER_FRAME) * 0.1
+                prosody = analyse(loudness.astype(np.float32), sequence.frames)
+                motion = perform(motion[:, :50], motion[:, 53], prosody, factors, rng)
             offset = int(rng.integers(sequence.frames - window + 1))
-            motions.append(performed[offset : offset + window])
+            motions.append(motion[offset : offset + window])
         with torch.no_grad():
-            vectors = model.encode_style(torch.from_numpy(np.stack(motions)))
-        styles[key] = StylePreset(name, description, vectors.mean(0))
+            return model.encode_style(torch.from_numpy(np.stack(motions))).mean(0)
+
+    styles = {
+        key: StylePreset(name, description, vector(factors))
+        for key, (name, description, factors) in PRESETS.items()
+    }
+    description = "As one recorded reader spoke: crisp lips, head nearly still"
+    styles[RECORDED] = StylePreset("Recorded Reader", description, vector(None))
     return styles
 
 

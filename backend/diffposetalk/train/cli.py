@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument("--whisper", type=Path, required=True, help="OpenAI's tiny.en.pt")
     style = stages.add_parser("style", help="train the style encoder")
     style.add_argument("--work", type=Path, required=True, help="folder that `prepare` wrote")
-    style.add_argument("--iterations", type=int, default=2000, help="training steps (default: 2000)")
+    style.add_argument("--iterations", type=int, default=800, help="training steps (default: 800)")
     denoiser = stages.add_parser("denoiser", help="train the denoiser")
     denoiser.add_argument("--work", type=Path, required=True, help="folder with a trained style encoder")
     denoiser.add_argument("--iterations", type=int, default=6000, help="training steps (default: 6000)")

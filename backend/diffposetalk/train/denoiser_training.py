@@ -24,7 +24,7 @@ class DenoiserTraining:
     """The paper's settings, but for batch, rate and iterations, which fit a run on a few CPU cores."""
 
     iterations: int = 6000
-    batch: int = 16
+    batch: int = 8
     learning_rate: float = 4e-4
     final_rate: float = 1e-5
     warmup: int = 300
