@@ -230,6 +230,8 @@ def run_demo(arguments: argparse.Namespace) -> None:
         validate(extension, blender_for_validation(arguments.cache))
     output = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
+    for earlier in [*output.glob("talking_head.*"), output / "contact_sheet.png"]:
+        earlier.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="diffposetalk-demo-") as private, stages(f"run in {described}"):
         make = [*command(ROOT / "demo" / "make_talking_head.py"), "--extension", str(extension)]
         make += [

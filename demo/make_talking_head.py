@@ -57,9 +57,10 @@ def main() -> None:
 
     light_and_camera(scene, head)
     arguments.frames.mkdir(parents=True, exist_ok=True)
-    times = sheet_times(scene)
-    lips = inner_lips()
-    describe(scene, head, rig, lips, times, arguments.frames / "frames.json")
+    curves = measure(scene, head, rig, inner_lips())
+    times = [scene.frame_start + index for index in telling_frames(np.array(curves["mouth"]))]
+    description = {"fps": FPS, "first_frame": scene.frame_start, "frames": times, "curves": curves}
+    (arguments.frames / "frames.json").write_text(json.dumps(description), encoding="utf-8")
     done("measure the mouth")
     with quiet():
         for index, frame in enumerate(times):
@@ -141,10 +142,14 @@ def light_and_camera(scene: bpy.types.Scene, head: bpy.types.Object) -> None:
     scene.render.resolution_percentage = 100
 
 
-def sheet_times(scene: bpy.types.Scene) -> list[int]:
-    """Frames of the contact sheet, evenly spread over the clip."""
-    spread = np.linspace(scene.frame_start, scene.frame_end, SHEET_FRAMES + 2)[1:-1]
-    return [round(frame) for frame in spread]
+def telling_frames(opening: np.ndarray) -> list[int]:
+    """Indices of SHEET_FRAMES frames: the most closed and the most open mouth of each stretch."""
+    chosen: list[int] = []
+    for stretch in np.array_split(np.arange(len(opening)), SHEET_FRAMES // 2):
+        if len(stretch) > 1:
+            closed, opened = stretch[opening[stretch].argmin()], stretch[opening[stretch].argmax()]
+            chosen += sorted({int(closed), int(opened)})
+    return chosen or [0]
 
 
 def inner_lips() -> tuple[np.ndarray, np.ndarray]:
@@ -154,15 +159,13 @@ def inner_lips() -> tuple[np.ndarray, np.ndarray]:
         return asset["lip_inner_upper"], asset["lip_inner_lower"]
 
 
-def describe(
+def measure(
     scene: bpy.types.Scene,
     head: bpy.types.Object,
     rig: bpy.types.Object,
     lips: tuple[np.ndarray, np.ndarray],
-    times: list[int],
-    path: Path,
-) -> None:
-    """Write what the contact sheet draws below the pictures: curves as Blender evaluates them, by frame."""
+) -> dict[str, list[float]]:
+    """Mouth opening (mm), head turn (degrees) and blink (0 to 1) by frame, as Blender evaluates them."""
     curves: dict[str, list[float]] = {"mouth": [], "head": [], "blink": []}
     blocks = head.data.shape_keys.key_blocks
     for frame in range(scene.frame_start, scene.frame_end + 1):
@@ -175,13 +178,7 @@ def describe(
         turn = rig.pose.bones["neck"].matrix_basis.to_quaternion().angle
         curves["head"].append(math.degrees(turn if turn <= math.pi else math.tau - turn))
         curves["blink"].append((blocks["eyeBlinkLeft"].value + blocks["eyeBlinkRight"].value) / 2)
-    description = {
-        "fps": scene.render.fps / scene.render.fps_base,
-        "first_frame": scene.frame_start,
-        "frames": times,
-        "curves": curves,
-    }
-    path.write_text(json.dumps(description), encoding="utf-8")
+    return curves
 
 
 @contextlib.contextmanager

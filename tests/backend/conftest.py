@@ -20,9 +20,6 @@ from diffposetalk.config import (
 )
 from diffposetalk.model import DiffPoseTalk, StylePreset
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BUNDLED_MODEL = REPOSITORY / "flame_assets" / "model"
-
 
 def tiny_config() -> ModelConfig:
     """A model of the real build, small enough to make in milliseconds."""

@@ -22,6 +22,7 @@ import soundfile
 from diffposetalk.jsonrpc import MAX_LINE_BYTES
 from diffposetalk.motion import load_motion
 
+BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "flame_assets" / "model"
 PATIENCE = 300  # seconds; only a hang reaches it
 
 
@@ -212,6 +213,29 @@ def test_part_of_the_recording(backend: Client, recording: Path, tmp_path: Path)
     answer = backend.result("generate", **request, output_dir=str(tmp_path), head_pose=False)
     assert answer["takes"][0]["frames"] == 50 and answer["audio"]["seconds"] == 2
     assert not load_motion(answer["takes"][0]["path"]).pose[:, :3].any()
+
+
+def test_ten_minutes(backend: Client, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    soundfile.write(tmp_path / "long.flac", 0.1 * rng.standard_normal(600 * 16_000), 16_000)
+    request = {"audio": str(tmp_path / "long.flac"), "output_dir": str(tmp_path), "seeds": [0], "steps": 1}
+    answer = backend.result("generate", **request)
+    assert answer["takes"][0]["frames"] == answer["audio"]["frames"] == 15_000
+    windows = [note["params"] for note in backend.notifications if note["method"] == "window"]
+    assert [note["start"] for note in windows] == list(range(0, 15_000, 100))
+
+
+def test_bundled_model(client: Client, tmp_path: Path) -> None:
+    """What the add-on does on a fresh install: the bundled model on the bundled recording."""
+    greet(client)
+    model = client.result("load_model", model=str(BUNDLED_MODEL))
+    assert model["basis"] == "arkit" and model["head_pose"] is True
+    recording = BUNDLED_MODEL.parent / "clips" / "jfk.flac"
+    answer = client.result("generate", audio=str(recording), output_dir=str(tmp_path), seeds=[0])
+    clip = load_motion(answer["takes"][0]["path"])
+    assert len(clip) == 275 and clip.basis == "arkit"
+    assert clip.exp.min() >= 0 and clip.exp.max() <= 1
+    assert clip.pose[:, 3].std() > 0 and np.abs(clip.pose[:, :3]).max() < 1
 
 
 def test_extract_style(backend: Client, recording: Path, tmp_path: Path) -> None:
