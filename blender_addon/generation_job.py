@@ -323,6 +323,8 @@ def _check(speeches: Sequence[Speech], settings: GenerationSettings) -> None:
         raise UserError("There is no recording to make motion from.")
     if not settings.seeds:
         raise UserError("At least one seed is needed: each makes a take.")
+    if settings.steps is not None and settings.steps < 1:
+        raise UserError("At least one denoising step is needed.")
     if settings.head_bone not in ("neck", "root"):
         raise UserError(f"The head rotation goes to the “neck” or the “root”, not to “{settings.head_bone}”.")
     seen = set()

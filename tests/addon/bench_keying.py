@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 FRAMES, SHAPE_KEYS = 1500, 50
+BULK_RUNS = 3  # the best counts: a twentieth of a second is easily disturbed
 
 
 def measure(keying, motion_module, targets_module, mesh, rig, frames=FRAMES):
@@ -28,10 +29,13 @@ def measure(keying, motion_module, targets_module, mesh, rig, frames=FRAMES):
     motion = motion_module.Motion(exp, pose[:, :3], pose[:, 3:], 25.0, "arkit", (), {})
     target = targets_module.find_target(mesh, 0.4)
 
-    began = time.perf_counter()
     take = keying.Take(motion, "bulk · take 1 (seed 0)")
-    actions = keying.key_performances([keying.Performance((target,), (take,), 1)])[0][0]
-    bulk = time.perf_counter() - began
+    performance = keying.Performance((target,), (take,), 1)
+    bulk = float("inf")
+    for _ in range(BULK_RUNS):
+        began = time.perf_counter()
+        actions = keying.key_performances([performance])[0][0]
+        bulk = min(bulk, time.perf_counter() - began)
     curves = [curve for action in actions for curve in keying.action_curves(action)]
     assert all(len(curve.keyframe_points) == frames for curve in curves)
 

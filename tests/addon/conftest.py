@@ -82,8 +82,8 @@ def empty_file(addon: ModuleType) -> None:
     scene.frame_set(1)
     scene.cursor.location = (0, 0, 0)
     scene.render.fps, scene.render.fps_base = 25, 1.0
-    for name in list(scene.keys()):
-        del scene[name]
+    for prop in scene.diffposetalk.bl_rna.properties:
+        scene.diffposetalk.property_unset(prop.identifier)
 
 
 @pytest.fixture(scope="session")

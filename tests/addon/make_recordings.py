@@ -28,6 +28,7 @@ def main(clip: str, folder: str) -> None:
     surround = np.zeros((2 * 48000, 6), np.float32)
     surround[:, 2] = soxr.resample(short, rate, 48000)[: len(surround)]
     soundfile.write(out / "surround.wav", surround, 48000, subtype="PCM_24")
+    soundfile.write(out / "minute.flac", np.resize(speech, 60 * rate), rate)
     soundfile.write(out / "ten minutes.flac", np.resize(speech, 600 * rate), rate)
 
     (out / "empty.wav").write_bytes(b"")
