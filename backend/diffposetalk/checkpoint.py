@@ -152,6 +152,7 @@ def save_model(model: DiffPoseTalk, folder: str | Path, styles: dict[str, StyleP
         tensors[name] = value.detach().cpu().to(torch.float16 if whisper else value.dtype).contiguous()
     part = folder / (WEIGHTS_NAME + ".part")
     save_file(tensors, part)
+    part.chmod(0o644)  # safetensors writes files that only their owner may read
     os.replace(part, folder / WEIGHTS_NAME)
     config = json.dumps(model.config.to_dict(), indent=2, ensure_ascii=False)
     (folder / CONFIG_NAME).write_text(config + "\n", encoding="utf-8")

@@ -52,7 +52,7 @@ class WhisperSpeechEncoder(nn.Module):
     nothing of the encoder's time resolution is lost.
     """
 
-    CHUNK = 250
+    CHUNK = 200
     CONTEXT = 50
     STATES_PER_FRAME = 2
 

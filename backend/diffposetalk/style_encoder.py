@@ -44,10 +44,9 @@ class StyleEncoder(nn.Module):
             (B, S) style vectors.
         """
         length = motion.shape[1]
-        if self.config.shared_position:
-            position = self.position_table[length]
-        else:
-            position = self.position_table[:length]
+        # The released weights expect one row for all frames, ours a row for each.
+        rows = length if self.config.shared_position else slice(length)
+        position = self.position_table[rows]
         tokens = self.position_dropout(self.motion_proj(motion) + position)
         return self.transformer(tokens).mean(dim=1)
 

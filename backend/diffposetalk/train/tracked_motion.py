@@ -72,14 +72,14 @@ class LipGap:
             wide = np.clip(-error, 0, None)
             # First take back parted lips, then close over the jaw.
             parted = exp[:, down[0]].copy()
-            back = np.minimum(parted, wide / self.per_lips / 0.65 * 0.65)
-            exp[:, down] -= back[:, None]
+            back = np.minimum(parted, wide / self.per_lips)
+            exp[:, down] = np.clip(exp[:, down] - back[:, None], 0, 1)
             exp[:, up] = np.clip(exp[:, up] - 0.54 * back[:, None], 0, None)
             wide = np.clip(wide - back * self.per_lips, 0, None)
             exp[:, close] = np.clip(exp[:, close] + wide / self.per_close, 0, 1)
             narrow = np.clip(error, 0, None)
             open_again = np.minimum(exp[:, close], narrow / self.per_close)
-            exp[:, close] -= open_again
+            exp[:, close] = np.clip(exp[:, close] - open_again, 0, 1)
             narrow -= open_again * self.per_close
             part = np.minimum(narrow / self.per_lips * 0.6, np.clip(0.45 - exp[:, down[0]], 0, None))
             exp[:, down] += part[:, None]
