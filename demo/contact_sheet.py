@@ -52,11 +52,9 @@ def draw(frames: Path, described: dict, samples: np.ndarray, rate: int, output: 
         axes = figure.add_subplot(grid[index // COLUMNS, index % COLUMNS])
         axes.imshow(plt.imread(frames / f"{index:02d}.png"))
         axes.text(0.04, 0.95, f"{index + 1}", transform=axes.transAxes, va="top", fontsize=9, color=ACCENT)
-        axes.text(0.96, 0.95, f"{seconds:.2f} s", transform=axes.transAxes, va="top", ha="right", fontsize=9)
         opening = described["curves"]["mouth"][described["frames"][index] - first]
-        axes.text(
-            0.96, 0.03, f"{opening:.1f} mm", transform=axes.transAxes, ha="right", fontsize=8, color=ACCENT
-        )
+        label = f"{seconds:.2f} s\n{opening:.1f} mm"
+        axes.text(0.97, 0.97, label, transform=axes.transAxes, va="top", ha="right", fontsize=7.5)
         axes.set_axis_off()
 
     length = len(samples) / rate
