@@ -47,13 +47,14 @@ class SpeechEncoder(Protocol):
 class WhisperSpeechEncoder(nn.Module):
     """Encoder of OpenAI Whisper, run on the sound as long as it is instead of padded to 30 s.
 
-    Long recordings go through in chunks of `CHUNK` frames with `CONTEXT` frames of sound on either side, whose
-    features are dropped. Each 25 fps frame takes the two 50 Hz states that fall into it, side by side, so that
-    nothing of the encoder's time resolution is lost.
+    Long recordings go through in chunks of `CHUNK` frames with `CONTEXT` frames of sound on either side; where
+    chunks meet, their features are cross-faded over `FADE` frames on either side. Each 25 fps frame takes the
+    two 50 Hz states that fall into it, side by side, so that nothing of the encoder's time resolution is lost.
     """
 
     CHUNK = 200
     CONTEXT = 50
+    FADE = 20
     STATES_PER_FRAME = 2
 
     def __init__(self, config: SpeechEncoderConfig) -> None:
@@ -112,7 +113,8 @@ class WhisperSpeechEncoder(nn.Module):
         sound = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
         count = min(len(samples), len(sound))
         sound[:count] = samples[:count]
-        out = []
+        out = torch.zeros(frames, self.feature_dim, device=device)
+        total = torch.zeros(frames, 1, device=device)
         starts = range(0, frames, self.CHUNK)
         for i, start in enumerate(starts):
             stop = min(start + self.CHUNK, frames)
@@ -120,14 +122,21 @@ class WhisperSpeechEncoder(nn.Module):
             mel = self.log_mel(sound[low * SAMPLES_PER_FRAME : high * SAMPLES_PER_FRAME])
             states = self.states(torch.from_numpy(mel).to(device)[None])
             # Whisper's inner states have a few very large dimensions: each state is normalised on its own.
-            feature = torch.cat(
-                [F.layer_norm(states[k][0], states[k].shape[-1:]) for k in self.layers], dim=-1
-            )
+            feature = torch.cat([F.layer_norm(states[k][0], states[k].shape[-1:]) for k in self.layers], dim=-1)
             pairs = feature[: (high - low) * 2].unflatten(0, (high - low, 2)).flatten(1)
-            out.append(pairs[start - low : stop - low])
+            weight = self._fade(low, high, start, stop, frames).to(device)
+            out[low:high] += weight * pairs
+            total[low:high] += weight
             if on_chunk:
                 on_chunk(i + 1, len(starts))
-        return torch.cat(out)
+        return out / total
+
+    def _fade(self, low: int, high: int, start: int, stop: int, frames: int) -> torch.Tensor:
+        """Weight (high − low, 1) of a chunk's frames: 1 inside, falling to 0 over `FADE` frames past its edges."""
+        t = torch.arange(low, high) + 0.5
+        rise = (t - start) / (2 * self.FADE) + 0.5 if start > 0 else torch.ones(len(t))
+        fall = (stop - t) / (2 * self.FADE) + 0.5 if stop < frames else torch.ones(len(t))
+        return torch.minimum(rise, fall).clamp(0, 1)[:, None]
 
 
 class HubertSpeechEncoder(nn.Module):

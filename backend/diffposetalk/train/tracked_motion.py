@@ -80,7 +80,7 @@ class LipGap:
             narrow = np.clip(error, 0, None)
             open_again = np.minimum(exp[:, close], narrow / self.per_close)
             exp[:, close] = np.clip(exp[:, close] - open_again, 0, 1)
-            narrow -= open_again * self.per_close
+            narrow = np.clip(narrow - open_again * self.per_close, 0, None)
             part = np.minimum(narrow / self.per_lips * 0.6, np.clip(0.45 - exp[:, down[0]], 0, None))
             exp[:, down] += part[:, None]
             exp[:, up] = np.clip(exp[:, up] + 0.54 * part[:, None], 0, 0.3)
