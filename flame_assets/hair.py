@@ -69,7 +69,9 @@ def build_eyebrows(skin: Surface, points: Floats, eye_height: float, material: i
             edge = ragged if abs(share) == 1.0 else np.ones(BROW_COLUMNS)
             place = np.stack([x, y], axis=1) + (share * half * edge)[:, None] * up
             flat.append(place * np.array([side, 1.0]))
-            lift.append(np.full(BROW_COLUMNS, BROW_LIFT) + BROW_THICKNESS * thick * np.minimum(half / 0.003, 1))
+            lift.append(
+                np.full(BROW_COLUMNS, BROW_LIFT) + BROW_THICKNESS * thick * np.minimum(half / 0.003, 1)
+            )
     weights, normals = project_along_z(points, skin.polygons, np.concatenate(flat))
     count = BROW_COLUMNS * len(across)
     polygons = []
@@ -81,7 +83,7 @@ def build_eyebrows(skin: Surface, points: Floats, eye_height: float, material: i
                 polygons.append(quad if side == 0 else quad[::-1])
     table = np.array(polygons)
     grid = np.stack(np.meshgrid(np.linspace(0, 0.05, BROW_COLUMNS), np.linspace(0, 0.02, len(across))), -1)
-    uv = np.concatenate([grid.reshape(-1, 2) + [0.26 + 0.06 * side, 0.13] for side in range(2)])
+    uv = np.concatenate([grid.reshape(-1, 2) + np.array([0.40 + 0.06 * side, 0.13]) for side in range(2)])
     return Surface(
         (weights @ skin.mixture).tocsr(),
         np.concatenate(lift)[:, None] * normals + np.asarray(weights @ skin.offset),

@@ -34,9 +34,7 @@ LOWER = LashRow("eyelashes-1", count=12, length=1.9, line=0.0, width=0.16)
 
 def build_lashes(base: BaseMesh, vertices: Floats, material: int) -> Surface:
     """Both lids' lashes of both eyes."""
-    return join(
-        [_build_row(base, vertices, side, row, material) for side in "lr" for row in (UPPER, LOWER)]
-    )
+    return join([_build_row(base, vertices, side, row, material) for side in "lr" for row in (UPPER, LOWER)])
 
 
 def _build_row(base: BaseMesh, vertices: Floats, side: str, row: LashRow, material: int) -> Surface:

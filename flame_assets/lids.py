@@ -32,7 +32,9 @@ def measured_blink(base: BaseMesh, vertices: Floats, unit: Floats, side: str) ->
     across = eye[0] + np.linspace(-reach, reach, 25)
 
     def opening(state: Floats) -> Floats:
-        upper, lower = (np.interp(across, *state[edge[np.argsort(state[edge, 0])]][:, :2].T) for edge in edges)
+        upper, lower = (
+            np.interp(across, *state[edge[np.argsort(state[edge, 0])]][:, :2].T) for edge in edges
+        )
         return upper - lower
 
     rest, shut = opening(vertices), opening(vertices + unit)

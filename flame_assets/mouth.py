@@ -51,17 +51,18 @@ def lip_loops(base: BaseMesh) -> list[Ints]:
     return loops
 
 
-def lip_seal(base: BaseMesh, vertices: Floats) -> Floats:
+def lip_seal(base: BaseMesh, vertices: Floats, heights: Floats) -> Floats:
     """Displacement (N, 3) of the base mesh that closes the slit between the resting lips.
 
     MakeHuman leaves about a millimetre. Upper and lower lip each go half the way, by the height of the slit
-    at their distance from the middle.
+    at their distance from the middle, which is measured in vertices (N, 3). heights (N,) are what the slit
+    is read from: the vertices' own y, or the y of a displacement that is to leave closed lips closed.
     """
     loops = lip_loops(base)
-    inner = loops[INNER_LOOP]
-    upper, lower = _halves(inner)
-    slit = np.linspace(*vertices[inner, 0][[vertices[inner, 0].argmin(), vertices[inner, 0].argmax()]], 200)
-    height = np.interp(slit, *vertices[upper][:, :2].T) - np.interp(slit, *vertices[lower][:, :2].T)
+    upper, lower = _halves(loops[INNER_LOOP])
+    slit = np.linspace(vertices[upper[0], 0], vertices[upper[-1], 0], 200)
+    height = np.interp(slit, vertices[upper, 0], heights[upper])
+    height -= np.interp(slit, vertices[lower, 0], heights[lower])
 
     seal = np.zeros_like(vertices)
     for loop, share in zip(loops, SEAL_SHARE, strict=True):

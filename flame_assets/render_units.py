@@ -38,15 +38,15 @@ class Tile:
 
 # view: (direction the camera looks from, point it looks at, height of the picture), in metres
 VIEWS = {
-    "front": ((0.12, 0.06, 1.0), (0.0, -0.02, 0.0), 0.33),
-    "side": ((1.0, 0.03, 0.12), (0.0, -0.02, -0.02), 0.33),
+    "front": ((0.2, 0.05, 1.0), (0.0, 0.017, 0.0), 0.26),
+    "side": ((1.0, 0.03, 0.12), (0.0, -0.01, -0.03), 0.34),
     "mouth": ((0.25, 0.05, 1.0), (0.0, -0.035, 0.05), 0.11),
     "eyes": ((0.25, 0.05, 1.0), (0.0, 0.035, 0.03), 0.13),
     "eye": ((0.0, 0.0, 1.0), (0.029, 0.035, 0.03), 0.05),
     "eye side": ((1.0, 0.1, 0.6), (0.029, 0.035, 0.03), 0.05),
-    "bust": ((0.35, 0.12, 1.0), (0.0, -0.06, 0.0), 0.46),
-    "back": ((0.5, 0.1, -1.0), (0.0, -0.06, 0.0), 0.46),
-    "below": ((0.3, -0.6, 1.0), (0.0, -0.06, 0.0), 0.46),
+    "bust": ((0.35, 0.12, 1.0), (0.0, -0.02, -0.02), 0.36),
+    "back": ((0.5, 0.1, -1.0), (0.0, -0.02, -0.04), 0.36),
+    "below": ((0.3, -0.6, 1.0), (0.0, -0.02, 0.0), 0.36),
 }
 
 
@@ -74,9 +74,7 @@ def pose_head(head: dict[str, NDArray], tile: Tile) -> NDArray[np.float64]:
     for joint, parent in enumerate(head["kintree_table"][0][1:], start=1):
         turns.append(turns[parent] @ rotations[joint])
         places.append(places[parent] + turns[parent] @ (joints[joint] - joints[parent]))
-    posed = [
-        (vertices - joints[joint]) @ turns[joint].T + places[joint] for joint in range(len(joints))
-    ]
+    posed = [(vertices - joints[joint]) @ turns[joint].T + places[joint] for joint in range(len(joints))]
     return np.einsum("vj,jvk->vk", head["weights"], np.stack(posed))
 
 
@@ -195,7 +193,9 @@ def all_tiles(head: dict[str, NDArray]) -> list[Tile]:
     both = ("Left", "Right")
     tiles = [Tile("rest", view="bust"), Tile("rest"), Tile("rest", view="side"), Tile("back", view="back")]
     tiles += [Tile("below", view="below"), Tile("mouth", view="mouth"), Tile("eyes", view="eyes")]
-    tiles += [Tile(str(name), {str(name): 1.0}) for name in head["expression_names"]]
+    for name in map(str, head["expression_names"]):
+        # mouthClose is what closes the lips of an open jaw; alone it means nothing.
+        tiles.append(Tile(name, {name: 1.0}, jaw=full if name == "mouthClose" else 0.0))
     tiles += [Tile(f"jaw {share:g}", jaw=share * full) for share in (0.25, 0.5, 1.0, 1.25)]
     tiles += [
         Tile("jaw 1 side", jaw=full, view="side"),
@@ -214,7 +214,9 @@ def all_tiles(head: dict[str, NDArray]) -> list[Tile]:
         Tile("look left", {"eyeLookOutLeft": 1.0, "eyeLookInRight": 1.0}, view="eyes"),
         Tile("look up", {f"eyeLookUp{side}": 1.0 for side in both}, view="eyes"),
         Tile("look down", {f"eyeLookDown{side}": 1.0 for side in both}, view="eyes"),
-        Tile("down + blink", {f"{u}{s}": 1.0 for s in both for u in ("eyeLookDown", "eyeBlink")}, view="eyes"),
+        Tile(
+            "down + blink", {f"{u}{s}": 1.0 for s in both for u in ("eyeLookDown", "eyeBlink")}, view="eyes"
+        ),
         Tile("smile", {f"mouthSmile{side}": 1.0 for side in both}),
         Tile("smile jaw .4", {f"mouthSmile{side}": 0.8 for side in both}, jaw=0.4 * full),
         Tile("press", {f"mouthPress{side}": 1.0 for side in both}, view="mouth"),
@@ -222,7 +224,9 @@ def all_tiles(head: dict[str, NDArray]) -> list[Tile]:
         Tile("roll jaw .2", {"mouthRollLower": 0.8}, jaw=0.2 * full, view="mouth"),
         Tile("pucker", {"mouthPucker": 1.0}, view="mouth"),
         Tile("funnel jaw .3", {"mouthFunnel": 1.0}, jaw=0.3 * full, view="mouth"),
-        Tile("upper up lower down", {f"{u}{s}": 1.0 for s in both for u in ("mouthUpperUp", "mouthLowerDown")}),
+        Tile(
+            "upper up lower down", {f"{u}{s}": 1.0 for s in both for u in ("mouthUpperUp", "mouthLowerDown")}
+        ),
         Tile("brows down", {f"browDown{side}": 1.0 for side in both}),
         Tile("brows up", {"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0}),
         Tile("turn", neck=(0.0, 0.6, 0.0), view="bust"),

@@ -43,7 +43,7 @@ LOWER = ToothRow(
 )
 
 FRONT_TEETH = 3  # each side's incisors and canine have one more column, as they show
-GAP_DEPTH, GAP_NOTCH, BULGE, THICKNESS = 0.0008, 0.0009, 0.0005, 0.0022
+GAP_DEPTH, GAP_NOTCH, BULGE, THICKNESS = 0.0011, 0.0011, 0.0006, 0.0022
 GUM_HEIGHT = 0.006
 
 
@@ -71,7 +71,9 @@ def build_teeth(base: BaseMesh, vertices: Floats, row: ToothRow, tooth: int, gum
     distance *= min(1.0, reach / distance[-1])
     column = np.interp(middle + distance, lengths, np.arange(len(edge)))
 
-    biting = np.array(grid_mixture(grid, np.stack([np.full_like(column, 2.0), column], 1), len(vertices)) @ vertices)
+    biting = np.array(
+        grid_mixture(grid, np.stack([np.full_like(column, 2.0), column], 1), len(vertices)) @ vertices
+    )
     tangent = np.gradient(biting, axis=0)
     outward = np.stack([-tangent[:, 2], np.zeros(len(column)), tangent[:, 0]], axis=1)
     outward *= np.where(outward[:, 2:] < 0, -1, 1) / np.linalg.norm(outward, axis=1, keepdims=True)
@@ -105,7 +107,9 @@ def build_teeth(base: BaseMesh, vertices: Floats, row: ToothRow, tooth: int, gum
             materials.append(gum if i == 0 else tooth)
     table = np.array(polygons)
     corner = np.array([0.02, 0.13 if row is UPPER else 0.19])
-    share = np.stack([places[:, 1] / (grid.shape[1] - 1), np.repeat(np.linspace(0, 1, len(lines)), count)], axis=1)
+    share = np.stack(
+        [places[:, 1] / (grid.shape[1] - 1), np.repeat(np.linspace(0, 1, len(lines)), count)], axis=1
+    )
     return Surface(
         mixture,
         points - mixture @ vertices,
