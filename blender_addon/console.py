@@ -197,7 +197,7 @@ def _drive(job: GenerationJob, on_done: Callable[[GenerationJob], None] | None) 
         return None
 
     if not bpy.app.background:
-        bpy.app.timers.register(tick, first_interval=TIMER_SECONDS)
+        bpy.app.timers.register(tick, first_interval=TIMER_SECONDS, persistent=True)
 
 
 def _finish(job: GenerationJob, on_done: Callable[[GenerationJob], None] | None) -> None:

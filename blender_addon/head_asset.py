@@ -40,7 +40,6 @@ class HeadAsset:
     polygon_material: np.ndarray  # (P,) i32
     material_colors: np.ndarray  # (M, 4) linear RGBA
     material_roughness: np.ndarray  # (M,)
-    credits: str = ""
 
     @property
     def expression_dirs(self) -> np.ndarray:
@@ -99,7 +98,6 @@ def _from_arrays(data: dict[str, np.ndarray]) -> HeadAsset:
         polygon_material=data["polygon_material"].astype(np.int32),
         material_colors=data["material_colors"].astype(np.float32),
         material_roughness=data["material_roughness"].astype(np.float32),
-        credits=str(data.get("credits", "")),
     )
 
 

@@ -25,13 +25,18 @@ def show(
 ) -> None:
     """Put a job's state where the panels read it, and have them redrawn."""
     status = context.window_manager.diffposetalk_status
+    unchanged = (status.running, status.text, status.error) == (running, text, error)
+    if unchanged and abs(status.progress - progress) < 0.001:
+        return
     status.running, status.progress, status.text, status.error = running, progress, text, error
     if not running:
         status.cancel_requested = False
     for window in context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "PREFERENCES"):
-                area.tag_redraw()
+            shown_in = {"VIEW_3D": "UI", "PREFERENCES": "WINDOW"}.get(area.type)
+            for region in area.regions:
+                if region.type == shown_in:
+                    region.tag_redraw()
 
 
 def draw_error(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: int) -> None:

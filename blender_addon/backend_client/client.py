@@ -233,12 +233,10 @@ def backend_environment(bundled_backend: Path | None) -> dict[str, str]:
         bundled_backend: folder whose package `diffposetalk` is to be used, so that add-on and backend are of
             one version; None to use the one installed in the interpreter.
     """
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
-    }
-    environment.update(PYTHONUTF8="1", PYTHONNOUSERSITE="1", PYTHONDONTWRITEBYTECODE="1")
+    astray = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
+    environment = {key: value for key, value in os.environ.items() if key not in astray}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling torch anew takes 10 s at every start
+    environment.update(PYTHONUTF8="1", PYTHONNOUSERSITE="1")
     if bundled_backend is not None:
         environment["PYTHONPATH"] = str(bundled_backend)
     return environment
