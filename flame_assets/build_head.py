@@ -273,8 +273,8 @@ def regions(
     def eye_region(side: str, sign: float) -> Ints:
         blink = expressions[..., EXPRESSION_NAMES.index(f"eyeBlink{side}")]
         lids = skin & (np.linalg.norm(blink, axis=1) > 0.001)
-        lashes = (parts == "lashes") & (sign * template[:, 0] > 0)
-        return np.flatnonzero(lids | lashes | (parts == f"{side.lower()}-eye"))
+        own_side = sign * template[:, 0] > 0.004
+        return np.flatnonzero(own_side & (lids | (parts == "lashes") | (parts == f"{side.lower()}-eye")))
 
     masks = {
         "mask_lips": np.sort([number_of[int(v)] for v in lips]),

@@ -15,6 +15,9 @@ PARENTS = (-1, 0, 1, 1, 1)
 # much of its rotation each of the three takes.
 NECK_SHARE = {"neck01": 0.15, "neck02": 0.5, "neck03": 0.85}
 
+# A root weight within this of 0 or 1 counts as 0 or 1: the skull is rigid and the bust's edge stays put.
+FIRM_ENDS = 0.07
+
 # In a pose feature block (row-major R - I) of a rotation about x, entry 5 is -sin and entry 7 is +sin.
 MINUS_SINE, PLUS_SINE = 5, 7
 JAW_BLOCK = 9
@@ -27,9 +30,13 @@ def merged_weights(vertex_count: int) -> Floats:
     for bone, (vertices, values) in read_bone_weights().items():
         for joint, share in _joints_of_bone(bone, parents):
             weights[vertices, joint] += share * values
-    total = weights.sum(axis=1, keepdims=True)
-    weights[total[:, 0] == 0, ROOT] = 1.0
-    return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+    weights[weights.sum(axis=1) == 0, ROOT] = 1.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    root = weights[:, ROOT]
+    firm = np.clip((root - FIRM_ENDS) / (1 - 2 * FIRM_ENDS), 0, 1)
+    weights[:, ROOT + 1 :] *= np.where(root < 1, (1 - firm) / np.maximum(1 - root, 1e-12), 0)[:, None]
+    weights[:, ROOT] = firm
+    return weights
 
 
 def _joints_of_bone(bone: str, parents: dict[str, str]) -> list[tuple[int, float]]:
