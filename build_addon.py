@@ -483,7 +483,9 @@ def install(cache: Path, python: Path, requirements: Iterable[str]) -> None:
     """Install into an environment, by uv where it can be had (a tenth of the time), else by pip."""
     uv = uv_program(cache)
     if uv:
-        checked([*uv, "pip", "install", "--quiet", "--python", str(python), *requirements], uv_environment())
+        # Compiled once here, or every start of a backend that may not write its modules compiles them again.
+        options = ["--quiet", "--compile-bytecode", "--python", str(python)]
+        checked([*uv, "pip", "install", *options, *requirements], uv_environment())
     else:
         checked([str(python), "-m", "pip", "install", "--quiet", *requirements], clean_environment())
 
