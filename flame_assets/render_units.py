@@ -39,9 +39,10 @@ class Tile:
 # view: (direction the camera looks from, point it looks at, height of the picture), in metres
 VIEWS = {
     "front": ((0.2, 0.05, 1.0), (0.0, 0.017, 0.0), 0.26),
+    "face": ((0.2, 0.05, 1.0), (0.0, -0.018, 0.0), 0.17),
     "side": ((1.0, 0.03, 0.12), (0.0, -0.01, -0.03), 0.34),
     "mouth": ((0.25, 0.05, 1.0), (0.0, -0.035, 0.05), 0.11),
-    "eyes": ((0.25, 0.05, 1.0), (0.0, 0.035, 0.03), 0.13),
+    "eyes": ((0.2, 0.05, 1.0), (0.0, 0.038, 0.03), 0.13),
     "eye": ((0.0, 0.0, 1.0), (0.029, 0.035, 0.03), 0.05),
     "eye side": ((1.0, 0.1, 0.6), (0.029, 0.035, 0.03), 0.05),
     "bust": ((0.35, 0.12, 1.0), (0.0, -0.02, -0.02), 0.36),
@@ -184,7 +185,7 @@ def render_sheet(head: dict[str, NDArray], tiles: list[Tile], output: Path, size
     image.pixels.foreach_set(sheet.ravel())
     image.filepath_raw = str(output)
     image.file_format = "JPEG" if output.suffix in (".jpg", ".jpeg") else "PNG"
-    image.save()
+    image.save(quality=85)
 
 
 def all_tiles(head: dict[str, NDArray]) -> list[Tile]:
@@ -195,7 +196,9 @@ def all_tiles(head: dict[str, NDArray]) -> list[Tile]:
     tiles += [Tile("below", view="below"), Tile("mouth", view="mouth"), Tile("eyes", view="eyes")]
     for name in map(str, head["expression_names"]):
         # mouthClose is what closes the lips of an open jaw; alone it means nothing.
-        tiles.append(Tile(name, {name: 1.0}, jaw=full if name == "mouthClose" else 0.0))
+        jaw = full if name == "mouthClose" else 0.0
+        view = "eyes" if name.startswith(("eye", "brow")) else "face"
+        tiles.append(Tile(name, {name: 1.0}, jaw, view=view))
     tiles += [Tile(f"jaw {share:g}", jaw=share * full) for share in (0.25, 0.5, 1.0, 1.25)]
     tiles += [
         Tile("jaw 1 side", jaw=full, view="side"),
