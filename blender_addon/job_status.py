@@ -7,6 +7,8 @@ import textwrap
 import bpy
 from bpy.props import BoolProperty, FloatProperty, StringProperty
 
+MARGIN_WIDTH, CHARACTER_WIDTH = 75, 6.8  # pixels at a UI scale of 1, the margin with icon and tabs
+
 _setup_log: list[str] = []
 
 
@@ -39,16 +41,29 @@ def show(
                     region.tag_redraw()
 
 
-def draw_error(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: int) -> None:
-    """Show the last error in as many lines as a region of `width` pixels needs."""
-    if not status.error:
-        return
-    box = layout.box()
-    box.alert = True
+def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: int) -> None:
+    """Show the running job with its Cancel button, or how the last one ended.
+
+    Args:
+        width: of the region in pixels; text is broken into as many lines as it needs.
+    """
+    if status.running:
+        layout.progress(factor=status.progress, text=f"{status.text} {100 * status.progress:.0f} %")
+        layout.operator("diffposetalk.cancel", icon="CANCEL")
+    elif status.error:
+        box = layout.box()
+        box.alert = True
+        _draw_text(box, status.error, "ERROR", width)
+    elif status.text:
+        _draw_text(layout, status.text, "INFO", width)
+
+
+def _draw_text(layout: bpy.types.UILayout, text: str, icon: str, width: int) -> None:
     scale = bpy.context.preferences.system.ui_scale
-    characters = max(24, int((width - 60 * scale) / (6.5 * scale)))
-    for number, line in enumerate(textwrap.wrap(status.error, characters)):
-        box.label(text=line, icon="ERROR" if number == 0 else "BLANK1")
+    characters = max(20, int((width / scale - MARGIN_WIDTH) / CHARACTER_WIDTH))
+    column = layout.column(align=True)
+    for number, line in enumerate(textwrap.wrap(text, characters)):
+        column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
 def setup_log() -> list[str]:

@@ -65,16 +65,11 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         sub.prop(settings, "head_strength", text="")
 
         layout.separator()
-        if status.running:
-            layout.progress(factor=status.progress, text=status.text)
-            layout.operator("diffposetalk.cancel", icon="CANCEL")
-        else:
+        if not status.running:
             row = layout.row()
             row.scale_y = 1.4
             row.operator("diffposetalk.generate", icon="PLAY")
-            if status.text and not status.error:
-                layout.label(text=status.text, icon="INFO")
-        job_status.draw_error(layout, status, context.region.width)
+        job_status.draw_status(layout, status, context.region.width)
 
 
 class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):

@@ -46,12 +46,7 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         row.operator("diffposetalk.check_backend", icon="CHECKMARK")
         row.operator("diffposetalk.setup_backend", icon="IMPORT")
         status = context.window_manager.diffposetalk_status
-        if status.running:
-            layout.progress(factor=status.progress, text=status.text)
-            layout.operator("diffposetalk.cancel", icon="CANCEL")
-        elif status.text:
-            layout.label(text=status.text, icon="INFO")
-        job_status.draw_error(layout, status, context.region.width)
+        job_status.draw_status(layout, status, context.region.width)
         for line in job_status.setup_log()[-8:]:
             layout.label(text=line)
 

@@ -147,7 +147,6 @@ def _build_bones(
     """Make the five joints' bones and the two hidden gaze bones; `joints` is (5, 3) in Blender's axes."""
     armature = rig_object.data
     armature.display_type = "STICK"
-    rig_object.show_in_front = True
     rest_rotation = Matrix.Rotation(math.pi / 2, 4, "X")  # columns are FLAME's axes in Blender's
     context.view_layer.objects.active = rig_object
     bpy.ops.object.mode_set(mode="EDIT")
