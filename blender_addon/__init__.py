@@ -5,13 +5,11 @@ Scripts use `import diffposetalk` once the add-on is enabled; see `console`.
 """
 
 import atexit
-import sys
 
 import bpy
 
-from . import backend_session, console, job_status, operators, panels, preferences, properties
+from . import backend_session, import_name, job_status, operators, panels, preferences, properties
 
-CONSOLE_NAME = "diffposetalk"  # what scripts import
 _CLASSES = (
     job_status.DiffPoseTalkStatus,
     preferences.DiffPoseTalkPreferences,
@@ -29,7 +27,7 @@ def register() -> None:
     bpy.types.WindowManager.diffposetalk_status = bpy.props.PointerProperty(
         type=job_status.DiffPoseTalkStatus
     )
-    sys.modules[CONSOLE_NAME] = console
+    import_name.register()
     atexit.register(backend_session.stop)
 
 
@@ -37,8 +35,7 @@ def unregister() -> None:
     """Take everything back, and end the backend."""
     atexit.unregister(backend_session.stop)
     backend_session.stop()
-    if sys.modules.get(CONSOLE_NAME) is console:
-        del sys.modules[CONSOLE_NAME]
+    import_name.unregister()
     del bpy.types.WindowManager.diffposetalk_status
     del bpy.types.Scene.diffposetalk
     for cls in reversed(_CLASSES):

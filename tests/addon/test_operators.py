@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The buttons, as a script presses them."""
 
+import importlib
+import sys
+
+import addon_utils
 import bpy
 import pytest
 from scene_state import scene_state
@@ -137,9 +141,16 @@ def test_generate_is_one_undo_step(settings, recordings):
 
 
 def test_disabling_takes_everything_back(addon, addon_zip):
-    import sys
-
     bpy.ops.preferences.addon_disable(module=addon.__name__)
     assert not hasattr(bpy.types.Scene, "diffposetalk") and "diffposetalk" not in sys.modules
+    with pytest.raises(ImportError):
+        importlib.import_module("diffposetalk")
     bpy.ops.preferences.addon_enable(module=addon.__name__)
-    assert hasattr(bpy.types.Scene, "diffposetalk") and "diffposetalk" in sys.modules
+    assert hasattr(bpy.types.Scene, "diffposetalk") and "diffposetalk" not in sys.modules
+    assert callable(importlib.import_module("diffposetalk").generate)
+
+
+def test_blender_has_no_complaints():
+    """Blender lists what an extension does against its policies, e.g. modules outside its own package."""
+    addon_utils._extensions_warnings_get._is_first = True
+    assert not addon_utils._extensions_warnings_get()
