@@ -3,6 +3,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -17,6 +18,7 @@ PYTHON_VARIABLE = "DIFFPOSETALK_BACKEND_PYTHON"  # stands in for the preference,
 
 _client: BackendClient | None = None
 _loaded: tuple[str, str] | None = None  # model directory and device that the running backend has loaded
+_told: dict[str, Any] = {}  # what it said of that model
 
 
 def backend_python() -> str:
@@ -53,7 +55,7 @@ def client() -> BackendClient:
         UserError: no interpreter is set.
         BackendError: the process cannot be started.
     """
-    global _client, _loaded
+    global _client
     python = backend_python()
     if _client is not None and (not _client.alive or _client.python != python):
         stop()
@@ -61,24 +63,30 @@ def client() -> BackendClient:
         bundled = presets.BACKEND_DIRECTORY
         environment = backend_environment(bundled if (bundled / "diffposetalk").is_dir() else None)
         _client = BackendClient(python, environment, VERSION)
-        _loaded = None
     return _client
 
 
-def is_loaded(model_directory: Path, device: str) -> bool:
-    """Whether the running backend holds this model on this device."""
-    return _loaded == (str(model_directory), device)
+def loaded_model(model_directory: Path, device: str) -> dict[str, Any] | None:
+    """What the running backend told of this model when it loaded it on this device, or None."""
+    return _told if _loaded == (str(model_directory), device) else None
 
 
-def note_loaded(model_directory: Path, device: str) -> None:
+def note_loaded(model_directory: Path, device: str, told: dict[str, Any]) -> None:
     """Remember what the running backend has loaded."""
-    global _loaded
-    _loaded = (str(model_directory), device)
+    global _loaded, _told
+    _loaded, _told = (str(model_directory), device), told
+
+
+def forget_loaded() -> None:
+    """Another model is about to be loaded, and whether it will be is not known."""
+    global _loaded, _told
+    _loaded, _told = None, {}
 
 
 def stop() -> None:
     """End the backend, if it runs."""
-    global _client, _loaded
+    global _client
     if _client is not None:
         _client.stop()
-    _client, _loaded = None, None
+    _client = None
+    forget_loaded()

@@ -204,15 +204,17 @@ class GenerationJob:
 
     def _load_model(self) -> Generator[None, None, None]:
         directory, device = self.settings.model_directory, self.settings.device
-        if not backend_session.is_loaded(directory, device):
+        told = backend_session.loaded_model(directory, device)
+        if told is None:
+            backend_session.forget_loaded()
             self.text = "Loading the model"
             params = {"model": str(directory), "device": device}
             call = self._client.call("load_model", params, LOAD_SECONDS)
             yield from self._wait_for(call)
-            backend_session.note_loaded(directory, device)
-            self._client.model_info = call.result
+            told = call.result
+            backend_session.note_loaded(directory, device, told)
         for target in self._all_targets():
-            check_basis(target, self._client.model_info["basis"])
+            check_basis(target, told["basis"])
 
     def _generate(self, index: int) -> Generator[None, None, _Generated]:
         """Generate the takes of one recording; the generator's value is a `_Generated`."""

@@ -92,7 +92,6 @@ class BackendClient:
         self._calls: dict[int, Call] = {}
         self._next_id = 1
         self._end: BackendError | None = None
-        self.model_info: dict[str, Any] = {}  # what load_model said of the model it holds
         self.process = MessageProcess([python, "-m", "diffposetalk", "serve"], environment)
         self.greeting = self.call(
             "initialize",
