@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Install the backend's packages into a virtual environment of the add-on's own.
 
-The environment is made under another name and takes its place only after a backend in it has answered the
-handshake; so there is either a working environment or the one from before.
+The environment is made under another name and takes its place only after a backend in it has loaded the
+bundled model; so there is either a working environment or the one from before.
 """
 
 import collections
@@ -18,12 +18,13 @@ from pathlib import Path
 import bpy
 
 from . import presets
-from .backend_client import BackendClient, BackendError, backend_environment
+from .backend_client import BackendClient, BackendError, Call, backend_environment
 from .errors import UserError
 from .version import VERSION
 
 OLDEST_PYTHON = (3, 10)
 LOG_LINES = 400
+LOAD_SECONDS = 600.0
 REQUIREMENTS = presets.BACKEND_DIRECTORY / "requirements.txt"
 
 
@@ -145,10 +146,9 @@ class SetupJob:
         )
         self.text = "Checking the backend"
         self._client = BackendClient(python, backend_environment(presets.BACKEND_DIRECTORY), VERSION)
-        while not self._client.greeting.done:
-            self._client.poll()
-            yield
-        self._client.greeting.result  # noqa: B018 - raises the call's error
+        yield from self._answer(self._client.greeting)
+        model = {"model": str(presets.MODEL_DIRECTORY), "device": "cpu"}
+        yield from self._answer(self._client.call("load_model", model, LOAD_SECONDS))
         self._client.stop()
         final = self._folder / "environment"
         old = self._folder / f"environment-{os.getpid()}.old"
@@ -156,6 +156,13 @@ class SetupJob:
             final.rename(old)
         self._part.rename(final)
         shutil.rmtree(old, ignore_errors=True)
+
+    def _answer(self, call: Call) -> Generator[None, None, None]:
+        """Wait for the new backend's answer. Raises BackendError where it has none."""
+        while not call.done:
+            call.client.poll()
+            yield
+        call.result  # noqa: B018 - raises the call's error
 
     def _command(self, command: list[str], failure: str) -> Generator[None, None, None]:
         """Run a command and keep what it says in the log.

@@ -220,7 +220,12 @@ class BackendClient:
                 "died",
             )
         last = next((line for line in reversed(self.process.log) if line.strip()), "it said nothing")
-        return f"The backend ended with exit code {code}: {last}. Nothing was changed; try again.", "died"
+        advice = (
+            "Nothing was changed; try again."
+            if self.greeting.done
+            else "Check Backend Python in the add-on's preferences."
+        )
+        return f"The backend ended with exit code {code}: {last}. {advice}", "died"
 
 
 def backend_environment(bundled_backend: Path | None) -> dict[str, str]:
