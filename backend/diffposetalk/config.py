@@ -78,6 +78,11 @@ class SamplingConfig:
     style_guidance: float = 3.0
     reuse_noise: bool = False
     """Start every window from the first one's noise, as the released code does."""
+    join_face: int = 0
+    join_head: int = 0
+    """Frames over which a window is eased into the previous one (expression and jaw; head); 0 leaves it be."""
+    smooth_head: int = 0
+    """Frames of the Savitzky-Golay filter (second order) over the head rotation of a finished take; 0 for none."""
     style: str = ""
     """Preset used when the user names none; empty: generate without a style."""
 
@@ -159,6 +164,9 @@ def _check(config: ModelConfig) -> None:
         "speech_encoder.depth": (e.depth, 1, 64),
         "speech_encoder.positions": (e.positions, 50, 100_000),
         "sampling.steps": (config.sampling.steps, 1, d.steps),
+        "sampling.smooth_head": (config.sampling.smooth_head, 0, d.window),
+        "sampling.join_face": (config.sampling.join_face, 0, d.window),
+        "sampling.join_head": (config.sampling.join_head, 0, d.window),
     }
     for name, (value, low, high) in limits.items():
         if not isinstance(value, int) or not low <= value <= high:

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.signal import savgol_filter
 
 from . import __version__
 from .audio import SpeechAudio
+from .config import EXPRESSION_DIM
+from .continuity import ContinuousDenoiser
 from .errors import Cancelled, DiffPoseTalkError
 from .guidance import Condition, GuidedDenoiser
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
-from .samplers import sample_ddpm, sample_dpm_solver_pp_2m
+from .samplers import Denoise, sample_ddpm, sample_dpm_solver_pp_2m
 
 OnProgress = Callable[[str, int, int], None]
 """(stage, done, total); stages are `speech` and `motion`."""
@@ -121,7 +124,9 @@ def generate(
                 shape=beta,
                 indicator=indicator,
             )
-            guided = GuidedDenoiser(model.denoiser, condition, w_a, w_s)
+            denoise: Denoise = GuidedDenoiser(model.denoiser, condition, w_a, w_s)
+            if window > 0 and defaults.join_face and defaults.join_head:
+                denoise = ContinuousDenoiser(denoise, previous_motion, defaults.join_face, defaults.join_head)
 
             def on_step(done: int, _total: int, window: int = window) -> None:
                 check()
@@ -130,9 +135,9 @@ def generate(
 
             start = start_noise if window == 0 or defaults.reuse_noise else noise()
             if sampler == "ddpm":
-                x0 = sample_ddpm(guided, start, model.schedule, noise, on_step)
+                x0 = sample_ddpm(denoise, start, model.schedule, noise, on_step)
             else:
-                x0 = sample_dpm_solver_pp_2m(guided, start, model.schedule, count, on_step)
+                x0 = sample_dpm_solver_pp_2m(denoise, start, model.schedule, count, on_step)
             motion = model.clamp(model.normalizer.denormalize(x0))
             previous_motion = x0[:, -d.previous :]
             previous_speech = current[:, -d.previous :]
@@ -141,7 +146,7 @@ def generate(
                 for take in range(takes):
                     clip = _clip(model, motion[take, :real], head_pose, shape, {"synthetic": True})
                     on_window(take, first, clip)
-        whole = torch.cat(finished, dim=1)
+        whole = smooth_head(torch.cat(finished, dim=1), defaults.smooth_head)
     style_guidance_used = w_s if style is not None else None
     clips = []
     for take, seed in enumerate(seeds):
@@ -188,6 +193,17 @@ def _clip(
         model.config.expression_names,
         provenance,
     )
+
+
+def smooth_head(motion: torch.Tensor, frames: int) -> torch.Tensor:
+    """Savitzky-Golay filter over the head rotation of motion vectors (B, T, D), as the paper's data is filtered."""
+    if not frames or motion.shape[1] < frames or motion.shape[2] == EXPRESSION_DIM + 1:
+        return motion
+    head = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
+    out = motion.clone()
+    filtered = savgol_filter(motion[..., head].cpu().numpy(), frames, 2, axis=1)
+    out[..., head] = torch.from_numpy(filtered).to(out)
+    return out
 
 
 def _check_settings(

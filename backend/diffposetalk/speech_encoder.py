@@ -122,7 +122,9 @@ class WhisperSpeechEncoder(nn.Module):
             mel = self.log_mel(sound[low * SAMPLES_PER_FRAME : high * SAMPLES_PER_FRAME])
             states = self.states(torch.from_numpy(mel).to(device)[None])
             # Whisper's inner states have a few very large dimensions: each state is normalised on its own.
-            feature = torch.cat([F.layer_norm(states[k][0], states[k].shape[-1:]) for k in self.layers], dim=-1)
+            feature = torch.cat(
+                [F.layer_norm(states[k][0], states[k].shape[-1:]) for k in self.layers], dim=-1
+            )
             pairs = feature[: (high - low) * 2].unflatten(0, (high - low, 2)).flatten(1)
             weight = self._fade(low, high, start, stop, frames).to(device)
             out[low:high] += weight * pairs

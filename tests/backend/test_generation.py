@@ -63,18 +63,14 @@ def test_windows_stream_as_they_finish(model: DiffPoseTalk, sampler: str):
     assert progress[0][0] == "speech" and len(clips) == 2
 
 
-def test_the_next_window_continues_the_previous_one(tiny_model: Path):
+def test_the_next_window_continues_the_previous_one():
     """The second window sees the first: another first window gives another second one from the same noise."""
-    model = load_model(tiny_model, "cpu")
-    with torch.no_grad():  # random weights hardly attend to anything: sharpen them
-        for name, value in model.denoiser.named_parameters():
-            if "self_attn" in name or "motion_proj" in name:
-                value.mul_(6)
+    model = load_model(device="cpu")
     audio = speech(8)
     other = SpeechAudio(audio.samples.copy(), 16_000, 1, 8.0, "", "")
-    other.samples[: 3 * 16_000] *= 0.1
+    other.samples[: 3 * 16_000] *= 0.01
     a, b = (generate(model, s, style=None, seeds=[0])[0] for s in (audio, other))
-    assert np.abs(a.exp[100:] - b.exp[100:]).max() > 1e-5
+    assert np.abs(a.exp[100:] - b.exp[100:]).max() > 1e-3
 
 
 def test_without_head_pose(model: DiffPoseTalk):

@@ -37,7 +37,9 @@ def bundled_config(head: HeadModel) -> ModelConfig:
         denoiser=DenoiserConfig(width=256, heads=4, layers=4, dropout=0.0),
         style_encoder=StyleEncoderConfig(dropout=0.0),
         speech_encoder=SpeechEncoderConfig(layers=SPEECH_LAYERS),
-        sampling=SamplingConfig(style="neutral", style_guidance=1.5),
+        sampling=SamplingConfig(
+            style="neutral", style_guidance=2.0, join_face=5, join_head=25, smooth_head=9
+        ),
         provenance={
             "license": "GPL-3.0-or-later (weights); see MODEL_CARD.md for the data's licences",
             "speech_encoder": "OpenAI Whisper tiny.en encoder (MIT)",
