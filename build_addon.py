@@ -483,9 +483,7 @@ def install(cache: Path, python: Path, requirements: Iterable[str]) -> None:
     """Install into an environment, by uv where it can be had (a tenth of the time), else by pip."""
     uv = uv_program(cache)
     if uv:
-        # Compiled once here, or every start of a backend that may not write its modules compiles them again.
-        options = ["--quiet", "--compile-bytecode", "--python", str(python)]
-        checked([*uv, "pip", "install", *options, *requirements], uv_environment())
+        checked([*uv, "pip", "install", "--quiet", "--python", str(python), *requirements], uv_environment())
     else:
         checked([str(python), "-m", "pip", "install", "--quiet", *requirements], clean_environment())
 
@@ -562,7 +560,8 @@ def missing_packages() -> list[str]:
 
 def clean_environment(**additions: str) -> dict[str, str]:
     """This process's environment without what would lead another Python astray, with additions."""
-    astray = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PYTHON", "DIFFPOSETALK_MODEL")
+    astray = ["PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PYTHON", "DIFFPOSETALK_MODEL"]
+    astray.append("PYTHONDONTWRITEBYTECODE")  # or each start of the backend compiles torch's modules anew
     kept = {name: value for name, value in os.environ.items() if name not in astray}
     return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", **additions}
 
