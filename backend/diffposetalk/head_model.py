@@ -160,7 +160,10 @@ def load_head(path: str | Path | None = None) -> HeadModel:
     """
     path = Path(path) if path else bundled_head_path()
     if not path.is_file():
-        raise ModelError(f"The head asset {str(path)!r} does not exist.", "head_missing")
+        raise ModelError(
+            f"The head asset {str(path)!r} does not exist. Set DIFFPOSETALK_HEAD to a head.npz.",
+            "head_missing",
+        )
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {k: data[k] for k in data.files}

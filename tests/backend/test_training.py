@@ -24,10 +24,12 @@ from diffposetalk.train.sequences import Sequence, TrainingSet, join
 from diffposetalk.train.style_training import StyleTraining, train_style_encoder
 from diffposetalk.train.tracked_motion import LipGap
 
+from .conftest import BUNDLED_HEAD
+
 
 @pytest.fixture(scope="module")
 def head() -> HeadModel:
-    return load_head()
+    return load_head(BUNDLED_HEAD)
 
 
 @pytest.fixture(scope="module")
