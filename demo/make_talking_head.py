@@ -165,16 +165,23 @@ def measure(
     rig: bpy.types.Object,
     lips: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, list[float]]:
-    """Mouth opening (mm), head turn (degrees) and blink (0 to 1) by frame, as Blender evaluates them."""
+    """Mouth opening beyond rest (mm), head turn (degrees) and blink (0 to 1) by frame, as Blender evaluates them."""
     curves: dict[str, list[float]] = {"mouth": [], "head": [], "blink": []}
     blocks = head.data.shape_keys.key_blocks
+
+    def lip_distance(vertices: np.ndarray) -> float:
+        upper, lower = (vertices.reshape(-1, 3)[lip] for lip in lips)
+        return 1000 * float(np.linalg.norm(upper - lower, axis=1).mean())
+
+    basis = np.empty(3 * len(head.data.vertices), np.float32)
+    head.data.vertices.foreach_get("co", basis)
+    at_rest = lip_distance(basis)
     for frame in range(scene.frame_start, scene.frame_end + 1):
         scene.frame_set(frame)
         shown = head.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
         vertices = np.empty(3 * len(shown.vertices), np.float32)
         shown.vertices.foreach_get("co", vertices)
-        upper, lower = (vertices.reshape(-1, 3)[lip] for lip in lips)
-        curves["mouth"].append(1000 * float(np.linalg.norm(upper - lower, axis=1).mean()))
+        curves["mouth"].append(max(0.0, lip_distance(vertices) - at_rest))
         turn = rig.pose.bones["neck"].matrix_basis.to_quaternion().angle
         curves["head"].append(math.degrees(turn if turn <= math.pi else math.tau - turn))
         curves["blink"].append((blocks["eyeBlinkLeft"].value + blocks["eyeBlinkRight"].value) / 2)
