@@ -21,6 +21,8 @@ from diffposetalk.config import (
 )
 from diffposetalk.model import DiffPoseTalk, StylePreset
 
+BUNDLED_HEAD = Path(__file__).resolve().parents[2] / "flame_assets" / "head" / "head.npz"
+
 # Tiny networks run no slower on one thread, and on a busy machine far faster; processes started here inherit it.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -18,6 +18,7 @@ import torch
 from ..config import FPS, SpeechEncoderConfig
 from ..speech_encoder import SAMPLE_RATE, WhisperSpeechEncoder
 from ..train.whisper_weights import load_whisper_encoder
+from .ctranslate2_weights import read_whisper_encoder
 
 
 def frame_phones(phones: list[list], frames: int) -> list[str]:
@@ -79,11 +80,14 @@ def probe(encoder: WhisperSpeechEncoder, corpus: Path, clips: int = 300, seed: i
 
 
 def main(weights: str, corpus: str) -> None:
-    """Print the probe's table for a published Whisper checkpoint."""
-    name, state = load_whisper_encoder(weights)
-    encoder = WhisperSpeechEncoder(SpeechEncoderConfig())
+    """Print the probe's table for OpenAI's checkpoint (`.pt`) or a CTranslate2 model (`.bin`) of Whisper."""
+    state = read_whisper_encoder(weights) if weights.endswith(".bin") else load_whisper_encoder(weights)[1]
+    width = state["conv1.weight"].shape[0]
+    depth = sum(name.endswith("fc1.weight") for name in state)
+    config = SpeechEncoderConfig(width=width, depth=depth, heads=width // 64, layers=(depth,))
+    encoder = WhisperSpeechEncoder(config)
     encoder.encoder.load_state_dict(state)
-    print(name)
+    print(f"{width} wide, {depth} layers")
     for key, value in probe(encoder.eval(), Path(corpus)).items():
         print(f"  {key}: {value:.4f}")
 
