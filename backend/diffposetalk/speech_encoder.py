@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from transformers import HubertConfig, HubertModel, WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from .audio import SAMPLE_RATE
 from .config import FPS, SpeechEncoderConfig
 from .errors import ModelError
 
-SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = int(SAMPLE_RATE / FPS)
 """640 samples of sound to a motion frame."""
 

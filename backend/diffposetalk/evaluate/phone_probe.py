@@ -15,8 +15,9 @@ import numpy as np
 import soundfile
 import torch
 
+from ..audio import SAMPLE_RATE
 from ..config import FPS, SpeechEncoderConfig
-from ..speech_encoder import SAMPLE_RATE, WhisperSpeechEncoder
+from ..speech_encoder import SAMPLES_PER_FRAME, WhisperSpeechEncoder
 from ..train.whisper_weights import load_whisper_encoder
 from .ctranslate2_weights import read_whisper_encoder
 
@@ -48,7 +49,7 @@ def probe(encoder: WhisperSpeechEncoder, corpus: Path, clips: int = 300, seed: i
         assert rate == SAMPLE_RATE
         frames = int(len(sound) / rate * FPS)
         began = time.perf_counter()
-        mel = encoder.log_mel(sound[: frames * 640])
+        mel = encoder.log_mel(sound[: frames * SAMPLES_PER_FRAME])
         with torch.no_grad():
             states = encoder.states(torch.from_numpy(mel)[None])
         spent += time.perf_counter() - began

@@ -63,7 +63,6 @@ EXPRESSIONS: tuple[str, ...] = tuple(n for n in APPLE_ORDER if n not in ("jawOpe
 
 INDEX = {name: i for i, name in enumerate(EXPRESSIONS)}
 MOUTH = tuple(i for i, n in enumerate(EXPRESSIONS) if n.startswith(("mouth", "jaw")))
-UPPER_FACE = tuple(i for i, n in enumerate(EXPRESSIONS) if n.startswith(("eye", "brow", "cheekSquint")))
 
 
 def both(name: str) -> list[int]:

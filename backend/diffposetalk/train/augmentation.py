@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from ..speech_encoder import SAMPLE_RATE
+from ..audio import SAMPLE_RATE
 
 
 def augment(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ..audio import SAMPLE_RATE
 from ..config import FPS
-from ..speech_encoder import SAMPLE_RATE
 
 VALIDATION_EVERY = 10
 """Every tenth clip of grid_s1, voice of kokoro_en and speaker of speechocean is kept out of training."""

@@ -10,8 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from ..config import FPS
-
-SAMPLES_PER_FRAME = 640
+from ..speech_encoder import SAMPLES_PER_FRAME
 
 
 @dataclass(frozen=True)
