@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from .errors import ModelError
 
@@ -99,6 +101,9 @@ class ModelConfig:
     """Expression coefficients are clamped to this range after generation (ARKit: 0 to 1)."""
     jaw_range: tuple[float, float] | None = None
     """Jaw pitch limits in radians."""
+    jaw_rest: tuple[float, float] = (0.0, 0.0)
+    """Jaw rotation about y and z of every frame, in radians: the networks move its pitch alone, and released
+    models hold the other two at the means of their training data."""
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     style_encoder: StyleEncoderConfig = field(default_factory=StyleEncoderConfig)
     speech_encoder: SpeechEncoderConfig = field(default_factory=SpeechEncoderConfig)
@@ -143,7 +148,30 @@ def _build(cls: Any, data: dict[str, Any]) -> Any:
     unknown = set(data) - known
     if unknown:
         raise ValueError(f"unknown field {sorted(unknown)[0]!r} in {cls.__name__}")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        if not _matches(value, hints[name]):
+            raise ValueError(f"{name} = {str(value)[:60]!r} in {cls.__name__}")
+    return cls(**values)
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON (lists as tuples) is of a field's type; numbers must be finite."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_matches(value, part) for part in parts)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if parts[-1] is Ellipsis:
+            return all(_matches(v, parts[0]) for v in value)
+        return len(value) == len(parts) and all(map(_matches, value, parts))
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint is int:
+        return type(value) is int
+    return isinstance(value, origin or hint)
 
 
 def _check(config: ModelConfig) -> None:

@@ -176,7 +176,7 @@ def _clip(
     shape: torch.Tensor | None,
     provenance: dict[str, Any],
 ) -> MotionClip:
-    exp, pose = from_vectors(motion.float().cpu().numpy())
+    exp, pose = from_vectors(motion.float().cpu().numpy(), model.config.jaw_rest)
     if not head_pose:
         pose[:, :3] = 0
     if not (np.isfinite(exp).all() and np.isfinite(pose).all()):

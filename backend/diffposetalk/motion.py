@@ -151,11 +151,18 @@ def to_vectors(clip: MotionClip, motion_dim: int) -> np.ndarray:
     return np.concatenate([clip.exp, head, clip.pose[:, 3:4]], axis=1).astype(np.float32)
 
 
-def from_vectors(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse of `to_vectors`: (exp (T, 50), pose (T, 6)); what the vectors lack is zero."""
+def from_vectors(
+    vectors: np.ndarray, jaw_rest: tuple[float, float] = (0.0, 0.0)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of `to_vectors`: (exp (T, 50), pose (T, 6)).
+
+    Args:
+        jaw_rest: the jaw's rotation about y and z, which the vectors lack (radians); the head's is then zero.
+    """
     exp = vectors[:, :EXPRESSION_DIM]
     pose = np.zeros((len(vectors), 6), np.float32)
     pose[:, 3] = vectors[:, -1]
+    pose[:, 4:] = jaw_rest
     if vectors.shape[1] == EXPRESSION_DIM + 4:
         pose[:, :3] = vectors[:, EXPRESSION_DIM : EXPRESSION_DIM + 3]
     return exp.astype(np.float32), pose

@@ -89,6 +89,17 @@ def test_a_pickle_is_never_run(folder: Path, tmp_path: Path):
         '{"denoiser": {"width": 1e9}}',
         '{"basis": "morphs"}',
         '{"denoiser": {"motion_dim": 12}}',
+        '{"denoiser": {"dropout": "none"}}',
+        '{"sampling": {"speech_guidance": NaN}}',
+        '{"sampling": {"reuse_noise": "yes"}}',
+        '{"jaw_rest": [0.1]}',
+        '{"jaw_rest": 0.1}',
+        '{"name": {"a": 1}}',
+        '{"fps": 1e999}',
+        '{"expression_names": [1, 2]}',
+        '{"coefficient_range": [[0, 1]]}',
+        '{"provenance": []}',
+        "\x00\x01",
     ],
 )
 def test_configurations_that_are_not_valid(folder: Path, text: str):

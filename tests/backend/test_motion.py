@@ -42,6 +42,9 @@ def test_vectors():
         exp, pose = from_vectors(to_vectors(motion, dim))
         assert np.allclose(exp, motion.exp) and np.allclose(pose[:, 3], motion.pose[:, 3])
         assert np.allclose(pose[:, :3], motion.pose[:, :3] if dim == 54 else 0)
+        assert not pose[:, 4:].any()
+        _, pose = from_vectors(to_vectors(motion, dim), (0.01, -0.02))
+        assert np.allclose(pose[:, 4:], [0.01, -0.02])
 
 
 def test_resampling_keeps_the_motion():
