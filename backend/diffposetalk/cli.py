@@ -26,6 +26,7 @@ EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 MODULE_COMMANDS = {
     "train": ("diffposetalk.train.cli", "train a model on recordings with tracked motion"),
     "evaluate": ("diffposetalk.evaluate.cli", "measure a model on recordings with tracked motion"),
+    "convert": ("diffposetalk.convert.cli", "turn the paper's checkpoints and FLAME's files into ours"),
 }
 
 

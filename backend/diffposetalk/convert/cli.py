@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`diffposetalk convert`: files of the paper's release and of FLAME into this project's formats."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The sub-commands of `diffposetalk convert`."""
+    commands = parser.add_subparsers(dest="convert_command", required=True, metavar="WHAT")
+    _add_checkpoint(commands)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one conversion; returns the exit status."""
+    return int(arguments.convert(arguments) or 0)
+
+
+def _add_checkpoint(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("checkpoint", help="the paper's released checkpoints to a model directory")
+    parser.add_argument("denoiser", type=Path, help="the denoiser's checkpoint (.pt)")
+    parser.add_argument(
+        "--style-encoder", type=Path, required=True, help="the style encoder it was trained with (.pt)"
+    )
+    parser.add_argument(
+        "--statistics", type=Path, help="stats_train.npz of the same release; without it nothing is converted"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="model directory to make")
+    parser.add_argument("--name", help="name of the model (default: the output's name)")
+    parser.set_defaults(convert=_checkpoint)
+
+
+def _checkpoint(arguments: argparse.Namespace) -> None:
+    from .checkpoint import convert_checkpoint
+
+    summary = convert_checkpoint(
+        arguments.denoiser,
+        arguments.style_encoder,
+        arguments.statistics,
+        arguments.output,
+        name=arguments.name,
+    )
+    print(f"{summary.folder}: {summary.description}")
