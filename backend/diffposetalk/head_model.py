@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,25 @@ class HeadModel:
         count = len(self.v_template)
         self.shapedirs = torch.as_tensor(arrays["shapedirs"], dtype=torch.float32)
         posedirs = torch.as_tensor(arrays["posedirs"], dtype=torch.float32)
-        if self.shapedirs.shape != (count, 3, SHAPE_DIM + EXPRESSION_DIM) or posedirs.shape != (count, 3, 36):
-            raise ModelError("The head asset's arrays have shapes that do not fit together.", "head_format")
-        self.posedirs = posedirs.reshape(-1, 36).T.contiguous()
         self.J_regressor = torch.as_tensor(arrays["J_regressor"], dtype=torch.float32)
         self.weights = torch.as_tensor(arrays["weights"], dtype=torch.float32)
+        expected = {
+            "v_template": (self.v_template, (count, 3)),
+            "shapedirs": (self.shapedirs, (count, 3, SHAPE_DIM + EXPRESSION_DIM)),
+            "posedirs": (posedirs, (count, 3, 36)),
+            "J_regressor": (self.J_regressor, (5, count)),
+            "weights": (self.weights, (count, 5)),
+        }
+        for name, (array, shape) in expected.items():
+            if array.shape != shape:
+                raise ModelError(
+                    f"The head asset's {name} has the shape {tuple(array.shape)}, not {shape}.", "head_format"
+                )
+            if not array.isfinite().all():
+                raise ModelError(f"The head asset's {name} holds values that are not finite.", "head_format")
+        if np.shape(arrays["kintree_table"]) != (2, 5):
+            raise ModelError("The head asset does not have the five joints of FLAME.", "head_format")
+        self.posedirs = posedirs.reshape(-1, 36).T.contiguous()
         parents = torch.as_tensor(arrays["kintree_table"][0].astype(np.int64))
         self.parents = torch.where(parents > 4, -1, parents)
         self.faces = np.asarray(arrays["f"])
@@ -58,6 +73,8 @@ class HeadModel:
         self.jaw_open_angle = float(arrays.get("jaw_open_angle", 0.3))
         eyes = arrays.get("eye_look_angles", np.zeros((EXPRESSION_DIM, 2, 2)))
         self.eye_look_angles = torch.as_tensor(np.asarray(eyes), dtype=torch.float32)
+        if self.eye_look_angles.shape != (EXPRESSION_DIM, 2, 2):
+            raise ModelError("The head asset's eye_look_angles are not 50 × 2 × 2.", "head_format")
 
     def full_pose(self, exp: torch.Tensor, pose: torch.Tensor, head_joint: int = NECK) -> torch.Tensor:
         """Axis-angle of all five joints, (B, 15), from exp (B, 50) and pose (B, 6: head, jaw)."""
@@ -126,7 +143,17 @@ class HeadModel:
         return HeadModel(arrays)
 
     def lip_gap(self, exp: np.ndarray, pose: np.ndarray, shape: np.ndarray | None = None) -> np.ndarray:
-        """Inner-lip gap per frame, (T,) metres, mean over the asset's mid-lip pairs at zero head rotation."""
+        """Inner-lip gap per frame, (T,) metres, mean over the asset's mid-lip pairs at zero head rotation.
+
+        Raises:
+            ModelError: kind head_regions; the asset does not say where its lips are.
+        """
+        if "lip_inner_upper" not in self.arrays or "lip_inner_lower" not in self.arrays:
+            raise ModelError(
+                "This head asset does not say where its lips meet. "
+                "Convert the FLAME file again with --landmarks landmark_embedding.npy.",
+                "head_regions",
+            )
         upper, lower = self.arrays["lip_inner_upper"], self.arrays["lip_inner_lower"]
         small = self.restricted_to(np.concatenate([upper, lower]))
         still = np.concatenate([np.zeros((len(exp), 3), np.float32), pose[:, 3:]], axis=1)
@@ -167,8 +194,13 @@ def load_head(path: str | Path | None = None) -> HeadModel:
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {k: data[k] for k in data.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise ModelError(
-            f"{path.name!r} is not a head asset (.npz in FLAME's layout).", "head_format"
-        ) from error
-    return HeadModel(arrays)
+        return HeadModel(arrays)
+    # numpy and zipfile raise nearly anything for damaged archives
+    except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise _not_a_head(path) from error
+    except (zipfile.BadZipFile, zlib.error, MemoryError) as error:
+        raise _not_a_head(path) from error
+
+
+def _not_a_head(path: Path) -> ModelError:
+    return ModelError(f"{path.name!r} is not a head asset (.npz in FLAME's layout).", "head_format")

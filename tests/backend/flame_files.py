@@ -149,7 +149,7 @@ def write_chumpy_pickle(path: Path, arrays: dict[str, Any] | None = None, wrap: 
 
     Args:
         wrap: `Ch` holds the array; `Select` picks it out of a longer one, `MatVecMult` multiplies it together,
-            `Unknown` is a chumpy class from which nothing can be had. The last three concern `v_template` only.
+            `subtract` and `Unknown` are classes from which nothing can be had. All but `Ch` concern `v_template` only.
     """
     arrays = dict(official_arrays() if arrays is None else arrays)
     with _FakeChumpy() as chumpy:
@@ -225,8 +225,10 @@ class _FakeChumpy:
         for name, module in (
             ("Ch", "chumpy.ch"),
             ("MatVecMult", "chumpy.ch"),
+            ("subtract", "chumpy.ch"),
             ("Unknown", "chumpy.ch"),
             ("Select", "chumpy.reordering"),
+            ("reshape", "chumpy.reordering"),
         ):
             self.classes[name] = type(name, (), {"__module__": module, "__qualname__": name})
             setattr(self.modules[module], name, self.classes[name])
@@ -256,9 +258,9 @@ class _FakeChumpy:
             indices = np.arange(1, flat.size + 1, dtype=np.uint32)
             return self._object("Select", a=longer, idxs=indices, preferred_shape=values.shape)
         if kind == "MatVecMult":
-            return self._object(
-                "MatVecMult", mtx=scipy.sparse.identity(flat.size, format="csc"), vec=self.array(flat)
-            )
+            factor = scipy.sparse.identity(flat.size, format="csc")
+            product = self._object("MatVecMult", mtx=factor, vec=self.array(flat))
+            return self._object("reshape", a=product, newshape=values.shape)
         return self._object(kind, secret=values)
 
 

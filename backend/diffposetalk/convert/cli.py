@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-commands of `diffposetalk convert`."""
     commands = parser.add_subparsers(dest="convert_command", required=True, metavar="WHAT")
     _add_checkpoint(commands)
+    _add_flame(commands)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,3 +44,37 @@ def _checkpoint(arguments: argparse.Namespace) -> None:
         name=arguments.name,
     )
     print(f"{summary.folder}: {summary.description}")
+
+
+def _add_flame(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("flame", help="a FLAME model file to a head asset")
+    parser.add_argument("source", type=Path, help="FLAME 2020 or 2023 (.pkl or .npz)")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="head asset to write (.npz)")
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        help="landmark_embedding.npy or flame_static_embedding.pkl: where the lips meet",
+    )
+    parser.add_argument("--masks", type=Path, help="FLAME_masks.pkl: lips, eyes and upper face")
+    parser.add_argument("--uv", type=Path, help="the same mesh with texture coordinates (.obj)")
+    parser.set_defaults(convert=_flame)
+
+
+def _flame(arguments: argparse.Namespace) -> None:
+    from .flame import convert_flame
+
+    summary = convert_flame(
+        arguments.source,
+        _npz(arguments.output),
+        landmarks=arguments.landmarks,
+        masks=arguments.masks,
+        uv=arguments.uv,
+    )
+    lips = {"landmarks": "from the landmark file", "mesh": "found on the mesh", "none": "not found"}[
+        summary.lips
+    ]
+    print(f"{summary.path}: {summary.name}, {summary.vertices:,} vertices, basis flame; inner lips {lips}")
+
+
+def _npz(path: Path) -> Path:
+    return path if path.suffix.lower() == ".npz" else path.with_name(path.name + ".npz")
