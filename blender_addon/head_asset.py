@@ -46,6 +46,10 @@ class HeadAsset:
         """(V, 3, E) displacement of each expression component at 1."""
         return self.shapedirs[:, :, N_SHAPE:]
 
+    def gaze_angles(self, eye: str) -> np.ndarray:
+        """(E, 2) radians of (pitch, yaw) by which each expression component at 1 turns that eye."""
+        return self.eye_look_angles[:, ("left_eye", "right_eye").index(eye)]
+
     def shaped(self, shape: np.ndarray | None) -> np.ndarray:
         """(V, 3) rest vertices of the identity `shape`, up to 100 coefficients."""
         if shape is None:
@@ -58,6 +62,14 @@ class HeadAsset:
     def joints(self, shape: np.ndarray | None) -> np.ndarray:
         """(5, 3) joint positions of the identity `shape`."""
         return self.J_regressor @ self.shaped(shape)
+
+    def joint_dirs(self) -> np.ndarray:
+        """(5, 3, E) displacement of the joints at 1 of each expression component.
+
+        FLAME's joints are regressed from the mesh that the expressions have moved already.
+        """
+        regressor, directions = self.J_regressor.astype(np.float64), self.expression_dirs.astype(np.float64)
+        return np.tensordot(regressor, directions, axes=1)
 
 
 def load_head(path: str | Path) -> HeadAsset:

@@ -5,11 +5,17 @@ What Blender evaluates equals the head model's linear blend skinning: shape keys
 correctives to the rest mesh, then the armature turns it about the joints. Every bone's rest axes are FLAME's
 axes, so that a bone's local rotation is the model's joint rotation.
 
+The joints: where an expression moves a joint by d, the model turns about J + d, which is to move by -d, turn
+about J, and move by d again. So the joint's bone, which turns, is moved by d (its location is locked and
+driven), and a hidden child of it, which moves by -d, carries the vertices and the joints below.
+
 The eyes: an expression of the gaze turns a hidden bone, and the eye bone copies it. The eye bone itself
 stays free to be animated by hand, on top of the gaze.
 """
 
 import math
+import string
+from collections.abc import Sequence
 
 import bmesh
 import bpy
@@ -28,6 +34,9 @@ JAW_OPEN_ANGLE_MARK = "diffposetalk_jaw_open_angle"
 
 BONE_LENGTH = {"root": 0.06, "neck": 0.08, "jaw": 0.05, "left_eye": 0.03, "right_eye": 0.03}  # metres
 SLIDER_RANGE = {"arkit": (0.0, 1.0), "flame": (-10.0, 10.0)}  # evaluation clamps a key to its slider's range
+STILL_JOINT = 1e-6  # metres: a joint that all expressions together at 1 move less than this stays still
+DRIVER_TERMS = 25  # of a sum in one driver, whose expression may have 255 characters
+DRIVER_UNITS = 99999  # factors of a sum are whole numbers up to this, times one factor
 
 # Entries of R - I, row-major, of the unit quaternion (w, x, y, z).
 ROTATION_ENTRIES = (
@@ -65,12 +74,13 @@ def add_head(
     mesh_object.parent = rig_object
 
     _build_bones(context, rig_object, asset, to_blender(asset.joints(shape)))
-    _build_weights(mesh_object, asset)
+    _build_weights(mesh_object, rig_object, asset)
     modifier = mesh_object.modifiers.new("Armature", "ARMATURE")
     modifier.object = rig_object
     _build_expression_keys(mesh_object, asset, vertices)
     _build_corrective_keys(mesh_object, rig_object, asset, vertices)
     _drive_gaze(mesh_object, rig_object, asset)
+    _drive_joints(mesh_object, rig_object, asset)
 
     for marked in (mesh_object, rig_object):
         marked[HEAD_MARK] = True
@@ -141,10 +151,18 @@ def _build_material(name: str, color: np.ndarray, roughness: float) -> bpy.types
     return material
 
 
+def _moves(asset: HeadAsset) -> list[bool]:
+    """For each joint, whether expressions move it."""
+    return [bool(moved) for moved in np.abs(asset.joint_dirs()).sum(axis=2).max(axis=1) > STILL_JOINT]
+
+
 def _build_bones(
     context: bpy.types.Context, rig_object: bpy.types.Object, asset: HeadAsset, joints: np.ndarray
 ) -> None:
-    """Make the five joints' bones and the two hidden gaze bones; `joints` is (5, 3) in Blender's axes."""
+    """Make the joints' bones and the hidden ones; `joints` is (5, 3) in Blender's axes.
+
+    Hidden are `<joint>_deform` for joints that expressions move, and `<eye>_gaze` for eyes that they turn.
+    """
     armature = rig_object.data
     armature.display_type = "STICK"
     rest_rotation = Matrix.Rotation(math.pi / 2, 4, "X")  # columns are FLAME's axes in Blender's
@@ -158,29 +176,36 @@ def _build_bones(
         bone.parent = parent
         return bone
 
-    bones: list[bpy.types.EditBone] = []
-    for j, name in enumerate(asset.joint_names):
-        bones.append(new_bone(name, j, bones[asset.parents[j]] if asset.parents[j] >= 0 else None))
-    for j, name in enumerate(asset.joint_names):
-        if name.endswith("_eye"):
-            gaze = new_bone(f"{name}_gaze", j, bones[asset.parents[j]])
-            gaze.use_deform = False
+    carriers: list[bpy.types.EditBone] = []  # what carries the vertices and the joints below, by joint
+    hidden: dict[str, list[str]] = {"Deform": [], "Gaze Drivers": []}
+    eyes = [eye for eye in ("left_eye", "right_eye") if asset.gaze_angles(eye).any()]
+    for j, (name, moves) in enumerate(zip(asset.joint_names, _moves(asset), strict=True)):
+        parent = carriers[asset.parents[j]] if asset.parents[j] >= 0 else None
+        carrier = new_bone(name, j, parent)
+        if name in eyes:
+            hidden["Gaze Drivers"].append(f"{name}_gaze")
+            new_bone(f"{name}_gaze", j, parent).use_deform = False
+        if moves:
+            hidden["Deform"].append(f"{name}_deform")
+            carrier.use_deform = False
+            carrier = new_bone(f"{name}_deform", j, carrier)
+        carriers.append(carrier)
     bpy.ops.object.mode_set(mode="OBJECT")
 
-    hidden = armature.collections.new("Gaze Drivers")
-    for bone in armature.bones:
-        if bone.name.endswith("_gaze"):
-            hidden.assign(bone)
-    hidden.is_visible = False
     visible = armature.collections.new("Head")
-    for bone in armature.bones:
-        if not bone.name.endswith("_gaze"):
-            visible.assign(bone)
+    for name in asset.joint_names:
+        visible.assign(armature.bones[name])
+    for title, names in hidden.items():
+        if names:
+            collection = armature.collections.new(title)
+            collection.is_visible = False
+            for name in names:
+                collection.assign(armature.bones[name])
     for pose_bone in rig_object.pose.bones:
         pose_bone.rotation_mode = "XYZ"
         pose_bone.lock_location = (True, True, True)
         pose_bone.lock_scale = (True, True, True)
-    for eye in ("left_eye", "right_eye"):
+    for eye in eyes:
         copy = rig_object.pose.bones[eye].constraints.new("COPY_ROTATION")
         copy.name = "Gaze"
         copy.target, copy.subtarget = rig_object, f"{eye}_gaze"
@@ -188,10 +213,11 @@ def _build_bones(
         copy.owner_space = copy.target_space = "LOCAL"
 
 
-def _build_weights(mesh_object: bpy.types.Object, asset: HeadAsset) -> None:
+def _build_weights(mesh_object: bpy.types.Object, rig_object: bpy.types.Object, asset: HeadAsset) -> None:
     """Store the skinning weights exactly, one vertex group a joint."""
     for name in asset.joint_names:
-        mesh_object.vertex_groups.new(name=name)
+        deform = f"{name}_deform"
+        mesh_object.vertex_groups.new(name=deform if deform in rig_object.data.bones else name)
     edited = bmesh.new()
     edited.from_mesh(mesh_object.data)
     layer = edited.verts.layers.deform.verify()
@@ -229,8 +255,7 @@ def _build_corrective_keys(
         entries = "".join(f"{entry // 3}{entry % 3}." for entry, _ in terms).rstrip(".")
         key = _add_key(mesh_object, f"{joint}_corrective_{entries}", vertices + displacement)
         key.slider_min, key.slider_max = -10.0, 10.0
-        driver = key.driver_add("value").driver
-        driver.type = "SCRIPTED"
+        driver = _new_driver(key, "value")
         for component in "wxyz":
             variable = driver.variables.new()
             variable.name, variable.type = component, "TRANSFORMS"
@@ -245,23 +270,77 @@ def _build_corrective_keys(
         )
 
 
+def _new_driver(owner: bpy.types.bpy_struct, path: str, index: int = -1) -> bpy.types.Driver:
+    """Add a driver whose value is that of its expression.
+
+    From 5.0 on a driver's curve has keys at 0 and 1, and a value up to 1e-4 above a key becomes the key's: a tenth
+    of a millimetre in a location.
+    """
+    curve = owner.driver_add(path, index)
+    curve.keyframe_points.clear()
+    curve.driver.type = "SCRIPTED"
+    return curve.driver
+
+
+def _read_property(driver: bpy.types.Driver, name: str, shape_keys: bpy.types.Key, path: str) -> None:
+    """Give a driver the variable `name`, a property of the shape keys."""
+    variable = driver.variables.new()
+    variable.name, variable.type = name, "SINGLE_PROP"
+    target = variable.targets[0]
+    target.id_type, target.id, target.data_path = "KEY", shape_keys, path
+
+
 def _drive_gaze(mesh_object: bpy.types.Object, rig_object: bpy.types.Object, asset: HeadAsset) -> None:
     """Turn the gaze bones by the expressions that look somewhere."""
-    for side, eye in enumerate(("left_eye", "right_eye")):
-        gaze = rig_object.pose.bones[f"{eye}_gaze"]
+    for eye in ("left_eye", "right_eye"):
         for axis in range(2):  # pitch about x, yaw about y
-            angles = asset.eye_look_angles[:, side, axis]
+            angles = asset.gaze_angles(eye)[:, axis]
             expressions = np.flatnonzero(angles)
             if not expressions.size:
                 continue
-            driver = gaze.driver_add("rotation_euler", axis).driver
-            driver.type = "SCRIPTED"
-            terms = []
+            driver = _new_driver(rig_object.pose.bones[f"{eye}_gaze"], "rotation_euler", axis)
             for e in expressions:
-                variable = driver.variables.new()
-                variable.name, variable.type = f"v{e}", "SINGLE_PROP"
-                target = variable.targets[0]
-                target.id_type, target.id = "KEY", mesh_object.data.shape_keys
-                target.data_path = f'key_blocks["{asset.expression_names[e]}"].value'
-                terms.append(f"v{e}*{angles[e]:.7g}")
-            driver.expression = "+".join(terms)
+                path = f'key_blocks["{asset.expression_names[e]}"].value'
+                _read_property(driver, f"v{e}", mesh_object.data.shape_keys, path)
+            driver.expression = "+".join(f"v{e}*{angles[e]:.7g}" for e in expressions)
+
+
+def _drive_joints(mesh_object: bpy.types.Object, rig_object: bpy.types.Object, asset: HeadAsset) -> None:
+    """Move the joints by the expressions.
+
+    A displacement is a sum over all expressions, longer than a driver's expression may be. Its parts are custom
+    properties of the shape keys, `<joint>_offset`: for x, y, z in turn as many as there are parts.
+    """
+    shape_keys = mesh_object.data.shape_keys
+    starts = range(0, len(asset.expression_names), DRIVER_TERMS)
+    for joint, moves, directions in zip(asset.joint_names, _moves(asset), asset.joint_dirs(), strict=True):
+        if not moves:
+            continue
+        parts = f"{joint}_offset"
+        shape_keys[parts] = [0.0] * (3 * len(starts))
+        for axis in range(3):
+            indices = range(axis * len(starts), (axis + 1) * len(starts))
+            for index, start in zip(indices, starts, strict=True):
+                driver = _new_driver(shape_keys, f'["{parts}"]', index)
+                names = asset.expression_names[start : start + DRIVER_TERMS]
+                _drive_by_sum(driver, shape_keys, names, directions[axis, start : start + DRIVER_TERMS])
+            for bone, sign in ((joint, ""), (f"{joint}_deform", "-")):
+                driver = _new_driver(rig_object.pose.bones[bone], "location", axis)
+                letters = string.ascii_lowercase[: len(starts)]
+                for letter, index in zip(letters, indices, strict=True):
+                    _read_property(driver, letter, shape_keys, f'["{parts}"][{index}]')
+                driver.expression = f"{sign}({'+'.join(letters)})"
+
+
+def _drive_by_sum(
+    driver: bpy.types.Driver, shape_keys: bpy.types.Key, expressions: Sequence[str], factors: np.ndarray
+) -> None:
+    """Let `driver` be the sum of up to DRIVER_TERMS expressions' values times `factors`."""
+    unit = float(np.abs(factors).max()) / DRIVER_UNITS or 1.0
+    terms = []
+    for letter, name, factor in zip(string.ascii_letters, expressions, factors, strict=False):
+        whole = round(factor / unit)
+        if whole:
+            _read_property(driver, letter, shape_keys, f'key_blocks["{name}"].value')
+            terms.append(f"{whole:+d}*{letter}")
+    driver.expression = f"({''.join(terms)})*{unit:.9g}" if terms else "0"

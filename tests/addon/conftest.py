@@ -125,13 +125,26 @@ def synthetic_head(tmp_path_factory: pytest.TempPathFactory, part: Callable[[str
 
 
 @pytest.fixture(scope="session")
+def flame_like_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A head with FLAME's names and dense pose correctives, all of whose joints follow the expressions."""
+    from synthetic_head import write_synthetic_head
+
+    path = tmp_path_factory.mktemp("flame-like") / "head.npz"
+    names = [f"Exp{e:03d}" for e in range(50)]
+    return write_synthetic_head(path, names, basis="flame", moving_joints=True)
+
+
+@pytest.fixture(scope="session")
 def model_vertices(backend_python: str, tmp_path_factory: pytest.TempPathFactory) -> Vertices:
-    """Function from a head file and poses to (N, V, 3) vertices in FLAME's axes, by smplx in the backend."""
+    """Function from a head file, expressions (N, E) and the joints' rotations (N, 5, 3) to vertices (N, V, 3).
+
+    The vertices are smplx's, computed in the backend's Python, in FLAME's axes.
+    """
     folder = tmp_path_factory.mktemp("vertices")
 
-    def vertices(head: Path, exp: Any, pose: Any, shape: Any = None, head_joint: str = "neck") -> np.ndarray:
+    def vertices(head: Path, exp: Any, rotations: Any, shape: Any = None) -> np.ndarray:
         shape = np.zeros(100, np.float32) if shape is None else shape
-        np.savez(folder / "poses.npz", exp=exp, pose=pose, shape=shape, head_joint=head_joint)
+        np.savez(folder / "poses.npz", exp=exp, rotations=rotations, shape=shape)
         command = [backend_python, str(HERE / "head_model_vertices.py"), str(head)]
         subprocess.run([*command, str(folder / "poses.npz"), str(folder / "out.npy")], check=True)
         return np.load(folder / "out.npy")

@@ -3,52 +3,49 @@
 
 Usage: python head_model_vertices.py HEAD.npz POSES.npz OUT.npy
 
-POSES.npz holds `shape` (100,), `exp` (N, E), `pose` (N, 6) (head and jaw axis-angle, radians) and
-`head_joint` ("neck" or "root"). OUT.npy gets (N, V, 3) metres in FLAME's axes.
+POSES.npz holds `shape` (100,), `exp` (N, E) and `rotations` (N, 5, 3), the joints' axis-angle in radians; the eyes'
+come on top of the gaze that the expressions say. OUT.npy gets (N, V, 3) metres in FLAME's axes.
 """
 
 import sys
 
 import numpy as np
 import torch
-from smplx.lbs import lbs
+from smplx.lbs import batch_rodrigues, lbs
+
+LEFT_EYE = 3
 
 
-def axis_angle_of_gaze(pitch: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-    """Axis-angle (N, 3) of Ry(yaw) Rx(pitch)."""
-    x, y = pitch / 2, yaw / 2
-    w = np.cos(x) * np.cos(y)
-    axis = np.stack([np.sin(x) * np.cos(y), np.cos(x) * np.sin(y), -np.sin(x) * np.sin(y)], axis=-1)
-    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, w[:, None])
-    return np.where(sine > 1e-12, axis / np.maximum(sine, 1e-12) * angle, 0.0)
+def turns(angles: torch.Tensor, axis: int) -> torch.Tensor:
+    """Rotation matrices (..., 3, 3) about a coordinate axis."""
+    axis_angles = torch.zeros(*angles.shape, 3, dtype=angles.dtype)
+    axis_angles[..., axis] = angles
+    return batch_rodrigues(axis_angles.reshape(-1, 3)).reshape(*angles.shape, 3, 3)
 
 
 def main(head_path: str, poses_path: str, out_path: str) -> None:
     """Write the vertices of every pose."""
     head, poses = np.load(head_path), np.load(poses_path)
-    exp, pose = poses["exp"].astype("f8"), poses["pose"].astype("f8")
+    as_tensor = lambda array: torch.as_tensor(array.astype("f8"))  # noqa: E731
+    exp = as_tensor(poses["exp"])
     n = len(exp)
-    full_pose = np.zeros((n, 5, 3))
-    full_pose[:, 0 if str(poses["head_joint"]) == "root" else 1] = pose[:, :3]
-    full_pose[:, 2] = pose[:, 3:]
-    gaze = np.einsum("ne,eij->nij", exp, head["eye_look_angles"].astype("f8"))
-    full_pose[:, 3] = axis_angle_of_gaze(gaze[:, 0, 0], gaze[:, 0, 1])
-    full_pose[:, 4] = axis_angle_of_gaze(gaze[:, 1, 0], gaze[:, 1, 1])
-    betas = np.concatenate([np.tile(poses["shape"].astype("f8"), (n, 1)), exp], axis=1)
-    as_tensor = lambda name: torch.as_tensor(head[name].astype("f8"))  # noqa: E731
-    posedirs = as_tensor("posedirs")
+    rotations = batch_rodrigues(as_tensor(poses["rotations"]).reshape(-1, 3)).reshape(n, 5, 3, 3)
+    gaze = torch.einsum("ne,eij->nij", exp, as_tensor(head["eye_look_angles"]))  # eyes x (pitch, yaw)
+    rotations[:, LEFT_EYE:] = turns(gaze[..., 1], 1) @ turns(gaze[..., 0], 0) @ rotations[:, LEFT_EYE:]
+    betas = torch.cat([as_tensor(poses["shape"]).expand(n, -1), exp], dim=1)
+    posedirs = as_tensor(head["posedirs"])
     parents = torch.as_tensor(head["kintree_table"][0].astype("i8").copy())
     parents[0] = -1
     vertices, _ = lbs(
-        torch.as_tensor(betas),
-        torch.as_tensor(full_pose.reshape(n, 15)),
-        as_tensor("v_template")[None].expand(n, -1, -1),
-        as_tensor("shapedirs"),
+        betas,
+        rotations,
+        as_tensor(head["v_template"])[None].expand(n, -1, -1),
+        as_tensor(head["shapedirs"]),
         posedirs.reshape(-1, posedirs.shape[-1]).T,
-        as_tensor("J_regressor"),
+        as_tensor(head["J_regressor"]),
         parents,
-        as_tensor("weights"),
+        as_tensor(head["weights"]),
+        pose2rot=False,
     )
     np.save(out_path, vertices.numpy())
 

@@ -12,9 +12,18 @@ import numpy as np
 
 
 def write_synthetic_head(
-    path: Path, expression_names: Sequence[str], rings: int = 24, segments: int = 32
+    path: Path,
+    expression_names: Sequence[str],
+    rings: int = 24,
+    segments: int = 32,
+    basis: str = "arkit",
+    moving_joints: bool = False,
 ) -> Path:
-    """Write an egg of `rings` x `segments` vertices with ARKit's 50 expressions, and return its path."""
+    """Write an egg of `rings` x `segments` vertices with 50 expressions, and return its path.
+
+    Args:
+        moving_joints: whether expressions move all joints, as they do in FLAME, or none.
+    """
     random = np.random.default_rng(0)
     theta = np.linspace(0.15, np.pi - 0.15, rings)[:, None]
     phi = np.linspace(0, 2 * np.pi, segments, endpoint=False)[None]
@@ -47,10 +56,11 @@ def write_synthetic_head(
         [[0, -0.1, -0.02], [0, -0.06, -0.02], [0, -0.01, 0], [0.03, 0.03, 0.08], [-0.03, 0.03, 0.08]]
     )
     regressor = np.zeros((5, n))
-    for j, joint in enumerate(joints):  # vertices that regress a joint stay where they are in any expression
+    for j, joint in enumerate(joints):
         near = np.argsort(((vertices - joint) ** 2).sum(1))[:3]
         regressor[j, near] = 1 / 3
-        shapedirs[near, :, 100:] = 0
+        if not moving_joints:
+            shapedirs[near, :, 100:] = 0
     falloff = np.exp(-(((vertices[:, None] - joints[None]) / 0.05) ** 2).sum(-1)) + 1e-3
     eye_look_angles = np.zeros((50, 2, 2))
     for e, name in enumerate(expression_names):
@@ -67,7 +77,7 @@ def write_synthetic_head(
         weights=(falloff / falloff.sum(1, keepdims=True)).astype("f4"),
         kintree_table=np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]], "i8"),
         joint_names=np.array(["root", "neck", "jaw", "left_eye", "right_eye"]),
-        expression_names=np.array(expression_names), basis=np.array("arkit"),
+        expression_names=np.array(expression_names), basis=np.array(basis),
         jaw_open_angle=np.float32(0.4), eye_look_angles=eye_look_angles.astype("f4"),
         polygons=polygons.astype("i4"), uv=np.column_stack([np.arange(n) / n, np.zeros(n)]).astype("f4"),
         uv_polygons=polygons.astype("i4"), material_names=np.array(["skin", "lips"]),

@@ -14,39 +14,75 @@ def in_blender_axes(vertices):
     return np.stack([vertices[..., 0], -vertices[..., 2], vertices[..., 1]], axis=-1)
 
 
-def random_poses(count, seed=0):
+def random_poses(count, basis, seed=0):
+    """Expressions (count, 50) and rotations (count, 5, 3) of all joints at once."""
     random = np.random.default_rng(seed)
-    exp = random.uniform(0, 1, (count, 50)) * (random.random((count, 50)) < 0.4)
-    pose = random.normal(0, 0.2, (count, 6))
-    return exp.astype("f4"), pose.astype("f4")
+    if basis == "arkit":
+        exp = random.uniform(0, 1, (count, 50)) * (random.random((count, 50)) < 0.4)
+    else:
+        exp = random.normal(0, 1, (count, 50))
+        exp[0, :8] = [5, -5, 3, -3, 9.5, -9.5, 2, -2]
+    return exp.astype("f4"), random.normal(0, 0.2, (count, 5, 3)).astype("f4")
 
 
-def put(mesh, rig, names, exp, pose, head_bone="neck"):
-    for name, value in zip(names, exp, strict=True):
+def put(mesh, rig, asset, exp, rotations):
+    for name, value in zip(asset.expression_names, exp, strict=True):
         mesh.data.shape_keys.key_blocks[name].value = value
-    for bone, axis_angle in ((head_bone, Vector(pose[:3])), ("jaw", Vector(pose[3:]))):
+    for bone, rotation in zip(asset.joint_names, rotations, strict=True):
+        axis_angle = Vector(rotation)
         turned = Quaternion(axis_angle.normalized(), axis_angle.length)
         rig.pose.bones[bone].rotation_euler = turned.to_euler("XYZ")
 
 
-@pytest.mark.parametrize("which", ["bundled", "synthetic"])
-@pytest.mark.parametrize("head_bone", ["neck", "root"])
-def test_evaluated_mesh_is_the_head_model(
-    api, part, head_path, synthetic_head, model_vertices, which, head_bone, record_property
-):
-    path = head_path if which == "bundled" else synthetic_head
-    asset = part("head_asset").load_head(path)
+@pytest.fixture
+def head_file(request, head_path, synthetic_head, flame_like_head):
+    """The head file that a test's parameter names."""
+    files = {"bundled": head_path, "synthetic": synthetic_head, "FLAME-like": flame_like_head}
+    return files[request.param]
+
+
+@pytest.mark.parametrize("head_file", ["bundled", "synthetic", "FLAME-like"], indirect=True)
+def test_evaluated_mesh_is_the_head_model(api, part, head_file, model_vertices, record_property, request):
+    asset = part("head_asset").load_head(head_file)
     shape = np.random.default_rng(3).normal(0, 0.7, 100).astype("f4")
-    exp, pose = random_poses(10)
-    expected = in_blender_axes(model_vertices(path, exp, pose, shape, head_bone))
-    mesh, rig = api.add_head("Ann", shape=shape, asset=path)
+    exp, rotations = random_poses(10, asset.basis)
+    expected = in_blender_axes(model_vertices(head_file, exp, rotations, shape))
+    mesh, rig = api.add_head("Ann", shape=shape, asset=head_file)
     worst = 0.0
     for frame in range(len(exp)):
-        put(mesh, rig, asset.expression_names, exp[frame], pose[frame], head_bone)
+        put(mesh, rig, asset, exp[frame], rotations[frame])
         worst = max(worst, float(np.abs(evaluated_vertices(mesh) - expected[frame]).max()))
-    print(f"largest difference to smplx, {which} head on the {head_bone}: {1000 * worst:.6f} mm")
+    print(f"largest difference to smplx, {asset.name}: {1000 * worst:.6f} mm")
     record_property("largest_difference_mm", 1000 * worst)
     assert worst < TOLERANCE
+
+
+@pytest.mark.parametrize("joint", range(5))
+def test_each_joint_alone(api, part, flame_like_head, model_vertices, joint):
+    """Large turns of one joint, with expressions that move it a little and much."""
+    asset = part("head_asset").load_head(flame_like_head)
+    exp, rotations = random_poses(4, "flame", joint)
+    exp *= np.array([1e-3, 0.02, 0.3, 2], "f4")[:, None]
+    rotations *= 4 * (np.arange(5) == joint)[:, None]
+    expected = in_blender_axes(model_vertices(flame_like_head, exp, rotations))
+    mesh, rig = api.add_head(asset=flame_like_head)
+    for frame in range(len(exp)):
+        put(mesh, rig, asset, exp[frame], rotations[frame])
+        assert np.abs(evaluated_vertices(mesh) - expected[frame]).max() < 5e-6  # metres
+
+
+def test_parts_of_a_head_with_moving_joints(api, flame_like_head):
+    mesh, rig = api.add_head(asset=flame_like_head)
+    keys = mesh.data.shape_keys.key_blocks
+    assert [key.name for key in keys][1:51] == [f"Exp{e:03d}" for e in range(50)]
+    assert all((key.slider_min, key.slider_max) == (-10, 10) for key in keys[1:51])
+    assert sum("_corrective_" in key.name for key in keys) == 36
+    shown = {bone.name for bone in rig.data.bones if any(c.is_visible for c in bone.collections)}
+    assert shown == {"root", "neck", "jaw", "left_eye", "right_eye"}
+    assert {bone.name for bone in rig.data.bones if bone.use_deform} == {f"{name}_deform" for name in shown}
+    keys["Exp003"].value = 0.1
+    bpy.context.evaluated_depsgraph_get().update()
+    assert rig.pose.bones["jaw"].location.length > 1e-5
 
 
 def test_parts_of_the_rig(api, part, head_path):
@@ -78,16 +114,17 @@ def test_parts_of_the_rig(api, part, head_path):
     np.testing.assert_array_equal(weights, asset.weights)
 
 
-def test_drivers_need_no_permission_to_run_scripts(api, synthetic_head):
-    mesh, rig = api.add_head(asset=synthetic_head)
-    drivers = [*mesh.data.shape_keys.animation_data.drivers, *rig.animation_data.drivers]
-    assert len(drivers) == 36 + 4
-    assert all(d.driver.is_simple_expression and d.driver.is_valid for d in drivers)
+def test_drivers_need_no_permission_to_run_scripts(api, synthetic_head, flame_like_head):
+    for path, count in ((synthetic_head, 36 + 4), (flame_like_head, 36 + 5 * 3 * (2 + 2))):
+        mesh, rig = api.add_head(asset=path)
+        drivers = [*mesh.data.shape_keys.animation_data.drivers, *rig.animation_data.drivers]
+        assert len(drivers) == count
+        assert all(d.driver.is_simple_expression and d.driver.is_valid for d in drivers)
 
 
-def test_no_dependency_cycle(api, head_path, synthetic_head, capfd):
-    api.add_head(asset=synthetic_head)
-    api.add_head(asset=head_path)
+def test_no_dependency_cycle(api, head_path, synthetic_head, flame_like_head, capfd):
+    for path in (head_path, synthetic_head, flame_like_head):
+        api.add_head(asset=path)
     bpy.context.evaluated_depsgraph_get().update()
     output = "".join(capfd.readouterr()).lower()
     assert "cycle" not in output
