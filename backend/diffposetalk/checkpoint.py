@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from .config import ModelConfig
 from .errors import DeviceError, ModelError
 from .model import DiffPoseTalk, StylePreset
-from .speech_encoder import WhisperSpeechEncoder
+from .whisper_encoder import WhisperSpeechEncoder
 
 CONFIG_NAME, WEIGHTS_NAME, STYLES_NAME = "config.json", "model.safetensors", "styles.json"
 STATISTICS = ("motion_mean", "motion_std", "shape_mean", "shape_std")

@@ -21,6 +21,7 @@ from .guidance import Condition, GuidedDenoiser
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
 from .samplers import Denoise, sample_ddpm, sample_dpm_solver_pp_2m
+from .speech_encoder import encode
 
 OnProgress = Callable[[str, int, int], None]
 """(stage, done, total); stages are `speech` and `motion`."""
@@ -98,7 +99,7 @@ def generate(
 
     with torch.inference_mode():
         check()
-        features = model.speech_encoder.encode(audio.samples, windows * d.window, on_chunk)
+        features = encode(model.speech_encoder, audio.samples, windows * d.window, on_chunk)
         speech = model.speech_proj(features)
         if shape is None:
             beta = torch.zeros(takes, d.shape_dim, device=device)

@@ -51,7 +51,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_whisper_encoder(path: str | Path) -> dict[str, torch.Tensor]:
-    """The encoder's state dict for `transformers`' WhisperEncoder, float32."""
+    """The encoder's state dict for `whisper_encoder.WhisperEncoder`, float32."""
     state: dict[str, torch.Tensor] = {}
     for name, array in read_arrays(path).items():
         if not name.startswith("encoder/") or name == "encoder/num_heads":

@@ -17,8 +17,9 @@ import torch
 
 from ..audio import SAMPLE_RATE
 from ..config import FPS, SpeechEncoderConfig
-from ..speech_encoder import SAMPLES_PER_FRAME, WhisperSpeechEncoder
+from ..speech_encoder import SAMPLES_PER_FRAME
 from ..train.whisper_weights import load_whisper_encoder
+from ..whisper_encoder import WhisperSpeechEncoder
 from .ctranslate2_weights import read_whisper_encoder
 
 
@@ -49,9 +50,9 @@ def probe(encoder: WhisperSpeechEncoder, corpus: Path, clips: int = 300, seed: i
         assert rate == SAMPLE_RATE
         frames = int(len(sound) / rate * FPS)
         began = time.perf_counter()
-        mel = encoder.log_mel(sound[: frames * SAMPLES_PER_FRAME])
         with torch.no_grad():
-            states = encoder.states(torch.from_numpy(mel)[None])
+            mel = encoder.log_mel(torch.from_numpy(sound[None, : frames * SAMPLES_PER_FRAME]))
+            states = encoder.encoder(mel)
         spent += time.perf_counter() - began
         heard += frames / FPS
         layers = torch.stack([s[0, : 2 * frames].unflatten(0, (frames, 2)).flatten(1) for s in states])

@@ -14,7 +14,8 @@ from ..checkpoint import save_model
 from ..config import DenoiserConfig, ModelConfig, SamplingConfig, SpeechEncoderConfig, StyleEncoderConfig
 from ..head_model import HeadModel
 from ..model import DiffPoseTalk, StylePreset
-from ..speech_encoder import SAMPLES_PER_FRAME, SpeechEncoder, WhisperSpeechEncoder
+from ..speech_encoder import SAMPLES_PER_FRAME, SpeechEncoder
+from ..whisper_encoder import WhisperSpeechEncoder
 from .arkit import EXPRESSIONS
 from .performance import PRESETS, StyleFactors, perform
 from .prosody import analyse

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..head_model import HeadModel, load_head
-from ..speech_encoder import SAMPLES_PER_FRAME, SpeechEncoder
+from ..speech_encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
 from .augmentation import augment
 from .corpora import Utterance, read_corpus
 from .performance import draw_factors, perform
@@ -150,7 +150,7 @@ def prepare(
                 for variant in variants:
                     sequence.feature_starts.append(feature_rows)
                     feature_rows += frames
-                    features.append(encoder.encode(variant, frames).cpu().numpy().astype(np.float16))
+                    features.append(encode(encoder, variant, frames).cpu().numpy().astype(np.float16))
                 performances = [perform(exp, jaw, prosody, draw_factors(rng), rng) for _ in range(STYLES)]
                 if all(u.id in tracked for u in members):
                     performances.append(join([tracked[u.id] for u in members]))
@@ -161,7 +161,7 @@ def prepare(
                 sequences.append(sequence)
             print(f"{name} round {turn + 1}: {len(sequences)} sequences", flush=True)
     tail = np.concatenate([_last_sound(training["grid_s1"][0]), np.zeros(SILENCE_FRAMES * SAMPLES_PER_FRAME)])
-    silence = encoder.encode(tail.astype(np.float32), len(tail) // SAMPLES_PER_FRAME)[-SILENCE_FRAMES:]
+    silence = encode(encoder, tail.astype(np.float32), len(tail) // SAMPLES_PER_FRAME)[-SILENCE_FRAMES:]
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "features.npy", np.concatenate(features))
     np.save(out / "motion.npy", np.concatenate(motions))
