@@ -65,6 +65,7 @@ class Backend:
             "probe_audio": Method(self.probe_audio),
             "generate": Method(self.generate, long=True),
             "extract_style": Method(self.extract_style, long=True),
+            "convert_flame": Method(self.convert_flame, long=True),
             "cancel": Method(self.cancel),
             "shutdown": Method(self.shutdown),
         }
@@ -197,6 +198,24 @@ class Backend:
 
         return {
             "path": str(save_style_vector(output, extract_style(model, load_motion(motion), start_frame)))
+        }
+
+    def convert_flame(self, call: Call, *, path: str, output: str) -> dict[str, Any]:
+        """Write the head asset of a FLAME file (`.pkl` or `.npz`, as it was downloaded)."""
+        self._require_handshake()
+        from .convert.flame import convert_flame
+
+        summary = convert_flame(path, output)
+        if call.cancelled.is_set():
+            summary.path.unlink(missing_ok=True)
+            raise Cancelled()
+        return {
+            "path": str(summary.path),
+            "name": summary.name,
+            "vertices": summary.vertices,
+            "lips": summary.lips,
+            "regions": summary.regions,
+            "uv": summary.uv,
         }
 
     def cancel(self, call: Call, *, id: str | int) -> dict[str, Any]:

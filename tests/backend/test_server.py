@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from diffposetalk.head_model import load_head
 from diffposetalk.jsonrpc import MAX_LINE_BYTES
 from diffposetalk.motion import load_motion
+
+from .flame_files import write_pickle
 
 BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "flame_assets" / "model"
 PATIENCE = 300  # seconds; only a hang reaches it
@@ -246,6 +249,29 @@ def test_extract_style(backend: Client, recording: Path, tmp_path: Path) -> None
     backend.result("generate", **request, style={"vector": style})
     backend.result("generate", **request, style={"motion": motion, "start_frame": 10})
     assert backend.kind("extract_style", motion=str(recording), output=style).startswith("motion")
+
+
+def test_convert_flame(client: Client, tmp_path: Path) -> None:
+    write_pickle(tmp_path / "flame.pkl")
+    paths = {"path": str(tmp_path / "flame.pkl"), "output": str(tmp_path / "head.npz")}
+    assert client.kind("convert_flame", **paths) == "not_initialized"
+    greet(client)
+    told = client.result("convert_flame", **paths)
+    assert told["path"] == paths["output"] and told["vertices"] == 5023 and "flame" in told["name"]
+    assert load_head(tmp_path / "head.npz").basis == "flame"
+    (tmp_path / "notes.pkl").write_bytes(b"no pickle")
+    for name, kind in (
+        ("nothing.pkl", "flame_missing"),
+        ("notes.pkl", "pickle_damaged"),
+        ("head.npz", "flame_format"),
+    ):
+        wrong = {"path": str(tmp_path / name), "output": str(tmp_path / "wrong.npz")}
+        assert client.kind("convert_flame", **wrong) == kind
+        assert not (tmp_path / "wrong.npz").exists()
+    assert (
+        client.kind("convert_flame", **(paths | {"output": str(tmp_path / "no" / "head.npz")}))
+        == "output_unwritable"
+    )
 
 
 def test_cancel(backend: Client, recording: Path, tmp_path: Path) -> None:
