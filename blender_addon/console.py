@@ -15,13 +15,17 @@ from typing import Any, TypeAlias
 import bpy
 import numpy as np
 
-from . import audio_strip, exporting, presets, properties, rig
+from . import audio_strip, exporting, flame_file, presets, properties, rig
 from .audio_strip import AudioSpan
 from .backend_client import BackendError
 from .errors import UserError
+from .flame_file import FlameHead
 from .generation_job import GenerationJob, GenerationSettings, Keyed, Speech
 from .head_asset import load_head
+from .keying import Performance, Take, key_performances, last_frame
+from .motion import read_motion, resample_motion
 from .preferences import addon_preferences
+from .targets import find_targets
 from .version import VERSION
 
 __all__ = [
@@ -34,6 +38,7 @@ __all__ = [
     "export_alembic",
     "export_fbx",
     "generate",
+    "key_motion",
 ]
 
 __version__ = VERSION
@@ -47,6 +52,7 @@ def add_head(
     name: str | None = None,
     shape: Sequence[float] | np.ndarray | None = None,
     asset: str | Path | None = None,
+    flame: bool | str | Path = False,
 ) -> tuple[bpy.types.Object, bpy.types.Object]:
     """Add a head at the 3D cursor.
 
@@ -54,14 +60,25 @@ def add_head(
         name: of the mesh object.
         shape: up to 100 identity coefficients.
         asset: head file (.npz); the bundled head when None.
+        flame: your FLAME file (.pkl or .npz as downloaded), or True for the one in the preferences. It is
+            converted once, which needs the backend.
 
     Returns:
         The mesh object and the armature object.
 
     Raises:
         UserError: the head file or the shape cannot be used.
+        BackendError: FLAME could not be converted.
     """
-    head = presets.bundled_head() if asset is None else load_head(asset)
+    if flame:
+        path = flame_file.chosen_flame_file() if flame is True else Path(bpy.path.abspath(str(flame)))
+        job = FlameHead(path)
+        job.wait()
+        if job.failure is not None:
+            raise job.failure
+        head = job.head
+    else:
+        head = presets.bundled_head() if asset is None else load_head(asset)
     made = rig.add_head(bpy.context, head, name, None if shape is None else np.asarray(shape, np.float32))
     _push_undo("Add Head")
     return made
@@ -88,6 +105,7 @@ def generate(
     audio_start: float = 0.0,
     audio_seconds: float | None = None,
     scene: bpy.types.Scene | None = None,
+    convert_basis: bool = False,
 ) -> list[Keyed] | GenerationJob:
     """Make motion for recordings and key it.
 
@@ -109,6 +127,8 @@ def generate(
         place_sound: put the recordings into the sequencer.
         audio_start, audio_seconds: part of the recording, in seconds.
         scene: whose frame rate, range and sequencer count; the current one when None.
+        convert_basis: where model and head differ in their expression basis, convert the motion to the head's;
+            the results' `residual` says how many millimetres that lost. Otherwise such a head is refused.
 
     Returns:
         Blocking: what was keyed, an entry for each recording. Otherwise the job.
@@ -149,6 +169,7 @@ def generate(
         steps=steps,
         model_directory=properties.chosen_model_directory(),
         device=addon_preferences().device,
+        convert_basis=convert_basis,
     )
     job = GenerationJob(scene or bpy.context.scene, speeches, settings)
     if not blocking:
@@ -159,6 +180,43 @@ def generate(
     if job.failure is not None:
         raise job.failure
     return job.results
+
+
+def key_motion(
+    objects: Objects,
+    motion: str | Path,
+    *,
+    start_frame: float = 1,
+    head_strength: float = 1.0,
+    head_bone: str = "neck",
+    scene: bpy.types.Scene | None = None,
+) -> list[bpy.types.Action]:
+    """Key the motion of a file.
+
+    Args:
+        objects: heads, or meshes with ARKit shape keys; all move alike.
+        motion: motion clip (.npz). The paper's own files, which name no expression basis, are FLAME's.
+        start_frame: frame of its first key.
+        head_strength: factor of the head rotation; 0 keys none.
+        head_bone: the bone that turns the head, "neck" or "root".
+        scene: whose frame rate and range count; the current one when None.
+
+    Returns:
+        The new Actions.
+
+    Raises:
+        UserError: the file or an object cannot be used, or they differ in their expression basis. The scene is
+            as it was.
+    """
+    scene = scene or bpy.context.scene
+    path = Path(bpy.path.abspath(str(motion)))
+    clip = resample_motion(read_motion(path), audio_strip.frames_per_second(scene))
+    found = tuple(find_targets(_listed(objects), presets.bundled_jaw_open_angle()))
+    performance = Performance(found, (Take(clip, f"{path.stem} · motion"),), start_frame)
+    [[actions]] = key_performances([performance], head_bone, head_strength)
+    scene.frame_end = max(scene.frame_end, last_frame(clip, start_frame))
+    _push_undo("Key Motion")
+    return actions
 
 
 def export_fbx(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:

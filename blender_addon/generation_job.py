@@ -8,7 +8,6 @@ them while the job runs.
 
 import shutil
 import tempfile
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,19 +16,19 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import audio_strip, backend_session, presets
+from . import audio_strip, backend_session, flame_file, presets
 from .audio_strip import AudioSpan
-from .backend_client import BackendError, Call
+from .backend_job import BackendJob, Steps
 from .errors import UserError
-from .keying import Performance, Take, key_performances, last_frame
+from .keying import Performance, Take, check_head_bone, key_performances, last_frame
 from .motion import Motion, read_motion, resample_motion
 from .rig import SHAPE_MARK
 from .targets import Target, check_basis, find_targets
 
+CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
+
 LOAD_SECONDS = 600.0
 PROBE_SECONDS = 120.0
-CANCEL_SECONDS = 5.0  # after which a backend that does not give a call up is killed
-POLL_SECONDS = 0.05
 STAGES = {"speech": ("Listening to the speech", 0.0, 0.1), "motion": ("Making the motion", 0.1, 0.95),
           "write": ("Writing the takes", 0.95, 1.0)}  # fmt: skip
 
@@ -51,6 +50,7 @@ class GenerationSettings:
         {"vector": path} or None.
     seeds: one take each.
     head_bone: "neck" or "root".
+    convert_basis: convert the motion where the model's expression basis is not the head's.
     """
 
     seeds: tuple[int, ...]
@@ -64,6 +64,7 @@ class GenerationSettings:
     steps: int | None = None
     model_directory: Path = presets.MODEL_DIRECTORY
     device: str = "auto"
+    convert_basis: bool = False
 
 
 @dataclass
@@ -78,6 +79,7 @@ class Keyed:
     start_frame: float
     last_frame: int
     warnings: list[str] = field(default_factory=list)
+    residual: float | None = None  # mm that converting the motion to the head's basis lost, where it was
 
 
 @dataclass
@@ -89,13 +91,9 @@ class _Generated:
     seconds: float
 
 
-class GenerationJob:
+class GenerationJob(BackendJob):
     """A generation under way.
 
-    state: "running", "done", "failed" or "cancelled".
-    progress: 0 to 1.
-    text: what is going on, for people.
-    failure: why it failed or that it was cancelled; its text says what to do.
     results: when done, one entry for each recording.
     """
 
@@ -110,133 +108,85 @@ class GenerationJob:
             BackendError: the backend cannot be started.
         """
         _check(speeches, settings)
+        super().__init__("Starting the backend")
         self.settings = settings
-        self.state = "running"
-        self.progress = 0.0
-        self.text = "Starting the backend"
-        self.failure: Exception | None = None
         self.results: list[Keyed] = []
         self._scene = scene.session_uid
         self._speeches = [(replace(speech, objects=()), _uids(speech.objects)) for speech in speeches]
-        self._client = backend_session.client()
+        self._backend()
         self._folder = Path(tempfile.mkdtemp(prefix="diffposetalk-", dir=bpy.app.tempdir or None))
-        self._call: Call | None = None
-        self._cancelled_at: float | None = None
-        self._steps = self._run()
 
-    def poll(self) -> str:
-        """Go on as far as possible without waiting, and return the state."""
-        if self.state != "running":
-            return self.state
-        try:
-            self._client.poll()
-            if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
-                self._client.kill()
-            next(self._steps)
-        except StopIteration:
-            self._end("done")
-        except BackendError as error:
-            if error.kind == "cancelled" or self._cancelled_at is not None:
-                self._end("cancelled", BackendError("Cancelled. Nothing was keyed.", "cancelled"))
-            else:
-                self._end("failed", error)
-        except UserError as error:
-            self._end("failed", error)
-        except BaseException:
-            self._end("failed", UserError("An internal error occurred; see the system console."))
-            raise
-        return self.state
-
-    def wait(self, timeout: float | None = None) -> str:
-        """Poll until the job has ended, or for `timeout` seconds, and return the state."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            while self.poll() == "running" and (deadline is None or time.monotonic() < deadline):
-                time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
-            self.cancel()
-            raise
-        return self.state
-
-    def cancel(self) -> None:
-        """Give up; the scene stays as it is. The job is over when `poll` says so, within seconds."""
-        if self.state != "running" or self._cancelled_at is not None:
-            return
-        self._cancelled_at = time.monotonic()
-        self.text = "Cancelling"
-        if self._call is not None:
-            self._call.cancel()
-
-    def _end(self, state: str, failure: Exception | None = None) -> None:
-        self.state, self.failure = state, failure
-        self.text = {"done": "Done", "failed": "Failed", "cancelled": "Cancelled"}[state]
-        if state == "done":
-            self.progress = 1.0
-        self._steps.close()
+    def _tidy_up(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _run(self) -> Generator[None, None, None]:
-        """The job's course; it yields wherever it waits."""
-        yield from self._wait_for(self._client.greeting)
+    def _run(self) -> Steps:
+        yield from self._wait_for(self._backend().greeting)
         for speech, _ in self._speeches:  # bad audio is told before the model is loaded
             self.text = "Reading the audio"
-            probe = {"path": speech.span.path}
-            yield from self._wait_for(self._client.call("probe_audio", probe, PROBE_SECONDS))
-        yield from self._load_model()
+            yield from self.ask("probe_audio", {"path": speech.span.path}, PROBE_SECONDS)
+        basis = yield from self._load_model()
         generated = []
         for index in range(len(self._speeches)):
-            generated.append((yield from self._generate(index)))
+            generated.append((yield from self._generate(index, basis)))
         self.text = "Keying"
         yield
         self._key(generated)
 
-    def _wait_for(self, call: Call) -> Generator[None, None, None]:
-        """Wait for a call; afterwards its result can be taken without an error."""
-        self._call = call
-        if self._cancelled_at is not None:
-            call.cancel()
-        while not call.done:
-            yield
-        self._call = None
-        call.result  # noqa: B018 - raises the call's error
-        if self._cancelled_at is not None:
-            raise BackendError("Cancelled.", "cancelled")
-
-    def _load_model(self) -> Generator[None, None, None]:
+    def _load_model(self) -> Generator[None, None, str]:
+        """Load the model where it is not loaded; the generator's value is its basis."""
         directory, device = self.settings.model_directory, self.settings.device
         told = backend_session.loaded_model(directory, device)
         if told is None:
             backend_session.forget_loaded()
             self.text = "Loading the model"
             params = {"model": str(directory), "device": device}
-            call = self._client.call("load_model", params, LOAD_SECONDS)
-            yield from self._wait_for(call)
-            told = call.result
+            told = yield from self.ask("load_model", params, LOAD_SECONDS)
             backend_session.note_loaded(directory, device, told)
-        for target in self._all_targets():
-            check_basis(target, told["basis"])
+        basis = str(told["basis"])
+        for _, uids in self._speeches:
+            _check_bases(_targets(_objects(uids)), basis, self.settings.convert_basis)
+        return basis
 
-    def _generate(self, index: int) -> Generator[None, None, _Generated]:
+    def _heads(self, targets: Sequence[Target], basis: str) -> Generator[None, None, dict[str, str] | None]:
+        """The heads between which motion of `basis` is converted for `targets`; None where it is shown as it is."""
+        if all(target.basis == basis for target in targets):
+            return None
+        model = yield from self._head_file(basis)
+        shown = yield from self._head_file(targets[0].basis, targets[0].head_file)
+        return {"model": str(model), "target": str(shown)}
+
+    def _head_file(self, basis: str, name: str = "") -> Generator[None, None, Path]:
+        """The head asset that tells what the expressions of a basis mean; the one of this name if it is kept."""
+        if basis != "flame":
+            return presets.HEAD_FILE
+        kept = flame_file.kept_file(name)
+        if kept is not None:
+            return kept
+        return (yield from flame_file.convert(self, flame_file.chosen_flame_file()))
+
+    def _generate(self, index: int, basis: str) -> Generator[None, None, _Generated]:
         """Generate the takes of one recording; the generator's value is a `_Generated`."""
         speech, uids = self._speeches[index]
         settings = self.settings
+        heads = yield from self._heads(_targets(_objects(uids)), basis)
         params = {
             "audio": speech.span.path,
             "audio_start": speech.span.start,
             "audio_seconds": speech.span.seconds,
             "output_dir": str(self._folder / str(index)),
             "style": settings.style,
-            "shape": self._shape_file(uids),
+            "shape": self._shape_file(uids) if heads is None else None,  # of another basis's identities
             "seeds": list(settings.seeds),
             "head_pose": settings.head_motion and settings.head_strength > 0,
             "speech_guidance": settings.speech_guidance,
             "style_guidance": settings.style_guidance,
             "sampler": settings.sampler,
             "steps": settings.steps,
+            **({"heads": heads} if heads is not None else {}),
         }
 
         def on_notice(method: str, told: dict[str, Any]) -> None:
-            if method != "progress" or told.get("stage") not in STAGES or self._cancelled_at is not None:
+            if method != "progress" or told.get("stage") not in STAGES or self.cancelling:
                 return
             text, low, high = STAGES[told["stage"]]
             part = min(1.0, told["done"] / max(1, told["total"]))
@@ -244,13 +194,12 @@ class GenerationJob:
             self.text = f"{text}{of}"
             self.progress = (index + low + (high - low) * part) / len(self._speeches)
 
-        call = self._client.call("generate", params, on_notice=on_notice)
-        yield from self._wait_for(call)
-        takes = call.result["takes"]
+        told = yield from self.ask("generate", params, on_notice=on_notice)
+        takes = told["takes"]
         return _Generated(
             [read_motion(take["path"]) for take in takes],
             [int(take["seed"]) for take in takes],
-            float(call.result["audio"]["seconds"]),
+            float(told["audio"]["seconds"]),
         )
 
     def _shape_file(self, uids: tuple[int, ...]) -> str | None:
@@ -264,17 +213,12 @@ class GenerationJob:
         np.save(path, coefficients)
         return str(path)
 
-    def _all_targets(self) -> list[Target]:
-        jaw_open_angle = presets.bundled_jaw_open_angle()
-        return [t for _, uids in self._speeches for t in find_targets(_objects(uids), jaw_open_angle)]
-
     def _key(self, generated: list[_Generated]) -> None:
         """Write everything into the scene, or nothing."""
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
         if scene is None:
             raise UserError("The scene was removed while its motion was made.")
         fps = audio_strip.frames_per_second(scene)
-        jaw_open_angle = presets.bundled_jaw_open_angle()
         performances = []
         for (speech, uids), made in zip(self._speeches, generated, strict=True):
             name = Path(speech.span.path).stem
@@ -282,8 +226,7 @@ class GenerationJob:
                 Take(resample_motion(motion, fps), f"{name} · take {t + 1} (seed {seed})")
                 for t, (motion, seed) in enumerate(zip(made.takes, made.seeds, strict=True))
             )
-            targets = tuple(find_targets(_objects(uids), jaw_open_angle))
-            performances.append(Performance(targets, takes, speech.span.frame))
+            performances.append(Performance(tuple(_targets(_objects(uids))), takes, speech.span.frame))
         strips: list[Any] = []
         results = []
         try:
@@ -305,6 +248,7 @@ class GenerationJob:
                         speech.span.frame,
                         last_frame(performance.takes[0].motion, speech.span.frame),
                         [warning] if warning else [],
+                        made.takes[0].provenance.get("conversion_residual_mm"),
                     )
                 )
             strength = self.settings.head_strength if self.settings.head_motion else 0.0
@@ -327,11 +271,14 @@ def _check(speeches: Sequence[Speech], settings: GenerationSettings) -> None:
         raise UserError("At least one seed is needed: each makes a take.")
     if settings.steps is not None and settings.steps < 1:
         raise UserError("At least one denoising step is needed.")
-    if settings.head_bone not in ("neck", "root"):
-        raise UserError(f"The head rotation goes to the “neck” or the “root”, not to “{settings.head_bone}”.")
+    check_head_bone(settings.head_bone)
     seen = set()
+    basis = presets.model_basis(settings.model_directory)
     for speech in speeches:
-        for target in find_targets(speech.objects, presets.bundled_jaw_open_angle()):
+        targets = _targets(speech.objects)
+        if basis is not None:
+            _check_bases(targets, basis, settings.convert_basis)
+        for target in targets:
             if target.mesh.data.shape_keys in seen:
                 raise UserError(f"“{target.mesh.name}” is to speak two recordings at once. Give it one.")
             seen.add(target.mesh.data.shape_keys)
@@ -339,6 +286,29 @@ def _check(speeches: Sequence[Speech], settings: GenerationSettings) -> None:
     motion = (settings.style or {}).get("motion")
     if motion is not None and not Path(motion).is_file():
         raise UserError(f"The style's motion file “{motion}” does not exist. Choose another one.")
+
+
+def _check_bases(targets: Sequence[Target], basis: str, convert: bool) -> None:
+    """Raise UserError where motion of `basis` cannot be shown by the targets of one recording."""
+    others = [target for target in targets if target.basis != basis]
+    if not convert:
+        for target in others:
+            check_basis(target, basis, CONVERT_BASIS)
+    elif others:
+        heads = {(target.basis, target.head_file if target.basis == "flame" else "") for target in targets}
+        if len(heads) > 1:
+            names = " and ".join(f"“{target.mesh.name}”" for target in targets)
+            raise UserError(
+                f"{names} are different heads: to convert the motion, generate for one at a time."
+            )
+        (shown,) = heads
+        if basis == "flame" or flame_file.kept_file(shown[1]) is None:
+            flame_file.chosen_flame_file()
+
+
+def _targets(objects: Sequence[bpy.types.Object]) -> list[Target]:
+    """What of the objects can be keyed. Raises UserError."""
+    return find_targets(objects, presets.bundled_jaw_open_angle())
 
 
 def _uids(objects: Sequence[bpy.types.Object]) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ FLAME's axes are x to the character's left, y up, z to the front; Blender's are 
 -y to the front, z up. Lengths are metres in both.
 """
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ POSED_JOINTS = ("neck", "jaw", "left_eye", "right_eye")  # joints of the 36 pose
 class HeadAsset:
     """A head's geometry and meaning; V vertices, P polygons, U texture points, M materials, E expressions."""
 
+    file_name: str  # of the file that it was read from
     name: str
     basis: str  # the expression basis that the expression components speak: "arkit" or "flame"
     v_template: np.ndarray  # (V, 3) metres, FLAME's axes
@@ -80,17 +82,18 @@ def load_head(path: str | Path) -> HeadAsset:
     """
     data = read_arrays(path, "head")
     try:
-        head = _from_arrays(data)
+        head = _from_arrays(Path(path).name, data)
         _check(head)
     except (KeyError, IndexError, ValueError) as error:
         raise UserError(f"“{path}” is not a complete head file: {error}.") from error
     return head
 
 
-def _from_arrays(data: dict[str, np.ndarray]) -> HeadAsset:
+def _from_arrays(file_name: str, data: dict[str, np.ndarray]) -> HeadAsset:
     """Take what Blender shows out of the file's arrays."""
     n_expressions = data["shapedirs"].shape[2] - N_SHAPE
     return HeadAsset(
+        file_name=file_name,
         name=str(data["name"]),
         basis=str(data["basis"]),
         v_template=data["v_template"].astype(np.float32),
@@ -111,6 +114,26 @@ def _from_arrays(data: dict[str, np.ndarray]) -> HeadAsset:
         material_colors=data["material_colors"].astype(np.float32),
         material_roughness=data["material_roughness"].astype(np.float32),
     )
+
+
+def load_shape(path: str | Path) -> np.ndarray:
+    """Identity coefficients from a `.npy`, or from the array `shape` of a `.npz`.
+
+    Raises:
+        UserError: the file is missing, or holds something else.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        shape = np.asarray(
+            loaded["shape"] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded, np.float32
+        )
+    except FileNotFoundError as error:
+        raise UserError(f"The identity file “{path}” does not exist.") from error
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"“{path}” is not a file of identity coefficients (.npy, or .npz with “shape”)."
+        ) from error
+    return shape.reshape(-1)
 
 
 def _check(head: HeadAsset) -> None:

@@ -20,9 +20,11 @@ from .motion import Motion, continuous_quaternions
 from .targets import Target, check_basis
 
 SLOTTED = bpy.app.version >= (4, 4, 0)
+CONVERT_MOTION = "convert the motion with “diffposetalk convert motion”"
 NAME_BYTES = 63  # Blender's longest data-block name, in UTF-8, before 5.0
 PROVENANCE_KEYS = ("synthetic", "generator", "model", "model_sha256", "seed", "audio_sha256", "audio_name",
-                   "style", "guidance", "sampler", "steps", "created")  # fmt: skip
+                   "style", "guidance", "sampler", "steps", "created", "converted_from",
+                   "conversion_residual_mm")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,16 @@ def key_performances(
         The Actions by performance and take.
 
     Raises:
-        UserError: a target shows another basis, or its Action may not be exchanged now.
+        UserError: a target shows another basis, its Action may not be exchanged now, or `head_bone` is another.
     """
+    check_head_bone(head_bone)
     for performance in performances:
         for target in performance.targets:
-            motion = performance.takes[0].motion
-            check_basis(target, motion.basis)
-            if motion.expression_names and not set(motion.expression_names) & set(target.keys):
-                raise UserError(f"The motion names none of the expressions of “{target.mesh.name}”.")
+            for take in performance.takes:
+                check_basis(target, take.motion.basis, CONVERT_MOTION)
+                names = take.motion.expression_names
+                if names and not set(names) & set(target.keys):
+                    raise UserError(f"The motion names none of the expressions of “{target.mesh.name}”.")
             _check_exchangeable(target)
     written: list[bpy.types.Action] = []
     shown: list[tuple[bpy.types.ID, bpy.types.Action]] = []
@@ -101,6 +105,12 @@ def key_performances(
     for block, action in shown:
         show_action(block, action)
     return result
+
+
+def check_head_bone(name: str) -> None:
+    """Raise UserError unless the head rotation can go to the bone of this name."""
+    if name not in ("neck", "root"):
+        raise UserError(f"The head rotation goes to the “neck” or the “root”, not to “{name}”.")
 
 
 def _check_exchangeable(target: Target) -> None:

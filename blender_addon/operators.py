@@ -7,15 +7,17 @@ import time
 from typing import Any, Protocol
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from . import audio_strip, backend_session, exporting, job_status, presets, properties, rig
+from . import audio_strip, backend_session, exporting, flame_file, job_status, presets, properties, rig
 from .audio_strip import AudioSpan
 from .backend_client import BackendError, Call
 from .backend_setup import SetupJob
 from .errors import UserError
+from .flame_file import FlameHead
 from .generation_job import GenerationJob, GenerationSettings, Speech
+from .head_asset import HeadAsset, load_shape
 from .preferences import addon_preferences
 
 TIMER_SECONDS = 0.1
@@ -46,7 +48,7 @@ class JobOperator(bpy.types.Operator):
         raise NotImplementedError
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Called when the job is done; returns a sentence for the user."""
+        """Called when the job is done; returns a sentence for the user. Raises UserError."""
         raise NotImplementedError
 
     @classmethod
@@ -61,6 +63,8 @@ class JobOperator(bpy.types.Operator):
         """Start, and go on beside the user's work."""
         if not self._begin(context):
             return {"CANCELLED"}
+        if self._advance(context) != "running":
+            return self._conclude(context)
         self.timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
         context.window_manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
@@ -108,7 +112,11 @@ class JobOperator(bpy.types.Operator):
     def _conclude(self, context: bpy.types.Context) -> set[str]:
         state = self.job.poll()
         if state == "done":
-            text = self.finish(context)
+            try:
+                text = self.finish(context)
+            except UserError as error:
+                self._fail(context, error)
+                return {"CANCELLED"}
             job_status.show(context, running=False, text=text)
             self.report({"INFO"}, text)
             return {"FINISHED"}
@@ -124,21 +132,48 @@ class JobOperator(bpy.types.Operator):
         self.report({"ERROR"}, str(error))
 
 
-class DIFFPOSETALK_OT_add_head(bpy.types.Operator):
-    """Add the bundled head at the 3D cursor: a mesh with ARKit shape keys, and an armature"""
+class BundledHead:
+    """The job of finding the bundled head, which is done at once."""
+
+    text = "Reading the head"
+    progress = 0.0
+    failure: Exception | None = None
+
+    def __init__(self) -> None:
+        self.head: HeadAsset = presets.bundled_head()
+
+    def poll(self) -> str:
+        """It is there."""
+        return "done"
+
+    def cancel(self) -> None:
+        """There is nothing to give up."""
+
+
+class DIFFPOSETALK_OT_add_head(JobOperator):
+    """Add a head at the 3D cursor: a mesh with shape keys for the expressions, and an armature"""
 
     bl_idname = "diffposetalk.add_head"
     bl_label = "Add Head"
     bl_options = {"REGISTER", "UNDO"}
+    job: BundledHead | FlameHead
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    source: EnumProperty(name="Head", description="Which head to add", items=properties.HEAD_SOURCES)
+    identity: StringProperty(
+        name="Identity",
+        description="File of identity coefficients of the head (.npy, or .npz with “shape”). Empty: the mean face",
+        subtype="FILE_PATH",
+    )
+
+    def start(self, context: bpy.types.Context) -> BundledHead | FlameHead:
+        """Find the head; FLAME is converted the first time."""
+        self.shape = load_shape(bpy.path.abspath(self.identity)) if self.identity else None
+        return BundledHead() if self.source == "BUNDLED" else FlameHead(flame_file.chosen_flame_file())
+
+    def finish(self, context: bpy.types.Context) -> str:
         """Add it."""
-        try:
-            rig.add_head(context, presets.bundled_head())
-        except UserError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        mesh, _ = rig.add_head(context, self.job.head, shape=self.shape)
+        return f"Added {mesh.name}"
 
 
 class DIFFPOSETALK_OT_generate(JobOperator):
@@ -171,7 +206,10 @@ class DIFFPOSETALK_OT_generate(JobOperator):
             context.workspace.sequencer_scene = context.scene
         names = ", ".join(item.name for item in result.objects)
         takes = "1 take" if len(result.seeds) == 1 else f"{len(result.seeds)} takes"
-        return f"Keyed {takes} on {names}, frames {round(result.start_frame)} to {result.last_frame}"
+        text = f"Keyed {takes} on {names}, frames {round(result.start_frame)} to {result.last_frame}"
+        if result.residual is not None:
+            text += f"; converted to the head's basis with {result.residual:.2f} mm left over"
+        return text
 
 
 def speakers(context: bpy.types.Context) -> list[bpy.types.Object]:
@@ -233,6 +271,7 @@ def generation_settings(settings: properties.DiffPoseTalkSettings) -> Generation
         steps=settings.steps if settings.sampler != "ddpm" else None,
         model_directory=properties.chosen_model_directory(),
         device=addon_preferences().device,
+        convert_basis=settings.convert_basis,
     )
 
 

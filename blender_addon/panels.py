@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import audio_strip, job_status, properties
+from . import audio_strip, job_status, presets, properties, targets
 
 
 class SidebarPanel:
@@ -25,7 +25,10 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         layout = self.layout
         settings = context.scene.diffposetalk
         status = context.window_manager.diffposetalk_status
-        layout.operator("diffposetalk.add_head", icon="ADD")
+        row = layout.row(align=True)
+        add = row.operator("diffposetalk.add_head", icon="ADD")
+        add.source, add.identity = settings.head_source, settings.head_identity
+        row.prop(settings, "head_source", text="")
 
         layout.use_property_split = True
         layout.use_property_decorate = False
@@ -64,12 +67,22 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         sub.enabled = settings.head_motion
         sub.prop(settings, "head_strength", text="")
 
+        if self._bases_differ(context):
+            column.prop(settings, "convert_basis")
+
         layout.separator()
         if not status.running:
             row = layout.row()
             row.scale_y = 1.4
             row.operator("diffposetalk.generate", icon="PLAY")
         job_status.draw_status(layout, status, context.region.width)
+
+    @staticmethod
+    def _bases_differ(context: bpy.types.Context) -> bool:
+        """Whether a selected face shows another expression basis than the model speaks."""
+        basis = presets.model_basis(properties.chosen_model_directory())
+        faces = [item for item in context.selected_objects if item.type in ("MESH", "ARMATURE")]
+        return basis is not None and any(targets.basis_of(item) != basis for item in faces)
 
 
 class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
@@ -87,6 +100,7 @@ class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
         layout.use_property_decorate = False
         settings = context.scene.diffposetalk
         layout.enabled = not context.window_manager.diffposetalk_status.running
+        layout.prop(settings, "head_identity")
         layout.prop(settings, "speech_guidance")
         layout.prop(settings, "style_guidance")
         layout.prop(settings, "head_bone")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # mypy: disable-error-code="valid-type"
-"""The add-on's preferences: where the backend and the model are."""
+"""The add-on's preferences: where the backend, the model and the user's FLAME are."""
 
 import bpy
 from bpy.props import EnumProperty, StringProperty
@@ -35,6 +35,14 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         subtype="DIR_PATH",
     )
 
+    flame_model: StringProperty(
+        name="FLAME Model",
+        description="Your FLAME 2020 or 2023 model, for Add Head: the .pkl or .npz file that you downloaded from "
+        "flame.is.tue.mpg.de under the licence that you agreed to there, or a head that one was converted into. "
+        "The add-on does not bring it and does not pass it on; scenes and exports of a FLAME head contain it",
+        subtype="FILE_PATH",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         """Show the settings and the state of the backend."""
         layout = self.layout
@@ -42,6 +50,7 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         layout.prop(self, "backend_python")
         layout.prop(self, "device")
         layout.prop(self, "model_directory")
+        layout.prop(self, "flame_model")
         row = layout.row()
         row.operator("diffposetalk.check_backend", icon="CHECKMARK")
         row.operator("diffposetalk.setup_backend", icon="IMPORT")

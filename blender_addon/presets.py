@@ -62,6 +62,15 @@ def style_presets(model_directory: Path) -> tuple[StylePreset, ...]:
         return ()  # the backend says what is wrong with a model when it loads it
 
 
+@functools.lru_cache(maxsize=8)
+def model_basis(model_directory: Path) -> str | None:
+    """The expression basis of a model directory, "arkit" or "flame"; None where it does not say so readably."""
+    try:
+        return str(json.loads((model_directory / "config.json").read_text(encoding="utf-8"))["basis"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # as above
+
+
 def sampling_defaults(model_directory: Path = MODEL_DIRECTORY) -> SamplingDefaults:
     """The defaults of a model directory."""
     defaults = SamplingDefaults()

@@ -14,6 +14,14 @@ from .preferences import addon_preferences
 MAX_SEED = 2**31 - 1
 MOTION_FILE = "MOTION_FILE"  # an item of the style menu beside the presets' ids, as is NO_STYLE
 NO_STYLE = "NO_STYLE"
+HEAD_SOURCES = [
+    ("BUNDLED", "Bundled", "The head that comes with the add-on; it shows ARKit's expressions"),
+    (
+        "FLAME",
+        "FLAME",
+        "Your own FLAME model, which the add-on's preferences name; it shows FLAME's expressions",
+    ),
+]
 _DEFAULTS = presets.sampling_defaults()
 
 # Blender does not keep the strings of computed enum items; they must live as long as the menu.
@@ -50,6 +58,20 @@ def _items_of_style(
 class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     """Settings for Generate."""
 
+    head_source: EnumProperty(name="Head", description="Which head Add Head adds", items=HEAD_SOURCES)
+    head_identity: StringProperty(
+        name="Identity",
+        description="Identity that Add Head gives the head: a file of up to 100 shape coefficients (.npy, or "
+        ".npz with “shape”). Empty: the mean face",
+        subtype="FILE_PATH",
+    )
+    convert_basis: BoolProperty(
+        name="Convert to the Head's Basis",
+        description="Turn motion of the model's expression basis into that of the head (FLAME's into ARKit's or "
+        "the other way round): each frame becomes the expression of this head that comes closest to the face "
+        "the model means, by least squares over corresponding surfaces. What no expression of the head can "
+        "show is lost; the result says how much, in millimetres",
+    )
     audio_source: EnumProperty(
         name="Audio",
         description="Where the speech comes from",

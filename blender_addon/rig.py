@@ -28,6 +28,7 @@ from .head_asset import HeadAsset, pose_corrective_groups, to_blender
 HEAD_MARK = "diffposetalk_head"  # custom property of the mesh and armature objects that add_head made
 BASIS_MARK = "diffposetalk_basis"
 ASSET_MARK = "diffposetalk_asset"
+ASSET_FILE_MARK = "diffposetalk_asset_file"  # its name; exports carry it, and folders are private
 SHAPE_MARK = "diffposetalk_shape"  # the identity coefficients the head was made with
 EXPRESSIONS_MARK = "diffposetalk_expressions"  # the expression names in the basis's order, a line each
 JAW_OPEN_ANGLE_MARK = "diffposetalk_jaw_open_angle"
@@ -86,6 +87,7 @@ def add_head(
         marked[HEAD_MARK] = True
         marked[BASIS_MARK] = asset.basis
         marked[ASSET_MARK] = asset.name
+        marked[ASSET_FILE_MARK] = asset.file_name
         marked[JAW_OPEN_ANGLE_MARK] = asset.jaw_open_angle
         marked[EXPRESSIONS_MARK] = "\n".join(asset.expression_names)
     if shape is not None:

@@ -8,7 +8,16 @@ import bpy
 
 from . import arkit
 from .errors import UserError
-from .rig import ASSET_MARK, BASIS_MARK, EXPRESSIONS_MARK, HEAD_MARK, JAW_OPEN_ANGLE_MARK
+from .rig import (
+    ASSET_FILE_MARK,
+    ASSET_MARK,
+    BASIS_MARK,
+    EXPRESSIONS_MARK,
+    HEAD_MARK,
+    JAW_OPEN_ANGLE_MARK,
+)
+
+BASIS_NAMES = {"arkit": "ARKit", "flame": "FLAME"}
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,7 @@ class Target:
     jaw_key: shape key that opens the jaw where no bone does.
     rig: the armature object of one of our own heads.
     basis: "arkit" or "flame".
+    head_file: name of the head asset that one of our own heads was made from.
     """
 
     mesh: bpy.types.Object
@@ -29,6 +39,7 @@ class Target:
     rig: bpy.types.Object | None
     basis: str
     jaw_open_angle: float
+    head_file: str = ""
 
 
 def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target:
@@ -86,7 +97,7 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
             "Add Head, or a mesh whose shape keys have ARKit's names (eyeBlinkLeft, mouthFunnel, ...)."
         )
     angle = float(mesh.get(JAW_OPEN_ANGLE_MARK, default_jaw_open_angle))
-    return Target(mesh, names, keys, jaw_key, rig, basis, angle)
+    return Target(mesh, names, keys, jaw_key, rig, basis, angle, head_file=str(mesh.get(ASSET_FILE_MARK, "")))
 
 
 def find_targets(items: Iterable[bpy.types.Object], default_jaw_open_angle: float) -> list[Target]:
@@ -106,15 +117,24 @@ def find_targets(items: Iterable[bpy.types.Object], default_jaw_open_angle: floa
     return list(targets.values())
 
 
-def check_basis(target: Target, basis: str) -> None:
-    """Raise UserError unless `target` shows motion of `basis`."""
+def check_basis(target: Target, basis: str, remedy: str) -> None:
+    """Raise UserError unless `target` shows motion of `basis`.
+
+    Args:
+        remedy: what else helps than another model or head, as a clause.
+    """
     if target.basis != basis:
         shown = target.mesh.get(ASSET_MARK, target.mesh.name)
+        motion, head = (BASIS_NAMES.get(name, name) for name in (basis, target.basis))
         raise UserError(
-            f"The motion is in the {basis} basis and “{target.mesh.name}” ({shown}) shows {target.basis}. "
-            "Choose a "
-            f"model of the {target.basis} basis or a head of the {basis} basis."
+            f"The motion is in the {motion} basis and “{target.mesh.name}” ({shown}) shows {head}: choose a "
+            f"model of the {head} basis or a head of the {motion} basis, or {remedy}."
         )
+
+
+def basis_of(item: bpy.types.Object) -> str:
+    """The expression basis that an object shows if it is a face: a foreign mesh counts by its ARKit names."""
+    return str(item.get(BASIS_MARK, "arkit"))
 
 
 def _mesh_of(item: bpy.types.Object) -> bpy.types.Object | None:

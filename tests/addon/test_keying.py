@@ -247,7 +247,7 @@ def test_objects_that_cannot_be_keyed(api, part, arkit_mesh, key, make_motion):
 def test_another_basis_is_refused(api, make_motion, key):
     mesh, _ = api.add_head()
     before = scene_state()
-    with pytest.raises(api.UserError, match="flame basis"):
+    with pytest.raises(api.UserError, match="FLAME basis"):
         key([mesh], make_motion(basis="flame"))
     with pytest.raises(api.UserError, match="names none"):
         key([mesh], make_motion(names=tuple(f"unit{e}" for e in range(50))))

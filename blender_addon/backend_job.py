@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A course of backend calls that is polled; it knows nothing of windows or operators."""
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+from . import backend_session
+from .backend_client import BackendClient, BackendError, Call
+from .errors import UserError
+
+CANCEL_SECONDS = 5.0  # after which a backend that does not give a call up is killed
+POLL_SECONDS = 0.05
+
+Steps = Generator[None, None, None]
+
+
+class BackendJob:
+    """Work under way that waits for the backend now and then.
+
+    state: "running", "done", "failed" or "cancelled".
+    progress: 0 to 1.
+    text: what is going on, for people.
+    failure: why it failed or that it was cancelled; its text says what to do.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.state = "running"
+        self.progress = 0.0
+        self.text = text
+        self.failure: Exception | None = None
+        self._client: BackendClient | None = None
+        self._call: Call | None = None
+        self._cancelled_at: float | None = None
+        self._steps = self._run()
+
+    def _run(self) -> Steps:
+        """The job's course; it yields wherever it waits. Raises UserError or BackendError."""
+        raise NotImplementedError
+
+    def _tidy_up(self) -> None:
+        """Called once when the job has ended in any way."""
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was told to give up."""
+        return self._cancelled_at is not None
+
+    def poll(self) -> str:
+        """Go on as far as possible without waiting, and return the state."""
+        if self.state != "running":
+            return self.state
+        try:
+            if self._client is not None:
+                self._client.poll()
+                if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
+                    self._client.kill()
+            next(self._steps)
+        except StopIteration:
+            self._end("done")
+        except BackendError as error:
+            if error.kind == "cancelled" or self.cancelling:
+                self._end("cancelled", BackendError("Cancelled. Nothing was changed.", "cancelled"))
+            else:
+                self._end("failed", error)
+        except UserError as error:
+            self._end("failed", error)
+        except BaseException:
+            self._end("failed", UserError("An internal error occurred; see the system console."))
+            raise
+        return self.state
+
+    def wait(self, timeout: float | None = None) -> str:
+        """Poll until the job has ended, or for `timeout` seconds, and return the state."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while self.poll() == "running" and (deadline is None or time.monotonic() < deadline):
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+        return self.state
+
+    def cancel(self) -> None:
+        """Give up; the scene stays as it is. The job is over when `poll` says so, within seconds."""
+        if self.state != "running" or self.cancelling:
+            return
+        self._cancelled_at = time.monotonic()
+        self.text = "Cancelling"
+        if self._call is not None:
+            self._call.cancel()
+
+    def _end(self, state: str, failure: Exception | None = None) -> None:
+        self.state, self.failure = state, failure
+        self.text = {"done": "Done", "failed": "Failed", "cancelled": "Cancelled"}[state]
+        if state == "done":
+            self.progress = 1.0
+        self._steps.close()
+        self._tidy_up()
+
+    def _backend(self) -> BackendClient:
+        """The backend, started when it does not run. Raises UserError or BackendError."""
+        if self._client is None:
+            self._client = backend_session.client()
+        return self._client
+
+    def ask(
+        self, method: str, params: dict[str, Any], timeout: float | None = None, on_notice: Any = None
+    ) -> Generator[None, None, dict[str, Any]]:
+        """Greet the backend, call a method and wait; the generator's value is the answer.
+
+        Raises:
+            UserError: no backend is set up.
+            BackendError: the call failed, or the job was cancelled.
+        """
+        client = self._backend()
+        yield from self._wait_for(client.greeting)
+        call = client.call(method, params, timeout, on_notice)
+        yield from self._wait_for(call)
+        return call.result
+
+    def _wait_for(self, call: Call) -> Steps:
+        """Wait for a call; afterwards its result can be taken without an error."""
+        self._call = call
+        if self.cancelling:
+            call.cancel()
+        while not call.done:
+            yield
+        self._call = None
+        call.result  # noqa: B018 - raises the call's error
+        if self.cancelling:
+            raise BackendError("Cancelled.", "cancelled")
