@@ -68,14 +68,16 @@ class SpeechEncoderConfig:
     depth: int = 4
     mels: int = 80
     positions: int = 1500
+    stored: bool = False
+    """HuBERT only: the model directory holds all of its weights, and the user's files are not needed."""
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
     """Defaults for generation."""
 
-    sampler: str = "dpmpp_2m"
-    steps: int = 20
+    sampler: str = "dpmpp_3m"
+    steps: int = 12
     speech_guidance: float = 1.15
     style_guidance: float = 3.0
     reuse_noise: bool = False
@@ -183,7 +185,7 @@ def _check(config: ModelConfig) -> None:
         "denoiser.mlp_ratio": (d.mlp_ratio, 1, 16),
         "denoiser.window": (d.window, 2, 4096),
         "denoiser.previous": (d.previous, 1, d.window),
-        "denoiser.steps": (d.steps, 2, 100_000),
+        "denoiser.steps": (d.steps, 2, 10_000),
         "denoiser.align_mask_width": (d.align_mask_width, 0, 4096),
         "style_encoder.width": (s.width, 8, 4096),
         "style_encoder.layers": (s.layers, 1, 64),

@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HuBERT as the paper uses it (section 3.2), with the preparation of the sound that the released weights expect."""
+"""HuBERT as the paper uses it (section 3.2), with the preparation of the sound that the released weights expect.
+
+The sound is normalised over the whole clip and padded so that the convolutions give 50 features a second; these
+are interpolated to two a motion frame, go through the transformer, and are interpolated to one a frame.
+
+transformers is imported here and nowhere else in the engine, and this module only for models that use HuBERT.
+"""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,22 +20,42 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import HubertConfig, HubertModel
+from transformers.utils import logging
 
+from .config import SpeechEncoderConfig
 from .errors import ModelError
 from .speech_encoder import SAMPLES_PER_FRAME, OnChunk
 
+HUB_NAME = "facebook/hubert-base-ls960"
+HOP, FIELD = 320, 400
+"""Samples from one convolutional feature to the next, and under each."""
+_EXTRA = FIELD - HOP
+_BLOCK = 500
+"""Convolutional features computed at a time (10 s): the first layer alone would need 6.5 MB a second."""
+
 
 class HubertSpeechEncoder(nn.Module):
-    """HuBERT as the paper uses it: convolutional features resampled in time before the transformer.
+    """Features of HuBERT's last hidden state, one per motion frame.
 
-    The path follows the released code: sound normalised over the whole clip, padded so that the convolutions
-    yield about 50 Hz, features interpolated to two a motion frame, transformer, interpolated to 25 fps.
+    Up to `ONE_PASS` frames a recording goes through in one pass, as in the released code. A longer one goes
+    through the convolutions exactly (their normalisation over the whole recording is computed beforehand), and
+    through the transformer in chunks of `CHUNK` frames with `CONTEXT` frames on either side, cross-faded over
+    `FADE` frames on either side of where they meet. In HuBERT every state attends to the whole recording, so
+    chunks are not equal to one pass; what a state hears more than `CONTEXT` away is what is lost.
     """
+
+    ONE_PASS = 3000
+    CHUNK = 1000
+    CONTEXT = 250
+    FADE = 25
 
     def __init__(self, hubert: HubertModel) -> None:
         super().__init__()
+        config = hubert.config
+        if config.feat_extract_norm != "group" or int(np.prod(config.conv_stride)) != HOP:
+            raise ModelError("This HuBERT is not of the base kind that the models use.", "hubert_kind")
         self.hubert = hubert
-        self.feature_dim = int(hubert.config.hidden_size)
+        self.feature_dim = int(config.hidden_size)
 
     @classmethod
     def from_config(cls, **sizes: Any) -> HubertSpeechEncoder:
@@ -37,49 +64,154 @@ class HubertSpeechEncoder(nn.Module):
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> HubertSpeechEncoder:
-        """HuBERT from a local folder or the local Hugging Face cache; never downloads.
+        """HuBERT from a folder with `config.json` and `model.safetensors` or `pytorch_model.bin`.
 
         Raises:
-            ModelError: nothing usable there; the message says how to get the weights.
+            ModelError: `hubert_invalid`; not a whole HuBERT, damaged, or with code in it.
         """
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         try:
-            hubert = HubertModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=None)
-        except (OSError, ValueError, RuntimeError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch's, about pickles that it goes on to refuse
+                hubert, report = HubertModel.from_pretrained(
+                    str(folder), local_files_only=True, output_loading_info=True, attn_implementation="sdpa"
+                )
+        # Damaged files make transformers, safetensors and pickle raise nearly anything.
+        except Exception as error:
             raise ModelError(
-                f"HuBERT weights were not found in {str(folder)!r}. Download facebook/hubert-base-ls960 with "
-                "'hf download facebook/hubert-base-ls960' or set DIFFPOSETALK_HUBERT to a folder that holds it.",
-                "hubert_missing",
+                f"The HuBERT in “{folder}” cannot be read: its files are damaged or of another model. {_HOW_TO_GET}",
+                "hubert_invalid",
             ) from error
+        missing = [key for key in report["missing_keys"] if key != "masked_spec_embed"]
+        finite = all(bool(torch.isfinite(p).all()) for p in hubert.parameters())
+        if hubert.config.model_type != "hubert" or missing or report["mismatched_keys"] or not finite:
+            raise ModelError(
+                f"“{folder}” does not hold the whole of HuBERT's weights. {_HOW_TO_GET}", "hubert_invalid"
+            )
         return cls(hubert)
 
     @torch.no_grad()
     def features(
         self, samples: np.ndarray, frames: int, on_chunk: OnChunk | None = None
     ) -> Iterator[torch.Tensor]:
-        """See `SpeechEncoder.features`; one pass over the whole padded recording."""
-        device = next(self.parameters()).device
-        sound = torch.from_numpy(np.asarray(samples, dtype=np.float32)).to(device)
-        sound = (sound - sound.mean()) / (sound.std(unbiased=False) + 1e-5)
-        length = frames * SAMPLES_PER_FRAME
-        sound = F.pad(sound[:length], (0, max(0, length - len(sound))))
-        out = self(sound[None], frames)[0]
-        if on_chunk:
-            on_chunk(1, 1)
-        yield out
+        """See `SpeechEncoder.features`; a chunk is yielded up to where the next one begins to fade in."""
+        sound = _prepare(samples, frames)
+        norm = self._first_norm(sound)
+        whole = frames <= self.ONE_PASS
+        starts = range(0, frames, frames if whole else self.CHUNK)
+        heard = norm[0].new_zeros(
+            0, norm[0].shape[1]
+        )  # resampled convolutional features, two a motion frame,
+        heard_from = heard_to = 0  # of these motion frames
+        pending = norm[0].new_zeros(0, self.feature_dim)  # faded out, to be completed by the next chunk
+        for i, start in enumerate(starts):
+            stop = frames if whole else min(start + self.CHUNK, frames)
+            low, high = max(0, start - self.CONTEXT), min(frames, stop + self.CONTEXT)
+            heard = heard[2 * (low - heard_from) :]
+            if high > heard_to:  # the last chunk may lie within the context of the one before
+                heard = torch.cat([heard, self._resampled(sound, norm, heard_to, high, frames)])
+            heard_from, heard_to = low, high
+            states = self._transform(heard[None])[0]
+            begin, end = max(0, start - self.FADE), min(frames, stop + self.FADE)
+            final = frames if stop == frames else stop - self.FADE
+            piece = states[begin - low : end - low] * _fade(begin, end, start, stop, frames, self.FADE).to(
+                states
+            )
+            piece[: len(pending)] += pending
+            if on_chunk:
+                on_chunk(i + 1, len(starts))
+            yield piece[: final - begin]
+            pending = piece[final - begin :]
 
     def forward(self, sound: torch.Tensor, frames: int) -> torch.Tensor:
-        """Normalised sound (B, 640 · frames) to features (B, frames, feature_dim), differentiable."""
+        """Normalised sound (B, 640 · frames) to features (B, frames, feature_dim) in one pass, differentiable."""
         features = self.hubert.feature_extractor(pad_for_convolutions(sound)).transpose(1, 2)
-        features = _interpolate(features, 2 * frames)
+        return self._transform(_interpolate(features, 2 * frames))
+
+    def _transform(self, features: torch.Tensor) -> torch.Tensor:
+        """Convolutional features (B, 2 n, C), two a motion frame, to states (B, n, feature_dim)."""
         hidden = self.hubert.feature_projection(features)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-        return _interpolate(self.hubert.encoder(hidden)[0], frames)
+        return _interpolate(self.hubert.encoder(hidden)[0], features.shape[1] // 2)
+
+    def _first_norm(self, sound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation (1, C, 1) of each channel of the first convolution over the whole padded sound."""
+        first = self.hubert.feature_extractor.conv_layers[0]
+        (kernel,), (stride,) = first.conv.kernel_size, first.conv.stride
+        count = (sound.shape[1] - kernel) // stride + 1
+        total: torch.Tensor | float = 0.0
+        square: torch.Tensor | float = 0.0
+        step = _BLOCK * HOP // stride
+        for k in range(0, count, step):
+            part = sound[:, k * stride : (min(k + step, count) - 1) * stride + kernel]
+            x = first.conv(part[:, None].to(first.conv.weight))
+            total = total + x.sum(-1, keepdim=True, dtype=torch.float64)
+            square = square + x.square().sum(-1, keepdim=True, dtype=torch.float64)
+        assert isinstance(total, torch.Tensor) and isinstance(square, torch.Tensor)
+        mean = total / count
+        variance = (square / count - mean.square()).clamp_min(0)
+        return mean.float(), (variance + first.layer_norm.eps).sqrt().float()
+
+    def _resampled(
+        self,
+        sound: torch.Tensor,
+        norm: tuple[torch.Tensor, torch.Tensor],
+        begin: int,
+        end: int,
+        frames: int,
+    ) -> torch.Tensor:
+        """Convolutional features of motion frames begin..end-1, interpolated to two a frame, (2 (end − begin), C).
+
+        As `F.interpolate` over all of them would give (align_corners False), computed for these alone.
+        """
+        count = (sound.shape[1] - FIELD) // HOP + 1
+        wanted = torch.arange(2 * begin, 2 * end, dtype=torch.float64)
+        place = ((wanted + 0.5) * count / (2 * frames) - 0.5).clamp(0, count - 1)
+        left = place.floor().long()
+        first, last = int(left[0]), min(int(left[-1]) + 1, count - 1)
+        blocks = [
+            self._convolved(sound, norm, k, min(k + _BLOCK, last + 1)) for k in range(first, last + 1, _BLOCK)
+        ]
+        features = torch.cat(blocks)
+        weight = (place - left).to(features)[:, None]
+        left = left.to(features.device) - first
+        right = (left + 1).clamp_max(len(features) - 1)
+        return features[left] * (1 - weight) + features[right] * weight
+
+    def _convolved(
+        self, sound: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor], first: int, last: int
+    ) -> torch.Tensor:
+        """Convolutional features first..last-1 of padded sound, (last − first, C), under a given first norm."""
+        layer, *others = self.hubert.feature_extractor.conv_layers
+        part = sound[:, first * HOP : (last - 1) * HOP + FIELD]
+        x = layer.conv(part[:, None].to(layer.conv.weight))
+        scale = layer.layer_norm.weight[:, None] / norm[1]
+        x = layer.activation((x - norm[0]) * scale + layer.layer_norm.bias[:, None])
+        for other in others:
+            x = other(x)
+        return x[0].T
+
+
+def _prepare(samples: np.ndarray, frames: int) -> torch.Tensor:
+    """Sound of a whole clip normalised, followed by silence up to `frames`, and padded: (1, n) float32, CPU.
+
+    The part of a frame at the clip's end is kept when no silence follows, as in the released code.
+    """
+    x = np.asarray(samples, dtype=np.float32)
+    mean, deviation = x.mean(dtype=np.float64), x.std(dtype=np.float64)
+    sound = torch.from_numpy((x - np.float32(mean)) / np.float32(deviation + 1e-5))
+    sound = sound[: (frames + 1) * SAMPLES_PER_FRAME - 1]
+    sound = F.pad(sound, (0, max(0, frames * SAMPLES_PER_FRAME - len(sound))))
+    return pad_for_convolutions(sound[None])
 
 
 def pad_for_convolutions(sound: torch.Tensor) -> torch.Tensor:
-    """Pad (B, n) on both sides so that HuBERT's convolutions (320 hop, 400 field) yield n // 320 features."""
+    """Pad (B, n) on both sides so that HuBERT's convolutions yield n // 320 features."""
     length = sound.shape[-1]
-    side = -(-(320 * (length // 320) + 80 - length) // 2)
+    side = -(-(HOP * (length // HOP) + _EXTRA - length) // 2)
+    if side <= 0:  # more than a quarter of a hop is left over: there is enough sound as it is
+        return sound
     x = sound[:, None]
     for _ in range(2):
         x = F.pad(x, (side // 2, side // 2), mode="reflect")
@@ -92,8 +224,84 @@ def _interpolate(x: torch.Tensor, length: int) -> torch.Tensor:
     return F.interpolate(x.transpose(1, 2), size=length, mode="linear", align_corners=False).transpose(1, 2)
 
 
-def find_hubert() -> HubertSpeechEncoder:
-    """HuBERT base from the folder DIFFPOSETALK_HUBERT, or from the local Hugging Face cache."""
-    return HubertSpeechEncoder.from_folder(
-        os.environ.get("DIFFPOSETALK_HUBERT", "facebook/hubert-base-ls960")
-    )
+def _fade(begin: int, end: int, start: int, stop: int, frames: int, fade: int) -> torch.Tensor:
+    """Weight (end − begin, 1) of a chunk's frames: 1 inside, falling to 0 over `fade` frames past its edges."""
+    t = torch.arange(begin, end) + 0.5
+    rise = (t - start) / (2 * fade) + 0.5 if start > 0 else torch.ones(len(t))
+    fall = (stop - t) / (2 * fade) + 0.5 if stop < frames else torch.ones(len(t))
+    return torch.minimum(rise, fall).clamp(0, 1)[:, None]
+
+
+_HOW_TO_GET = (
+    f"Download it once with 'hf download {HUB_NAME}', "
+    "or set DIFFPOSETALK_HUBERT to a folder that holds its files."
+)
+
+
+def find_hubert() -> Path:
+    """Folder of HuBERT base: DIFFPOSETALK_HUBERT, else in the local Hugging Face cache. Never downloads.
+
+    Raises:
+        ModelError: `hubert_missing`; it is in neither, and the message says how to get it.
+    """
+    named = os.environ.get("DIFFPOSETALK_HUBERT")
+    if named:
+        if not (Path(named) / "config.json").is_file():
+            raise ModelError(
+                f"DIFFPOSETALK_HUBERT names “{named}”, which holds no HuBERT (config.json and weights of "
+                f"{HUB_NAME}). {_HOW_TO_GET}",
+                "hubert_missing",
+            )
+        return Path(named)
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(HUB_NAME, "config.json")
+    if not isinstance(found, str):
+        raise ModelError(
+            f"The model listens through HuBERT ({HUB_NAME}), which is not on this computer. {_HOW_TO_GET}",
+            "hubert_missing",
+        )
+    return Path(found).parent
+
+
+def build_hubert(config: SpeechEncoderConfig) -> HubertSpeechEncoder:
+    """The encoder of a model: without weights yet where the model's directory holds them, else the user's files.
+
+    Raises:
+        ModelError: HuBERT's files are missing, damaged, or of another size than the model listens through.
+    """
+    if config.stored:
+        return unloaded(config).to_empty(device="cpu")
+    folder = find_hubert()
+    encoder = HubertSpeechEncoder.from_folder(folder)
+    if encoder.feature_dim != config.width:
+        raise ModelError(
+            f"The HuBERT in “{folder}” gives features of {encoder.feature_dim} values, the model needs "
+            f"{config.width} ({HUB_NAME}).",
+            "hubert_kind",
+        )
+    return encoder
+
+
+def unloaded(config: SpeechEncoderConfig) -> HubertSpeechEncoder:
+    """A HuBERT of the base kind in a model's sizes, its weights named and shaped but not allocated.
+
+    Raises:
+        ModelError: no HuBERT can have such sizes.
+    """
+    try:
+        sizes = HubertConfig(
+            hidden_size=config.width,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            intermediate_size=4 * config.width,
+            # no embedding to mask speech with in training
+            apply_spec_augment=False,
+            mask_time_prob=0.0,
+            mask_feature_prob=0.0,
+            attn_implementation="sdpa",
+        )
+        with torch.device("meta"):
+            return HubertSpeechEncoder(HubertModel(sizes))
+    except ValueError as error:
+        raise ModelError(f"No HuBERT is {config.width} wide.", "model_config") from error

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
 from .audio import SAMPLE_RATE
 from .config import FPS, SpeechEncoderConfig
+
+if TYPE_CHECKING:
+    from .hubert_encoder import HubertSpeechEncoder
+    from .whisper_encoder import WhisperSpeechEncoder
 
 SAMPLES_PER_FRAME = int(SAMPLE_RATE / FPS)
 """640 samples of sound to a motion frame."""
@@ -54,7 +57,7 @@ def frames_of_sound(samples: np.ndarray, first: int, last: int) -> np.ndarray:
     return np.pad(sound, (0, (last - first) * SAMPLES_PER_FRAME - len(sound)))
 
 
-def build_speech_encoder(config: SpeechEncoderConfig) -> nn.Module:
+def build_speech_encoder(config: SpeechEncoderConfig) -> WhisperSpeechEncoder | HubertSpeechEncoder:
     """The encoder a configuration names; Whisper's weights are loaded later with the model's own.
 
     Raises:
@@ -64,6 +67,6 @@ def build_speech_encoder(config: SpeechEncoderConfig) -> nn.Module:
         from .whisper_encoder import WhisperSpeechEncoder
 
         return WhisperSpeechEncoder(config)
-    from .hubert_encoder import find_hubert
+    from .hubert_encoder import build_hubert
 
-    return find_hubert()
+    return build_hubert(config)
