@@ -12,7 +12,7 @@ import torch
 
 from .audio import SpeechAudio, load_speech
 from .config import SHAPE_DIM
-from .errors import StyleError
+from .errors import ModelError, StyleError
 from .generation import OnProgress, OnWindow, generate
 from .model import DiffPoseTalk
 from .motion import MotionClip
@@ -36,6 +36,7 @@ def animate(
     on_progress: OnProgress | None = None,
     on_window: OnWindow | None = None,
     cancelled: Callable[[], bool] | None = None,
+    heads: tuple[str | Path, str | Path] | None = None,
 ) -> tuple[SpeechAudio, list[MotionClip]]:
     """Read a recording and generate one clip per seed.
 
@@ -43,11 +44,20 @@ def animate(
         audio, audio_start, audio_seconds: file, and the part of it in seconds (None: to its end).
         style: as `styles.resolve_style` takes it; None is the model's default preset, if it has one.
         shape: file of 100 identity coefficients, or None.
+        heads: head assets of the model and of the character to animate; where their bases differ the clips (and
+            those given to `on_window`) come converted to the character's, and their provenance says so.
         others: as `generation.generate` takes them.
 
     Raises:
         DiffPoseTalkError: the recording, the style, the shape or a setting cannot be used.
     """
+    in_basis_of_target = None if heads is None else _conversion(model.config.basis, *heads)
+    if in_basis_of_target is not None and on_window is not None:
+        told = on_window
+
+        def on_window(take: int, start: int, clip: MotionClip) -> None:
+            told(take, start, in_basis_of_target(clip))
+
     speech = load_speech(audio, audio_start, audio_seconds)
     if style is None and model.config.sampling.style:
         style = {"preset": model.config.sampling.style}
@@ -67,7 +77,34 @@ def animate(
         on_window=on_window,
         cancelled=cancelled,
     )
+    if in_basis_of_target is not None:
+        clips = [in_basis_of_target(clip) for clip in clips]
     return speech, clips
+
+
+def _conversion(
+    basis: str, model_head: str | Path, target_head: str | Path
+) -> Callable[[MotionClip], MotionClip] | None:
+    """What turns clips of a model into clips for another head; None if both speak the model's basis.
+
+    Raises:
+        ModelError: a head cannot be read; kind head_basis: the model's head does not speak the model's basis.
+    """
+    from .basis_conversion import convert, correspond
+    from .head_model import load_head
+
+    target = load_head(target_head)
+    if target.basis == basis:
+        return None
+    source = load_head(model_head)
+    if source.basis != basis:
+        raise ModelError(
+            f"The model speaks the {basis} basis, but the head given for it “{Path(model_head).name}” speaks "
+            f"{source.basis}. Give a head of the model's own basis.",
+            "head_basis",
+        )
+    match = correspond(source, target)
+    return lambda clip: convert(clip, source, target, match)[0]
 
 
 def load_shape(path: str | Path) -> torch.Tensor:

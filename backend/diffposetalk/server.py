@@ -139,12 +139,18 @@ class Backend:
         style_guidance: float | None = None,
         sampler: str | None = None,
         steps: int | None = None,
+        heads: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Generate one take per seed into `output_dir`, telling progress and finished windows meanwhile."""
+        """Generate one take per seed into `output_dir`, telling progress and finished windows meanwhile.
+
+        With `heads` (`model` and `target`, paths of head assets) clips and windows come in the target's basis.
+        """
         model = self._require_model()
         began = time.monotonic()
         if len(seeds) > MAX_TAKES:
             raise DiffPoseTalkError(f"At most {MAX_TAKES} takes can be made in one call.", "settings_seed")
+        if heads is not None and not {"model", "target"} <= heads.keys():
+            raise DiffPoseTalkError("Conversion needs two heads, “model” and “target”.", "settings_heads")
         progress = _Progress(call)
         with _output_files(output_dir) as new_file:
             from .animate import animate
@@ -169,6 +175,7 @@ class Backend:
                 on_progress=progress,
                 on_window=on_window,
                 cancelled=call.cancelled.is_set,
+                heads=None if heads is None else (heads["model"], heads["target"]),
             )
             takes = []
             for index, (seed, clip) in enumerate(zip(seeds, clips, strict=True)):

@@ -30,7 +30,7 @@ def extract_style(model: DiffPoseTalk, clip: MotionClip, start_frame: int | None
     if clip.basis != config.basis:
         raise StyleError(
             f"The style reference is in the {clip.basis} basis, the model speaks {config.basis}. "
-            "Choose a reference in the model's basis.",
+            "Choose a reference in the model's basis, or convert it: diffposetalk convert motion.",
             "style_basis",
         )
     clip = resample(clip, config.fps)

@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="convert_command", required=True, metavar="WHAT")
     _add_checkpoint(commands)
     _add_flame(commands)
+    _add_motion(commands)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,6 +75,30 @@ def _flame(arguments: argparse.Namespace) -> None:
         summary.lips
     ]
     print(f"{summary.path}: {summary.name}, {summary.vertices:,} vertices, basis flame; inner lips {lips}")
+
+
+def _add_motion(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("motion", help="a motion clip from one head's expression basis to another's")
+    parser.add_argument("source", type=Path, help="motion clip (.npz)")
+    parser.add_argument("output", type=Path, help="motion clip to write (.npz)")
+    parser.add_argument("--from-head", type=Path, required=True, help="head asset the clip speaks for (.npz)")
+    parser.add_argument("--to-head", type=Path, required=True, help="head asset to convert it to (.npz)")
+    parser.set_defaults(convert=_motion)
+
+
+def _motion(arguments: argparse.Namespace) -> None:
+    from ..basis_conversion import convert
+    from ..head_model import load_head
+    from ..motion import load_motion
+
+    clip = load_motion(arguments.source)
+    source, target = load_head(arguments.from_head), load_head(arguments.to_head)
+    converted, residual = convert(clip, source, target)
+    converted.save(_npz(arguments.output))
+    print(f"{_npz(arguments.output)}: {len(clip)} frames from {clip.basis} to {converted.basis}")
+    print(residual)
+    for loss in residual.lost:
+        print(loss)
 
 
 def _npz(path: Path) -> Path:
