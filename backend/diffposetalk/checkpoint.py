@@ -68,7 +68,7 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise ModelError(
             f"{str(folder)!r} is not a model directory: it has no {CONFIG_NAME}.", "model_missing"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not valid JSON.", "model_config") from error
     if not isinstance(data, dict):
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not a JSON object.", "model_config")
@@ -90,7 +90,7 @@ def load_model(folder: str | Path | None = None, device: str = "auto") -> DiffPo
         raise ModelError(f"{str(folder)!r} has no {WEIGHTS_NAME}.", "model_missing")
     try:
         tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ModelError(
             f"{WEIGHTS_NAME} in {str(folder)!r} is damaged or not a safetensors file.", "model_weights"
         ) from error
@@ -100,25 +100,55 @@ def load_model(folder: str | Path | None = None, device: str = "auto") -> DiffPo
             "would be wrong. Convert the checkpoint again together with its statistics file.",
             "model_statistics",
         )
-    model = DiffPoseTalk(config)
-    external = not isinstance(model.speech_encoder, WhisperSpeechEncoder)
-    try:
-        missing, unexpected = model.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:
-        raise ModelError(
-            f"The weights in {str(folder)!r} do not fit its {CONFIG_NAME}.", "model_weights"
-        ) from error
-    missing = [k for k in missing if not (external and k.startswith("speech_encoder."))]
-    if missing or unexpected:
-        raise ModelError(
-            f"The weights in {str(folder)!r} do not fit its {CONFIG_NAME} (first: {(missing + unexpected)[0]}).",
-            "model_weights",
-        )
+    shapes = {k: tuple(v.shape) for k, v in tensors.items()}
+    # Compared before the networks are made: a wrong configuration must not ask for any amount of memory.
+    expected = _expected_shapes(config)
+    external = config.speech_encoder.kind == "hubert" and not config.speech_encoder.stored
+    for key in [*expected, *shapes]:
+        if external and key.startswith("speech_encoder."):
+            continue
+        if shapes.get(key) != expected.get(key):
+            raise _misfit(folder, key)
     if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
         raise ModelError(f"The weights in {str(folder)!r} hold values that are not finite.", "model_weights")
-    model.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    model = DiffPoseTalk(config)
+    try:
+        # what a model with the user's own HuBERT lacks are that encoder's weights, in place already
+        _, unexpected = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise _misfit(folder, "speech_encoder") from error
+    if unexpected:
+        raise _misfit(folder, unexpected[0])
+    model.sha256 = _sha256(path)
     model.styles = _load_styles(folder, config)
     return model.to(target).eval()
+
+
+def _expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a model's tensors, found without allocating them."""
+    speech = config.speech_encoder
+    with torch.device("meta"):
+        if speech.kind == "hubert":
+            from .hubert_encoder import unloaded
+
+            model = DiffPoseTalk(config, unloaded(speech))
+        else:
+            model = DiffPoseTalk(config)
+    return {k: tuple(v.shape) for k, v in model.state_dict().items()}
+
+
+def _misfit(folder: Path, key: str) -> ModelError:
+    return ModelError(
+        f"The weights in {str(folder)!r} do not fit its {CONFIG_NAME} (first: {key}).", "model_weights"
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
@@ -132,7 +162,7 @@ def _load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
             if vector.shape != (config.denoiser.style_dim,) or not torch.isfinite(vector).all():
                 raise ValueError("vector")
             styles[str(entry["id"])] = StylePreset(str(entry["name"]), str(entry["description"]), vector)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ModelError(f"{STYLES_NAME} in {str(folder)!r} is not valid.", "model_styles") from error
     return styles
 
@@ -140,22 +170,32 @@ def _load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
 def save_model(model: DiffPoseTalk, folder: str | Path, styles: dict[str, StylePreset] | None = None) -> None:
     """Write a model directory. Weights of a frozen Whisper encoder are stored as float16, as published.
 
-    External encoders (HuBERT) are not stored when they are frozen; their trained layers are.
+    A HuBERT's weights are stored as they are, and override those of the user's files when they are loaded.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for name, value in model.state_dict().items():
         whisper = name.startswith("speech_encoder.") and isinstance(
             model.speech_encoder, WhisperSpeechEncoder
         )
         tensors[name] = value.detach().cpu().to(torch.float16 if whisper else value.dtype).contiguous()
+    write_model(folder, model.config, tensors, styles)
+
+
+def write_model(
+    folder: str | Path,
+    config: ModelConfig,
+    tensors: dict[str, torch.Tensor],
+    styles: dict[str, StylePreset] | None = None,
+) -> None:
+    """Write a model directory of a configuration and tensors under the names of `DiffPoseTalk.state_dict`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     part = folder / (WEIGHTS_NAME + ".part")
     save_file(tensors, part)
     part.chmod(0o644)  # safetensors writes files that only their owner may read
     os.replace(part, folder / WEIGHTS_NAME)
-    config = json.dumps(model.config.to_dict(), indent=2, ensure_ascii=False)
-    (folder / CONFIG_NAME).write_text(config + "\n", encoding="utf-8")
+    text = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
+    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
     if styles is not None:
         rows = [
             {
