@@ -128,7 +128,8 @@ def generate(
         audio_start, audio_seconds: part of the recording, in seconds.
         scene: whose frame rate, range and sequencer count; the current one when None.
         convert_basis: where model and head differ in their expression basis, convert the motion to the head's;
-            the results' `residual` says how many millimetres that lost. Otherwise such a head is refused.
+            the results' `residual` says by how many millimetres the face misses the model's. Otherwise such a
+            head is refused.
 
     Returns:
         Blocking: what was keyed, an entry for each recording. Otherwise the job.

@@ -79,7 +79,9 @@ class Keyed:
     start_frame: float
     last_frame: int
     warnings: list[str] = field(default_factory=list)
-    residual: float | None = None  # mm that converting the motion to the head's basis lost, where it was
+    residual: dict[str, float] | None = (
+        None  # mean, p95 and max mm that converting to the head's basis left over
+    )
 
 
 @dataclass

@@ -208,7 +208,10 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         takes = "1 take" if len(result.seeds) == 1 else f"{len(result.seeds)} takes"
         text = f"Keyed {takes} on {names}, frames {round(result.start_frame)} to {result.last_frame}"
         if result.residual is not None:
-            text += f"; converted to the head's basis with {result.residual:.2f} mm left over"
+            mean, most = result.residual["mean"], result.residual["p95"]
+            text += (
+                f"; converted to the head's basis, {mean:.2f} mm off on average and 95 % within {most:.2f} mm"
+            )
         return text
 
 

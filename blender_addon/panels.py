@@ -14,6 +14,13 @@ class SidebarPanel:
     bl_category = "DiffPoseTalk"
 
 
+def bases_differ(context: bpy.types.Context) -> bool:
+    """Whether a selected face shows another expression basis than the model speaks."""
+    basis = presets.model_basis(properties.chosen_model_directory())
+    faces = [item for item in context.selected_objects if item.type in ("MESH", "ARMATURE")]
+    return basis is not None and any(targets.basis_of(item) != basis for item in faces)
+
+
 class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
     """Speech in, motion out."""
 
@@ -67,7 +74,7 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         sub.enabled = settings.head_motion
         sub.prop(settings, "head_strength", text="")
 
-        if self._bases_differ(context):
+        if bases_differ(context):
             column.prop(settings, "convert_basis")
 
         layout.separator()
@@ -76,13 +83,6 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
             row.scale_y = 1.4
             row.operator("diffposetalk.generate", icon="PLAY")
         job_status.draw_status(layout, status, context.region.width)
-
-    @staticmethod
-    def _bases_differ(context: bpy.types.Context) -> bool:
-        """Whether a selected face shows another expression basis than the model speaks."""
-        basis = presets.model_basis(properties.chosen_model_directory())
-        faces = [item for item in context.selected_objects if item.type in ("MESH", "ARMATURE")]
-        return basis is not None and any(targets.basis_of(item) != basis for item in faces)
 
 
 class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):

@@ -214,3 +214,48 @@ def test_motion_files(api, part, flame_pkl, tmp_path):
             np.testing.assert_allclose(shown, clip["exp"][9], atol=1e-6)
     with pytest.raises(api.UserError, match="neck"):
         api.key_motion(heads["flame"], path, head_bone="foot")
+
+
+@pytest.mark.parametrize("way", ["button", "console"])
+@pytest.mark.parametrize("model", ["flame", "arkit"])
+def test_converting_to_the_basis_of_the_head(
+    api, part, preferences, flame_pkl, flame_model, recordings, record_property, model, way
+):
+    preferences.flame_model = str(flame_pkl)
+    preferences.model_directory = str(flame_model) if model == "flame" else ""
+    head, _ = api.add_head(flame=model == "arkit", shape=np.full(100, 0.1))
+    if way == "button":
+        settings = bpy.context.scene.diffposetalk
+        settings.audio_path, settings.convert_basis, settings.steps = str(recordings / "speech.wav"), True, 2
+        assert bpy.ops.diffposetalk.generate() == {"FINISHED"}
+        assert "converted to the head's basis" in status().text and " mm off on average" in status().text
+        print(status().text)
+    else:
+        [result] = api.generate(head, recordings / "speech.wav", steps=2, convert_basis=True)
+        assert 0 < result.residual["mean"] < result.residual["p95"] < result.residual["max"] < 20
+        record_property("residual_mm", result.residual["mean"])
+    action = head.data.shape_keys.animation_data.action
+    assert action["converted_from"] == model and json.loads(action["conversion_residual_mm"])["mean"] > 0
+    names = part("arkit").EXPRESSION_NAMES if model == "flame" else EXPRESSIONS
+    curves = list(part("keying").action_curves(action))
+    assert {curve.data_path for curve in curves} == {f'key_blocks["{name}"].value' for name in names}
+    assert max(abs(point.co.y) for curve in curves for point in curve.keyframe_points) > 0.01
+
+
+def test_conversion_that_cannot_be(api, preferences, flame_pkl, flame_model, recordings):
+    speech = recordings / "speech.wav"
+    ann, bob = api.add_head("Ann")[0], api.add_head("Bob", flame=flame_pkl)[0]
+    before = scene_state()
+    with pytest.raises(api.UserError, match="“Ann” and “Bob” are different heads"):
+        api.generate([ann, bob], speech, convert_basis=True)
+    preferences.model_directory = str(flame_model)
+    with pytest.raises(api.UserError, match="No FLAME model is set"):
+        api.generate(ann, speech, convert_basis=True)
+    assert scene_state() == before
+
+
+def test_conversion_knows_the_flame_of_the_head(api, preferences, flame_pkl, recordings):
+    """A FLAME head of before is converted to although the preferences name none any more."""
+    bob, _ = api.add_head("Bob", flame=flame_pkl)
+    [result] = api.generate(bob, recordings / "speech.wav", steps=2, convert_basis=True)
+    assert result.residual["mean"] > 0

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panels draw, recorded by a stand-in for the layout, as Blender draws nothing without a window."""
+
+import json
+from types import SimpleNamespace
+
+import bpy
+import pytest
+
+
+class RecordingLayout:
+    """A layout that is its own rows and columns, and remembers what is put into it."""
+
+    def __init__(self):
+        self.properties, self.operators, self.texts = [], {}, []
+
+    def _itself(self, *_, **__):
+        return self
+
+    row = column = box = _itself
+
+    def separator(self, **_):
+        pass
+
+    def prop(self, owner, name, **_):
+        assert name in owner.bl_rna.properties, name
+        self.properties.append(name)
+
+    def operator(self, name, **_):
+        self.operators[name] = SimpleNamespace()
+        return self.operators[name]
+
+    def label(self, text="", **_):
+        self.texts.append(text)
+
+    def progress(self, factor, text):
+        self.texts.append(text)
+
+
+@pytest.fixture
+def drawn(part):
+    """Function that draws a panel or the preferences and returns what was put into the layout."""
+
+    def draw(panel):
+        layout = RecordingLayout()
+        context = SimpleNamespace(
+            scene=bpy.context.scene,
+            window_manager=bpy.context.window_manager,
+            selected_objects=bpy.context.selected_objects,
+            region=SimpleNamespace(width=300),
+        )
+        preferences = part("preferences").addon_preferences()
+        owner = SimpleNamespace(layout=layout, bl_rna=preferences.bl_rna)
+        panel.draw(owner, context)
+        return layout
+
+    return draw
+
+
+def test_all_settings_are_somewhere(part, drawn):
+    settings = bpy.context.scene.diffposetalk
+    settings.style, settings.start_at = "MOTION_FILE", "FIXED"
+    shown = {name for panel in part("panels").CLASSES for name in drawn(panel).properties}
+    known = {name for name in settings.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
+    assert known - shown == {"convert_basis"}
+    preferences = part("preferences").DiffPoseTalkPreferences
+    assert {"backend_python", "device", "model_directory", "flame_model"} <= set(
+        drawn(preferences).properties
+    )
+
+
+def test_add_head_adds_what_is_chosen(part, drawn):
+    main = part("panels").DIFFPOSETALK_PT_main
+    assert drawn(main).operators["diffposetalk.add_head"].source == "BUNDLED"
+    bpy.context.scene.diffposetalk.head_source = "FLAME"
+    assert drawn(main).operators["diffposetalk.add_head"].source == "FLAME"
+
+
+def test_conversion_is_offered_where_bases_differ(api, part, drawn, flame_like_head, tmp_path):
+    main, preferences = part("panels").DIFFPOSETALK_PT_main, part("preferences").addon_preferences()
+    (tmp_path / "config.json").write_text(json.dumps({"basis": "flame"}))
+
+    def offered():
+        return "convert_basis" in drawn(main).properties
+
+    assert not offered()
+    ann, _ = api.add_head("Ann")
+    assert not offered()
+    bob, rig = api.add_head("Bob", asset=flame_like_head)
+    assert offered()
+    try:
+        preferences.model_directory = str(tmp_path)
+        assert not offered()
+        ann.select_set(True)
+        assert offered()
+        preferences.model_directory = str(tmp_path / "nothing")
+        assert not offered()
+    finally:
+        preferences.model_directory = ""
+    for item in (ann, bob):
+        item.select_set(item is not bob)
+    rig.select_set(True)
+    assert offered()
