@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .config import ModelConfig
-from .errors import DeviceError, ModelError
+from .device import choose_compute, device_errors
+from .errors import ModelError
 from .model import DiffPoseTalk, StylePreset
 from .whisper_encoder import WhisperSpeechEncoder
 
@@ -33,26 +34,6 @@ def bundled_model_path() -> Path:
         if (above / folder / "model" / CONFIG_NAME).is_file():
             return above / folder / "model"
     return above / "flame_assets" / "model"
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """The compute device of a name: `auto` takes CUDA (or ROCm), then Apple's MPS, then the CPU.
-
-    Raises:
-        DeviceError: the named device does not exist here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        if torch.backends.mps.is_available():
-            return torch.device("mps")
-        return torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DeviceError(f"The device {name!r} is not available here. Choose 'auto' or 'cpu'.") from error
-    return device
 
 
 def read_config(folder: str | Path) -> ModelConfig:
@@ -75,16 +56,25 @@ def read_config(folder: str | Path) -> ModelConfig:
     return ModelConfig.from_dict(data)
 
 
-def load_model(folder: str | Path | None = None, device: str = "auto") -> DiffPoseTalk:
+def load_model(
+    folder: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    rows: int | None = None,
+) -> DiffPoseTalk:
     """Load a model directory, ready to generate; None is the bundled model.
+
+    Args:
+        device, precision, threads, rows: as `device.choose_compute` takes them.
 
     Raises:
         ModelError: files missing or damaged, weights that do not fit the configuration, no statistics.
-        DeviceError: the device does not exist here.
+        DeviceError: the device does not exist here, or has no memory for the model.
     """
     folder = Path(folder) if folder else bundled_model_path()
     config = read_config(folder)
-    target = pick_device(device)
+    compute = choose_compute(device, precision, threads, rows)
     path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise ModelError(f"{str(folder)!r} has no {WEIGHTS_NAME}.", "model_missing")
@@ -121,7 +111,9 @@ def load_model(folder: str | Path | None = None, device: str = "auto") -> DiffPo
         raise _misfit(folder, unexpected[0])
     model.sha256 = _sha256(path)
     model.styles = _load_styles(folder, config)
-    return model.to(target).eval()
+    model.compute = compute
+    with device_errors(compute.device):
+        return model.to(compute.device).eval()
 
 
 def _expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
+from .config import SAMPLERS
 from .errors import DiffPoseTalkError, OutputError
 
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
@@ -84,8 +85,16 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     generate.add_argument("--speech-guidance", type=float, help="how closely to follow the speech")
     generate.add_argument("--style-guidance", type=float, help="how closely to follow the style")
     generate.add_argument("--no-head-pose", action="store_true", help="keep the head still")
-    generate.add_argument("--sampler", choices=["dpmpp_2m", "ddpm"], help="default: the model's own")
+    generate.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
     generate.add_argument("--steps", type=int, help="sampling steps a window")
+    generate.add_argument(
+        "--target-head",
+        type=Path,
+        help="head asset (.npz) to animate; motion of another basis is converted to it",
+    )
+    generate.add_argument(
+        "--model-head", type=Path, help="head asset the model speaks for (default: the bundled one)"
+    )
     _add_model_arguments(generate)
     generate.set_defaults(run=_generate)
 
@@ -150,14 +159,35 @@ def _generate(arguments: argparse.Namespace) -> None:
         sampler=arguments.sampler,
         steps=arguments.steps,
         on_progress=progress,
+        heads=_heads(arguments),
     )
     progress.end()
     for seed, clip in zip(seeds, clips, strict=True):
         path = output if len(clips) == 1 else output.with_name(f"{output.stem}-seed{seed}{output.suffix}")
         clip.save(path)
         print(path)
+        if "converted_from" in clip.provenance:
+            miss = clip.provenance["conversion_residual_mm"]
+            print(
+                f"converted from {clip.provenance['converted_from']} to {clip.basis}: residual {miss['mean']:.2f} mm "
+                f"mean, {miss['p95']:.2f} mm 95th percentile",
+                file=sys.stderr,
+            )
     took = time.monotonic() - began
     print(f"{speech.seconds:.2f} s of speech, {len(clips)} take(s), in {took:.1f} s", file=sys.stderr)
+
+
+def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
+    """The model's head and the one to animate, or None to leave the motion in the model's basis."""
+    if arguments.target_head is None:
+        if arguments.model_head is not None:
+            raise DiffPoseTalkError(
+                "--model-head needs --target-head, the head to animate.", "settings_heads"
+            )
+        return None
+    from .head_model import bundled_head_path
+
+    return arguments.model_head or bundled_head_path(), arguments.target_head
 
 
 def _extract_style(arguments: argparse.Namespace) -> None:

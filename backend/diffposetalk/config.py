@@ -13,6 +13,8 @@ from .errors import ModelError
 EXPRESSION_DIM = 50
 SHAPE_DIM = 100
 FPS = 25.0
+SAMPLERS = ("dpmpp_3m", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "ddpm")
+"""By the names that `samplers.sample` knows them by; `ddpm` takes all N steps."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,19 @@ class ContinuousDenoiser:
         denoise: the (guided) denoiser.
         previous: (B, T_p, D) normalised motion before the window.
         face_frames, head_frames: lengths of the fade for expression and jaw, and for head rotation.
+        joined: (B,) 1 for rows that continue something, 0 for rows that begin.
     """
 
-    def __init__(self, denoise: Denoise, previous: torch.Tensor, face_frames: int, head_frames: int) -> None:
+    def __init__(
+        self,
+        denoise: Denoise,
+        previous: torch.Tensor,
+        face_frames: int,
+        head_frames: int,
+        joined: torch.Tensor,
+    ) -> None:
         self.denoise = denoise
+        self.joined = joined[:, None, None]
         last, before = previous[:, -1], previous[:, -2]
         self.start = last + 0.5 * (last - before)
         dim = previous.shape[-1]
@@ -42,4 +51,4 @@ class ContinuousDenoiser:
         x0 = self.denoise(x, step)
         frame = torch.arange(x.shape[1], device=x.device)[:, None]
         fade = 0.5 * (1 + torch.cos(math.pi * (frame / self.lengths).clamp(max=1.0)))
-        return x0 + fade * (self.start - x0[:, 0])[:, None]
+        return x0 + self.joined * fade * (self.start - x0[:, 0])[:, None]

@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a recording to motion clips: speech features, windows, guided sampling, clips (paper sections 3.2 and 3.3.3)."""
+"""From recordings to motion clips: speech features, windows, guided sampling (paper sections 3.2 and 3.3.3).
+
+A recording's windows follow one another, each from the end of the one before. To keep the device full, takes
+and recordings run side by side: every round samples the next window of each line under way, and a line that
+has ended makes room for the next. Speech is heard and motion written window by window, so that an hour takes
+no more memory than a minute.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,22 +23,63 @@ from scipy.signal import savgol_filter
 
 from . import __version__
 from .audio import SpeechAudio
-from .config import EXPRESSION_DIM
+from .config import EXPRESSION_DIM, SAMPLERS
 from .continuity import ContinuousDenoiser
+from .device import device_errors, out_of_memory
 from .errors import Cancelled, DiffPoseTalkError
-from .guidance import Condition, GuidedDenoiser
+from .guidance import Condition, DynamicThreshold, GuidedDenoiser
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
-from .samplers import Denoise, sample_ddpm, sample_dpm_solver_pp_2m
-from .speech_encoder import encode
+from .prepared_denoiser import PreparedDenoiser
+from .samplers import Denoise, sample
 
 OnProgress = Callable[[str, int, int], None]
 """(stage, done, total); stages are `speech` and `motion`."""
 OnWindow = Callable[[int, int, MotionClip], None]
 """(take, first frame, the window's clip), as soon as a window is finished."""
 
-SAMPLERS = ("dpmpp_2m", "ddpm")
 GUIDANCE_LIMIT = 20.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A recording to be spoken, in as many takes as there are seeds.
+
+    Attributes:
+        audio: the recording, 16 kHz mono.
+        seeds: one per take, each 0 to 2**63 - 1.
+        style: (S,) style vector, or None for no style.
+        style_name: what the provenance calls the style.
+        shape: (100,) identity coefficients; None is the mean of the training data.
+        speech_guidance, style_guidance: w_a and w_s of equation 10; None takes the model's defaults.
+    """
+
+    audio: SpeechAudio
+    seeds: Sequence[int]
+    style: torch.Tensor | None = None
+    style_name: str = ""
+    shape: torch.Tensor | None = None
+    speech_guidance: float | None = None
+    style_guidance: float | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How windows are sampled; None takes the model's default.
+
+    Attributes:
+        sampler: one of `config.SAMPLERS`.
+        steps: network evaluations a window, 1..N; `ddpm` always takes all N.
+        threshold: dynamic thresholding of the guidance branches, or none.
+        head_pose: False leaves the head rotation at zero.
+    """
+
+    sampler: str | None = None
+    steps: int | None = None
+    threshold: DynamicThreshold | None = None
+    head_pose: bool = True
 
 
 def generate(
@@ -45,178 +95,438 @@ def generate(
     style_guidance: float | None = None,
     sampler: str | None = None,
     steps: int | None = None,
+    threshold: DynamicThreshold | None = None,
     on_progress: OnProgress | None = None,
     on_window: OnWindow | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[MotionClip]:
-    """Generate one motion clip per seed; all takes run through the network together.
+    """Generate one motion clip per seed; arguments as of `Line` and `Sampling`.
 
     A take depends only on its seed and the settings, not on the other takes beside it.
 
     Args:
-        audio: the recording, 16 kHz mono.
-        style: (S,) style vector, or None for no style.
-        seeds: one per take, each 0 to 2**63 - 1.
-        style_name: what the provenance calls the style.
-        shape: (100,) identity coefficients; None is the mean of the training data.
-        head_pose: False leaves the head rotation at zero.
-        speech_guidance, style_guidance: w_a and w_s of equation 10; None takes the model's defaults.
-        sampler: `dpmpp_2m` or `ddpm`; None takes the model's default.
-        steps: network evaluations a window for `dpmpp_2m`, 1..N; `ddpm` always takes all N.
         cancelled: asked between network evaluations; True raises `Cancelled`.
 
     Raises:
         Cancelled: `cancelled` said so.
-        DiffPoseTalkError: a setting is out of range.
+        DiffPoseTalkError: a setting is out of range, the motion is not finite, or the device has failed.
     """
-    config = model.config
-    d = config.denoiser
-    defaults = config.sampling
-    w_a = defaults.speech_guidance if speech_guidance is None else speech_guidance
-    w_s = defaults.style_guidance if style_guidance is None else style_guidance
-    sampler = sampler or defaults.sampler
-    count = steps or defaults.steps
-    _check_settings(seeds, w_a, w_s, sampler, count, d.steps)
-    frames = max(1, audio.frames)
-    windows = math.ceil(frames / d.window)
-    takes = len(seeds)
-    device = model.device
-    per_window = d.steps if sampler == "ddpm" else min(count, d.steps)
-
-    def check() -> None:
-        if cancelled and cancelled():
-            raise Cancelled()
-
-    def on_chunk(done: int, total: int) -> None:
-        check()
-        if on_progress:
-            on_progress("speech", done, total)
-
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def noise() -> torch.Tensor:
-        return torch.stack([torch.randn(d.window, d.motion_dim, generator=g) for g in generators]).to(device)
-
-    with torch.inference_mode():
-        check()
-        features = encode(model.speech_encoder, audio.samples, windows * d.window, on_chunk)
-        speech = model.speech_proj(features)
-        if shape is None:
-            beta = torch.zeros(takes, d.shape_dim, device=device)
-        else:
-            beta = model.normalizer.normalize_shape(shape.to(device)).expand(takes, -1)
-        styles = None if style is None else style.to(device).expand(takes, -1)
-        previous_motion = model.start_motion.expand(takes, -1, -1)
-        previous_speech = model.start_speech
-        start_noise = noise()
-        finished: list[torch.Tensor] = []
-        for window in range(windows):
-            first = window * d.window
-            current = speech[None, first : first + d.window]
-            real = min(d.window, frames - first)
-            indicator = torch.zeros(takes, d.window, device=device)
-            indicator[:, :real] = 1
-            condition = Condition(
-                previous_motion=previous_motion,
-                speech=torch.cat([previous_speech, current], dim=1).expand(takes, -1, -1),
-                null_speech=model.null_speech,
-                style=styles,
-                null_style=model.null_style,
-                shape=beta,
-                indicator=indicator,
-            )
-            denoise: Denoise = GuidedDenoiser(model.denoiser, condition, w_a, w_s)
-            if window > 0 and defaults.join_face and defaults.join_head:
-                denoise = ContinuousDenoiser(denoise, previous_motion, defaults.join_face, defaults.join_head)
-
-            def on_step(done: int, _total: int, window: int = window) -> None:
-                check()
-                if on_progress:
-                    on_progress("motion", window * per_window + done, windows * per_window)
-
-            start = start_noise if window == 0 or defaults.reuse_noise else noise()
-            if sampler == "ddpm":
-                x0 = sample_ddpm(denoise, start, model.schedule, noise, on_step)
-            else:
-                x0 = sample_dpm_solver_pp_2m(denoise, start, model.schedule, count, on_step)
-            motion = model.clamp(model.normalizer.denormalize(x0))
-            previous_motion = x0[:, -d.previous :]
-            previous_speech = current[:, -d.previous :]
-            finished.append(motion[:, :real])
-            if on_window:
-                for take in range(takes):
-                    clip = _clip(model, motion[take, :real], head_pose, shape, {"synthetic": True})
-                    on_window(take, first, clip)
-        whole = smooth_head(torch.cat(finished, dim=1), defaults.smooth_head)
-    style_guidance_used = w_s if style is not None else None
-    clips = []
-    for take, seed in enumerate(seeds):
-        provenance = {
-            "synthetic": True,
-            "generator": f"DiffPoseTalk for Blender {__version__}",
-            "model": config.name,
-            "model_sha256": model.sha256,
-            "seed": seed,
-            "audio_name": audio.name,
-            "audio_sha256": audio.sha256,
-            "style": style_name or ("custom" if style is not None else "none"),
-            "guidance": {"speech": w_a, "style": style_guidance_used},
-            "sampler": sampler,
-            "steps": per_window,
-            "head_pose": head_pose and config.head_pose,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
-        clips.append(_clip(model, whole[take], head_pose, shape, provenance))
+    line = Line(audio, seeds, style, style_name, shape, speech_guidance, style_guidance)
+    results = generate_lines(
+        model,
+        [line],
+        Sampling(sampler, steps, threshold, head_pose),
+        on_progress=None if on_progress is None else lambda _, *progress: on_progress(*progress),
+        on_window=None if on_window is None else lambda _, *window: on_window(*window),
+        cancelled=cancelled,
+    )
+    [(_, clips)] = results
     return clips
 
 
-def _clip(
+def generate_lines(
     model: DiffPoseTalk,
-    motion: torch.Tensor,
-    head_pose: bool,
-    shape: torch.Tensor | None,
-    provenance: dict[str, Any],
-) -> MotionClip:
-    exp, pose = from_vectors(motion.float().cpu().numpy(), model.config.jaw_rest)
-    if not head_pose:
-        pose[:, :3] = 0
-    if not (np.isfinite(exp).all() and np.isfinite(pose).all()):
-        raise DiffPoseTalkError(
-            "The model produced motion that is not finite. Lower the guidance scales or check the model.",
-            "motion_not_finite",
+    lines: Iterable[Line],
+    sampling: Sampling | None = None,
+    *,
+    on_progress: Callable[[int, str, int, int], None] | None = None,
+    on_window: Callable[[int, int, int, MotionClip], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Iterator[tuple[int, list[MotionClip]]]:
+    """Generate many lines together, `model.compute.rows` windows at a time.
+
+    Args:
+        lines: taken from the iterable as there is room for them, so it may be long or read from disk.
+        on_progress, on_window: as of `generate`, with the line's index first.
+        cancelled: asked between network evaluations; True raises `Cancelled`.
+
+    Yields:
+        (index of the line, one clip per seed), each line as soon as it is finished.
+
+    Raises:
+        as `generate` does. When memory runs out, smaller batches are tried before that is an error.
+    """
+    run = _Run(model, sampling or Sampling(), on_progress, on_window, cancelled)
+    waiting = _parts(model, lines, run)
+    active: list[_Part] = []
+    held: deque[_Part] = deque()  # admitted already, put back because memory ran out
+    limit = model.compute.rows
+    collected: dict[int, dict[int, MotionClip]] = {}
+    following = next(waiting, None)
+    while active or held or following is not None:
+        while True:
+            part = held[0] if held else following
+            if part is None or (active and sum(p.rows for p in active) + part.rows > limit):
+                break
+            active.append(part)
+            if held:
+                held.popleft()
+            else:
+                following = next(waiting, None)
+        try:
+            run.sample_window(active)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or sum(p.rows for p in active) == 1:
+                with device_errors(model.device):
+                    raise
+            limit = max(1, sum(p.rows for p in active) // 2)
+            log.warning("memory ran out: batches of at most %d windows from here on", limit)
+            active, held = _shrink(active, held, limit)
+            _free_memory(model.device)
+            continue
+        for part in [p for p in active if p.finished]:
+            active.remove(part)
+            done = collected.setdefault(part.index, {})
+            done.update(zip(part.takes, part.clips(run), strict=True))
+            if len(done) == len(part.line.seeds):
+                yield part.index, [done[take] for take in range(len(done))]
+                del collected[part.index]
+
+
+def _parts(model: DiffPoseTalk, lines: Iterable[Line], run: _Run) -> Iterator[_Part]:
+    """The lines, those of more takes than fit into a batch in several parts."""
+    for index, line in enumerate(lines):
+        _check_line(line)
+        run.expect(index, line)
+        takes = list(range(len(line.seeds)))
+        for first in range(0, len(takes), model.compute.rows):
+            yield _Part(model, index, line, takes[first : first + model.compute.rows])
+
+
+def _shrink(active: list[_Part], held: deque[_Part], limit: int) -> tuple[list[_Part], deque[_Part]]:
+    """The parts split and divided so that those active need at most `limit` rows."""
+    pieces = [piece for part in active for piece in part.split(limit)]
+    kept: list[_Part] = []
+    while pieces and sum(p.rows for p in kept) + pieces[0].rows <= limit:
+        kept.append(pieces.pop(0))
+    return kept, deque([*pieces, *held])
+
+
+def _free_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+class _Part:
+    """Takes of one line on their way through its windows, in step with one another."""
+
+    def __init__(self, model: DiffPoseTalk, index: int, line: Line, takes: list[int]) -> None:
+        d = model.config.denoiser
+        self.model, self.index, self.line, self.takes = model, index, line, takes
+        self.frames = max(1, line.audio.frames)
+        self.windows = math.ceil(self.frames / d.window)
+        self.window = 0
+        self.generators = [torch.Generator().manual_seed(line.seeds[take]) for take in takes]
+        self.first_noise: torch.Tensor | None = None
+        self.previous_motion = model.start_motion.expand(len(takes), -1, -1)
+        self.previous_speech = model.start_speech[0]
+        self.speech: _SpeechWindows | None = None
+        self.motion: list[np.ndarray] = []
+
+    @property
+    def rows(self) -> int:
+        """Rows of a batch that this takes up."""
+        return len(self.takes)
+
+    @property
+    def first_frame(self) -> int:
+        """First frame of the window to come."""
+        return self.window * self.model.config.denoiser.window
+
+    @property
+    def real_frames(self) -> int:
+        """Frames of the window to come that the recording reaches into."""
+        return min(self.model.config.denoiser.window, self.frames - self.first_frame)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all windows are done."""
+        return self.window == self.windows
+
+    def draw_noise(self) -> torch.Tensor:
+        """Standard normal (rows, T_w, D) on the CPU; a row depends on its own seed alone."""
+        d = self.model.config.denoiser
+        return torch.stack([torch.randn(d.window, d.motion_dim, generator=g) for g in self.generators])
+
+    def start_noise(self) -> torch.Tensor:
+        """What the window to come is made from."""
+        if self.first_noise is None:
+            self.first_noise = self.draw_noise()
+            return self.first_noise
+        return self.first_noise if self.model.config.sampling.reuse_noise else self.draw_noise()
+
+    def current_speech(self, run: _Run) -> torch.Tensor:
+        """Projected speech features (T_w, C) of the window to come."""
+        if self.speech is None:
+            on_chunk = run.on_chunk(self) if self.window == 0 else None
+            self.speech = _SpeechWindows(self.model, self.line.audio, self.windows, on_chunk)
+            self.speech.skip(self.window)
+        return self.speech.window(self.window)
+
+    def split(self, limit: int) -> list[_Part]:
+        """This, in pieces of at most `limit` takes, each going on from the same window."""
+        if self.rows <= limit:
+            return [self]
+        pieces = []
+        for first in range(0, self.rows, limit):
+            chosen = slice(first, first + limit)
+            piece = _Part(self.model, self.index, self.line, self.takes[chosen])
+            piece.window, piece.generators = self.window, self.generators[chosen]
+            piece.first_noise = None if self.first_noise is None else self.first_noise[chosen]
+            piece.previous_motion = self.previous_motion[chosen]
+            piece.previous_speech = self.previous_speech
+            piece.motion = [motion[chosen] for motion in self.motion]
+            pieces.append(piece)
+        return pieces
+
+    def clips(self, run: _Run) -> list[MotionClip]:
+        """The finished takes."""
+        whole = smooth_head(np.concatenate(self.motion, axis=1), self.model.config.sampling.smooth_head)
+        return [
+            run.clip(self.line, motion, run.provenance(self.line, take))
+            for take, motion in zip(self.takes, whole, strict=True)
+        ]
+
+
+class _SpeechWindows:
+    """Speech features of a recording, projected, a window at a time as the encoder yields them."""
+
+    def __init__(
+        self,
+        model: DiffPoseTalk,
+        audio: SpeechAudio,
+        windows: int,
+        on_chunk: Callable[[int, int], None] | None,
+    ) -> None:
+        self.model = model
+        self.length = model.config.denoiser.window
+        self.pieces = model.speech_encoder.features(audio.samples, windows * self.length, on_chunk)
+        self.known = torch.zeros(0, model.config.denoiser.width, device=model.device)
+        self.first = 0
+
+    def skip(self, window: int) -> None:
+        """Begin at a later window."""
+        for earlier in range(window):
+            self.window(earlier)
+
+    def window(self, window: int) -> torch.Tensor:
+        """Features (T_w, C); windows are asked for in order, the last one again and again."""
+        while self.first + len(self.known) < (window + 1) * self.length:
+            self.known = torch.cat([self.known, self.model.speech_proj(next(self.pieces))])
+        begin = window * self.length - self.first
+        self.known, self.first = self.known[begin:], window * self.length
+        return self.known[: self.length]
+
+
+class _Run:
+    """What all lines of one call have in common."""
+
+    def __init__(
+        self,
+        model: DiffPoseTalk,
+        sampling: Sampling,
+        on_progress: Callable[[int, str, int, int], None] | None,
+        on_window: Callable[[int, int, int, MotionClip], None] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        defaults, steps = model.config.sampling, model.config.denoiser.steps
+        self.model, self.sampling = model, sampling
+        self.sampler = sampling.sampler or defaults.sampler
+        count = sampling.steps or defaults.steps
+        if self.sampler not in SAMPLERS:
+            raise DiffPoseTalkError(
+                f"The sampler {self.sampler!r} is none of {', '.join(SAMPLERS)}.", "settings_sampler"
+            )
+        if not 1 <= count <= steps:
+            raise DiffPoseTalkError(f"Sampling steps range from 1 to {steps}.", "settings_steps")
+        self.steps = steps if self.sampler == "ddpm" else count
+        self.on_progress, self.on_window, self.cancelled = on_progress, on_window, cancelled
+        self.denoiser = PreparedDenoiser(model.denoiser, model.compute.dtype)
+        self.done: dict[int, list[int]] = {}  # network evaluations of each line: done, total
+
+    def check(self) -> None:
+        """Raise `Cancelled` if that was asked for."""
+        if self.cancelled and self.cancelled():
+            raise Cancelled()
+
+    def expect(self, index: int, line: Line) -> None:
+        """Take a line into the count of the work."""
+        windows = math.ceil(max(1, line.audio.frames) / self.model.config.denoiser.window)
+        self.done[index] = [0, windows * self.steps * len(line.seeds)]
+
+    def on_chunk(self, part: _Part) -> Callable[[int, int], None]:
+        """Progress of listening; told until the first window can begin, later chunks go with the motion."""
+
+        def report(done: int, total: int) -> None:
+            self.check()
+            if self.on_progress and part.window == 0:
+                self.on_progress(part.index, "speech", done, total)
+
+        return report
+
+    def guidance(self, line: Line) -> tuple[float, float]:
+        """w_a and w_s of a line; without a style the two are the same, which leaves that branch no weight."""
+        defaults = self.model.config.sampling
+        w_a = defaults.speech_guidance if line.speech_guidance is None else line.speech_guidance
+        w_s = defaults.style_guidance if line.style_guidance is None else line.style_guidance
+        return w_a, w_s
+
+    @torch.inference_mode()
+    def sample_window(self, parts: list[_Part]) -> None:
+        """Sample the next window of each part, all in one batch; nothing is changed if that fails."""
+        model, device = self.model, self.model.device
+        d, defaults = model.config.denoiser, model.config.sampling
+        self.check()
+        before = [[g.get_state() for g in part.generators] for part in parts]
+        try:
+            speech = [part.current_speech(self) for part in parts]
+            condition, w_a, w_s = self._condition(parts, speech)
+            denoise: Denoise = GuidedDenoiser(self.denoiser, condition, w_a, w_s, self.sampling.threshold)
+            if defaults.join_face and defaults.join_head and any(part.window for part in parts):
+                joined = _rows(parts, [float(part.window > 0) for part in parts]).to(device)
+                denoise = ContinuousDenoiser(
+                    denoise, condition.previous_motion, defaults.join_face, defaults.join_head, joined
+                )
+            start = torch.cat([part.start_noise() for part in parts])
+            x0 = sample(
+                self.sampler,
+                denoise,
+                _to_device(start, device),
+                model.schedule,
+                self.steps,
+                lambda: _to_device(torch.cat([part.draw_noise() for part in parts]), device),
+                lambda done, total: self._on_step(parts, done, total),
+            )
+            motion = model.clamp(model.normalizer.denormalize(x0)).float().cpu().numpy()
+        except (RuntimeError, MemoryError):
+            for part, states in zip(parts, before, strict=True):
+                part.speech = None  # an encoder that failed half-way does not go on
+                for generator, state in zip(part.generators, states, strict=True):
+                    generator.set_state(state)
+                if part.window == 0:
+                    part.first_noise = None
+            raise
+        row = 0
+        for part, current in zip(parts, speech, strict=True):
+            own = slice(row, row + part.rows)
+            row += part.rows
+            real = motion[own, : part.real_frames]
+            if self.on_window:
+                for take, window in zip(part.takes, real, strict=True):
+                    clip = self.clip(part.line, window, {"synthetic": True})
+                    self.on_window(part.index, take, part.first_frame, clip)
+            part.motion.append(real)
+            part.previous_motion = x0[own, -d.previous :]
+            part.previous_speech = current[-d.previous :]
+            part.window += 1
+            self.done[part.index][0] += self.steps * part.rows
+
+    def _condition(
+        self, parts: list[_Part], speech: list[torch.Tensor]
+    ) -> tuple[Condition, torch.Tensor, torch.Tensor]:
+        """The conditions of a batch, and its rows' guidance scales."""
+        model, device = self.model, self.model.device
+        d = model.config.denoiser
+        scales = [self.guidance(part.line) for part in parts]
+        styled = any(part.line.style is not None for part in parts)
+        styles, shapes, indicators = [], [], []
+        for i, part in enumerate(parts):
+            style, shape = part.line.style, part.line.shape
+            if style is None:
+                scales[i] = (scales[i][0], scales[i][0])
+            styles.append(model.null_style[0] if style is None else style.to(device))
+            shapes.append(
+                torch.zeros(d.shape_dim, device=device)
+                if shape is None
+                else model.normalizer.normalize_shape(shape.to(device))
+            )
+            indicators.append((torch.arange(d.window, device=device) < part.real_frames).float())
+        current = [
+            torch.cat([part.previous_speech, features]) for part, features in zip(parts, speech, strict=True)
+        ]
+        condition = Condition(
+            previous_motion=torch.cat([part.previous_motion for part in parts]),
+            speech=_repeat(parts, current),
+            null_speech=model.null_speech,
+            style=_repeat(parts, styles) if styled else None,
+            null_style=model.null_style,
+            shape=_repeat(parts, shapes),
+            indicator=_repeat(parts, indicators),
         )
-    return MotionClip(
-        exp,
-        pose,
-        model.config.fps,
-        model.config.basis,
-        None if shape is None else shape.cpu().numpy(),
-        model.config.expression_names,
-        provenance,
-    )
+        w_a, w_s = (_rows(parts, [scale[k] for scale in scales]).to(device) for k in (0, 1))
+        return condition, w_a, w_s
+
+    def _on_step(self, parts: list[_Part], done: int, total: int) -> None:
+        self.check()
+        if self.on_progress:
+            for index in dict.fromkeys(part.index for part in parts):
+                rows = sum(part.rows for part in parts if part.index == index)
+                self.on_progress(index, "motion", self.done[index][0] + done * rows, self.done[index][1])
+
+    def clip(self, line: Line, motion: np.ndarray, provenance: dict[str, Any]) -> MotionClip:
+        """Motion vectors (T, D) as a clip. Raises DiffPoseTalkError if they are not finite."""
+        config = self.model.config
+        exp, pose = from_vectors(motion, config.jaw_rest)
+        if not self.sampling.head_pose:
+            pose[:, :3] = 0
+        if not (np.isfinite(exp).all() and np.isfinite(pose).all()):
+            raise DiffPoseTalkError(
+                "The model produced motion that is not finite. Lower the guidance scales or check the model.",
+                "motion_not_finite",
+            )
+        shape = None if line.shape is None else line.shape.cpu().numpy()
+        return MotionClip(exp, pose, config.fps, config.basis, shape, config.expression_names, provenance)
+
+    def provenance(self, line: Line, take: int) -> dict[str, Any]:
+        """Where a finished take comes from."""
+        config = self.model.config
+        w_a, w_s = self.guidance(line)
+        return {
+            "synthetic": True,
+            "generator": f"DiffPoseTalk for Blender {__version__}",
+            "model": config.name,
+            "model_sha256": self.model.sha256,
+            "seed": line.seeds[take],
+            "audio_name": line.audio.name,
+            "audio_sha256": line.audio.sha256,
+            "style": line.style_name or ("custom" if line.style is not None else "none"),
+            "guidance": {"speech": w_a, "style": w_s if line.style is not None else None},
+            "sampler": self.sampler,
+            "steps": self.steps,
+            "head_pose": self.sampling.head_pose and config.head_pose,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
 
 
-def smooth_head(motion: torch.Tensor, frames: int) -> torch.Tensor:
+def _repeat(parts: list[_Part], values: list[torch.Tensor]) -> torch.Tensor:
+    """One value a part to one row a take, (B, …)."""
+    return torch.cat([v.expand(part.rows, *v.shape) for part, v in zip(parts, values, strict=True)])
+
+
+def _rows(parts: list[_Part], values: list[float]) -> torch.Tensor:
+    """One number a part to one a take, (B,)."""
+    return torch.tensor([v for part, v in zip(parts, values, strict=True) for _ in part.takes])
+
+
+def _to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy that a GPU fetches while the program goes on."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
+def smooth_head(motion: np.ndarray, frames: int) -> np.ndarray:
     """Savitzky-Golay filter over the head rotation of motion vectors (B, T, D), as the paper's data is filtered."""
     if not frames or motion.shape[1] < frames or motion.shape[2] == EXPRESSION_DIM + 1:
         return motion
     head = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
-    out = motion.clone()
-    filtered = savgol_filter(motion[..., head].cpu().numpy(), frames, 2, axis=1)
-    out[..., head] = torch.from_numpy(filtered).to(out)
+    out = motion.copy()
+    out[..., head] = savgol_filter(motion[..., head], frames, 2, axis=1)
     return out
 
 
-def _check_settings(
-    seeds: Sequence[int], w_a: float, w_s: float, sampler: str, steps: int, limit: int
-) -> None:
-    if not seeds or not all(0 <= seed < 2**63 for seed in seeds):
+def _check_line(line: Line) -> None:
+    if not line.seeds or not all(0 <= seed < 2**63 for seed in line.seeds):
         raise DiffPoseTalkError("Give at least one seed, each from 0 to 2^63 - 1.", "settings_seed")
-    if not (0 <= w_a <= GUIDANCE_LIMIT and 0 <= w_s <= GUIDANCE_LIMIT):
+    if not all(w is None or 0 <= w <= GUIDANCE_LIMIT for w in (line.speech_guidance, line.style_guidance)):
         raise DiffPoseTalkError(f"Guidance scales range from 0 to {GUIDANCE_LIMIT:g}.", "settings_guidance")
-    if sampler not in SAMPLERS:
-        raise DiffPoseTalkError(
-            f"The sampler {sampler!r} is none of {', '.join(SAMPLERS)}.", "settings_sampler"
-        )
-    if not 1 <= steps <= limit:
-        raise DiffPoseTalkError(f"Sampling steps range from 1 to {limit}.", "settings_steps")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .denoiser import Denoiser
+from .prepared_denoiser import PreparedDenoiser
 
 
 @dataclass(frozen=True)
@@ -33,48 +33,69 @@ class Condition:
     indicator: torch.Tensor
 
 
+@dataclass(frozen=True)
+class DynamicThreshold:
+    """Clamps a branch's prediction to ±s, s the `ratio` quantile of its magnitudes, itself within [low, high].
+
+    Dynamic thresholding of Saharia et al. 2022 (Imagen), without their division by s, as the released code has it.
+    """
+
+    ratio: float = 0.99
+    low: float = 1.0
+    high: float = 4.0
+
+    def __call__(self, x0: torch.Tensor) -> torch.Tensor:
+        """Clamp predictions (…, T_w, D), each window on its own."""
+        s = torch.quantile(x0.flatten(-2).abs(), self.ratio, dim=-1).clamp(self.low, self.high)[
+            ..., None, None
+        ]
+        return x0.clamp(-s, s)
+
+
 class GuidedDenoiser:
     """`denoise(x, step)` for the samplers: the guided clean prediction of a window's T_w frames.
 
-    All branches run in one forward. With guidance scales w_a (speech) and w_s (style):
+    All branches of all rows run in one forward. With guidance scales w_a (speech) and w_s (style):
     x0 = D(∅, ∅) + w_a [D(A, ∅) − D(∅, ∅)] + w_s [D(A, s) − D(A, ∅)].
+
+    Args:
+        denoiser: the network, prepared for sampling.
+        condition: of B rows.
+        w_a, w_s: one scale for all rows, or (B,) one for each.
+        threshold: applied to every branch before they are combined.
     """
 
-    def __init__(self, denoiser: Denoiser, condition: Condition, w_a: float, w_s: float) -> None:
+    def __init__(
+        self,
+        denoiser: PreparedDenoiser,
+        condition: Condition,
+        w_a: float | torch.Tensor,
+        w_s: float | torch.Tensor,
+        threshold: DynamicThreshold | None = None,
+    ) -> None:
         c = condition
-        batch = c.speech.shape[0]
-        null_speech = c.null_speech.expand_as(c.speech)
-        null_style = c.null_style.expand(batch, -1)
-        # (speech, style, weight in the sum); a branch of weight 0 is not computed.
-        branches = [(null_speech, null_style, 1 - w_a)]
+        scale_a, scale_s = (
+            torch.as_tensor(w, dtype=torch.float32, device=c.speech.device).expand(len(c.speech))
+            for w in (w_a, w_s)
+        )
+        null_speech = c.null_speech.expand(1, c.speech.shape[1], -1)
+        # (speech, style, weight in the sum); a branch that no row gives a weight is not computed.
+        branches = [(null_speech, c.null_style, 1 - scale_a)]
         if c.style is None:
-            branches.append((c.speech, null_style, w_a))
+            branches.append((c.speech, c.null_style, scale_a))
         else:
-            branches.append((c.speech, null_style, w_a - w_s))
-            branches.append((c.speech, c.style, w_s))
-        branches = [b for b in branches if b[2] != 0.0]
-        self.weights = [b[2] for b in branches]
-        count = len(branches)
-        self.denoiser = denoiser
-        self.speech = torch.cat([b[0] for b in branches])
-        self.style = torch.cat([b[1] for b in branches])
-        self.previous_motion = c.previous_motion.repeat(count, 1, 1)
-        self.shape = c.shape.repeat(count, 1)
-        self.indicator = c.indicator.repeat(count, 1)
-        self.previous = c.previous_motion.shape[1]
+            branches.append((c.speech, c.null_style, scale_a - scale_s))
+            branches.append((c.speech, c.style, scale_s))
+        branches = [b for b in branches if bool((b[2] != 0).any())]
+        self.weights = torch.stack([b[2] for b in branches])
+        self.threshold = threshold
+        self.window = denoiser.window(
+            c.previous_motion, [(b[0], b[1]) for b in branches], c.shape, c.indicator
+        )
 
     def __call__(self, x: torch.Tensor, step: int) -> torch.Tensor:
         """Guided prediction of the clean window, shape of `x` (B, T_w, D), at diffusion step `step`."""
-        count = len(self.weights)
-        steps = torch.full((x.shape[0] * count,), step, device=x.device, dtype=torch.long)
-        out = self.denoiser(
-            x.repeat(count, 1, 1),
-            self.previous_motion,
-            self.speech,
-            self.style,
-            self.shape,
-            steps,
-            self.indicator,
-        )[:, self.previous :]
-        parts = out.chunk(count)
-        return torch.stack([w * p for w, p in zip(self.weights, parts, strict=True)]).sum(0)
+        parts = self.window(x, step)
+        if self.threshold is not None:
+            parts = self.threshold(parts)
+        return torch.einsum("kb,kbtd->btd", self.weights, parts)

@@ -11,6 +11,7 @@ from torch import nn
 
 from .config import EXPRESSION_DIM, ModelConfig
 from .denoiser import Denoiser
+from .device import Compute
 from .schedule import NoiseSchedule
 from .speech_encoder import SpeechEncoder, build_speech_encoder
 from .style_encoder import StyleEncoder
@@ -65,6 +66,7 @@ class DiffPoseTalk(nn.Module):
         self.schedule = NoiseSchedule(d.steps)
         self.styles: dict[str, StylePreset] = {}
         self.sha256 = ""
+        self.compute = Compute(torch.device("cpu"), torch.float32, torch.get_num_threads(), rows=8)
 
     @property
     def device(self) -> torch.device:

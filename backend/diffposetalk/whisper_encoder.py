@@ -160,10 +160,10 @@ class WhisperSpeechEncoder(nn.Module):
             end = min(frames, stop + self.FADE)
             piece = paired[begin - low : end - low] * self._fade(begin, end, start, stop, frames).to(device)
             piece[: len(pending)] += pending
-            yield piece[: final - begin]
             pending = piece[final - begin :]
             if on_chunk:
                 on_chunk(i + 1, len(starts))
+            yield piece[: final - begin]
 
     def _fade(self, begin: int, end: int, start: int, stop: int, frames: int) -> torch.Tensor:
         """Weight (end − begin, 1) of a chunk's frames: 1 inside, falling to 0 over `FADE` frames past its edges."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,17 @@ import torch
 
 from diffposetalk.audio import SpeechAudio
 from diffposetalk.checkpoint import load_model
-from diffposetalk.errors import Cancelled, DiffPoseTalkError
-from diffposetalk.generation import generate
+from diffposetalk.config import SAMPLERS
+from diffposetalk.errors import Cancelled, DeviceError, DiffPoseTalkError
+from diffposetalk.generation import Line, Sampling, generate, generate_lines
+from diffposetalk.guidance import DynamicThreshold
 from diffposetalk.model import DiffPoseTalk
+from diffposetalk.prepared_denoiser import PreparedWindow
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> DiffPoseTalk:
-    return load_model(tiny_model, "cpu")
+    return load_model(tiny_model, "cpu", "float32")
 
 
 def speech(seconds: float) -> SpeechAudio:
@@ -44,7 +49,7 @@ def test_a_seed_gives_the_same_take_alone_and_beside_others(model: DiffPoseTalk)
     assert np.abs(several[0].exp - several[1].exp).mean() > 1e-3
 
 
-@pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddpm"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_windows_stream_as_they_finish(model: DiffPoseTalk, sampler: str):
     seen: list[tuple[int, int, int]] = []
     progress: list[tuple[str, int, int]] = []
@@ -117,3 +122,113 @@ def test_cancel_stops_between_steps(model: DiffPoseTalk):
 def test_settings_out_of_range_are_refused(model: DiffPoseTalk, settings: dict):
     with pytest.raises(DiffPoseTalkError):
         generate(model, speech(1), style=None, **settings)
+
+
+def test_lines_run_side_by_side_as_they_would_alone(model: DiffPoseTalk):
+    """Different lengths, styles, guidance and takes in one batch, with more lines than there is room for."""
+    style = torch.randn(16, generator=torch.Generator().manual_seed(4))
+    lines = [
+        Line(speech(9), [1], style),
+        Line(speech(1), [2, 3]),
+        Line(speech(13), [4], style * 3, style_guidance=1.0),
+        Line(speech(5), [5], None, speech_guidance=2.0),
+        Line(speech(4), list(range(10, 17)), style),  # more takes than rows
+        Line(speech(0.2), [6], style),
+    ]
+    small = replace(model.compute, rows=4)
+    windows: dict[tuple[int, int], list[int]] = {}
+    model.compute, before = small, model.compute
+    try:
+        finished = dict(
+            generate_lines(
+                model,
+                iter(lines),
+                on_window=lambda line, take, first, clip: windows.setdefault((line, take), []).append(first),
+            )
+        )
+    finally:
+        model.compute = before
+    assert sorted(finished) == list(range(len(lines)))
+    for index, line in enumerate(lines):
+        for take, seed in enumerate(line.seeds):
+            [alone] = generate(
+                model,
+                line.audio,
+                style=line.style,
+                seeds=[seed],
+                speech_guidance=line.speech_guidance,
+                style_guidance=line.style_guidance,
+            )
+            together = finished[index][take]
+            assert together.provenance["seed"] == seed
+            assert np.allclose(alone.exp, together.exp, atol=1e-5)
+            assert np.allclose(alone.pose, together.pose, atol=1e-5)
+            assert windows[index, take] == list(range(0, len(alone), 100))
+
+
+def test_lines_are_read_as_there_is_room_for_them(model: DiffPoseTalk):
+    """A long manifest is not read at once."""
+    read = 0
+
+    def manifest() -> Iterator[Line]:
+        nonlocal read
+        for seed in range(100):
+            read += 1
+            yield Line(speech(0.2), [seed])
+
+    results = generate_lines(model, manifest())
+    next(results)
+    assert read <= model.compute.rows + 1
+    results.close()
+
+
+@pytest.mark.parametrize("rows_that_fit", [1, 3])
+@pytest.mark.parametrize("sampler", ["dpmpp_3m", "ddpm"])
+def test_smaller_batches_when_memory_runs_out(
+    model: DiffPoseTalk, monkeypatch: pytest.MonkeyPatch, rows_that_fit: int, sampler: str
+):
+    lines = [Line(speech(5), [1, 2, 3]), Line(speech(9), [4]), Line(speech(2), [5])]
+    sampling = Sampling(sampler=sampler)
+    expected = dict(generate_lines(model, lines, sampling))
+    plain = PreparedWindow.__call__
+    failures = 0
+
+    def limited(self: PreparedWindow, motion: torch.Tensor, step: int) -> torch.Tensor:
+        nonlocal failures
+        if len(motion) > rows_that_fit and step < 10:  # in the middle of a window
+            failures += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(self, motion, step)
+
+    monkeypatch.setattr(PreparedWindow, "__call__", limited)
+    finished = dict(generate_lines(model, lines, sampling))
+    assert failures > 0 and finished.keys() == expected.keys()
+    for index, clips in expected.items():
+        for a, b in zip(clips, finished[index], strict=True):
+            assert np.allclose(a.exp, b.exp, atol=1e-5) and np.allclose(a.pose, b.pose, atol=1e-5)
+
+
+def test_memory_that_does_not_suffice_for_one_window_is_an_error(
+    model: DiffPoseTalk, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PreparedWindow, "__call__", fail)
+    with pytest.raises(DeviceError) as caught:
+        generate(model, speech(5), style=None, seeds=[0, 1, 2])
+    assert caught.value.kind == "out_of_memory"
+
+
+def test_dynamic_thresholding_limits_the_motion(model: DiffPoseTalk):
+    style = torch.randn(16)
+    [plain] = generate(model, speech(2), style=style, seeds=[0], style_guidance=15.0)
+    [clamped] = generate(
+        model,
+        speech(2),
+        style=style,
+        seeds=[0],
+        style_guidance=15.0,
+        threshold=DynamicThreshold(0.5, 0.1, 0.2),
+    )
+    assert np.abs(clamped.pose).max() < np.abs(plain.pose).max()

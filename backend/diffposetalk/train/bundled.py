@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class CachedFeatures:
     def __init__(self, feature_dim: int) -> None:
         self.feature_dim = feature_dim
 
-    def encode(self, samples: np.ndarray, frames: int, on_chunk: object = None) -> torch.Tensor:
+    def features(self, samples: np.ndarray, frames: int, on_chunk: object = None) -> Iterator[torch.Tensor]:
         """Not available: raises TypeError."""
         raise TypeError("features are cached; attach a speech encoder to encode sound")
 

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where and how the networks compute: device, precision and threads, chosen by what the machine has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .errors import DeviceError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+MAX_CPU_THREADS = 8
+"""More threads than this gain nothing on windows of 111 tokens."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A choice of device and how to use it.
+
+    device: where the networks run.
+    dtype: of the matrix products in sampling; speech and style encoders always compute in float32.
+    threads: CPU threads that one operation is spread over.
+    rows: windows (of takes and clips) that run through the network together at most.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    threads: int
+    rows: int
+
+    def describe(self) -> dict[str, Any]:
+        """For `diffposetalk info` and the log."""
+        return {
+            "device": str(self.device),
+            "name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "",
+            "precision": str(self.dtype).removeprefix("torch."),
+            "tf32": self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest",
+            "threads": self.threads,
+            "batch": self.rows,
+        }
+
+
+def choose_compute(
+    device: str = "auto", precision: str = "auto", threads: int | None = None, rows: int | None = None
+) -> Compute:
+    """The best way to compute here, as far as it is not prescribed; sets PyTorch's threads and TF32 for the process.
+
+    Args:
+        device: `auto` takes CUDA (or ROCm), then Apple's MPS, then the CPU.
+        precision: `auto` takes bfloat16 products where the hardware has them (CUDA from Ampere on, CPUs with
+            AVX512-BF16 or AMX): on the bundled model they move a coefficient by less than the solver does.
+        threads: CPU threads; None takes OMP_NUM_THREADS or the physical cores this process may use.
+        rows: largest batch; None takes 64 on a GPU, 8 on a CPU.
+
+    Raises:
+        DeviceError: the device does not exist here, or a setting is out of range.
+    """
+    if precision not in PRECISIONS:
+        raise DeviceError(
+            f"The precision {precision!r} is none of {', '.join(PRECISIONS)}.", "settings_precision"
+        )
+    if threads is not None and not 1 <= threads <= 1024:
+        raise DeviceError("Threads range from 1 to 1024.", "settings_threads")
+    if rows is not None and not 1 <= rows <= 65536:
+        raise DeviceError("The batch ranges from 1 to 65536 windows.", "settings_batch")
+    target = pick_device(device)
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        threads = min(_usable_cores(), MAX_CPU_THREADS)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if target.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 where products stay in float32
+    fast = precision == "bfloat16" or (precision == "auto" and _has_bfloat16(target))
+    return Compute(
+        device=target,
+        dtype=torch.bfloat16 if fast else torch.float32,
+        threads=torch.get_num_threads(),
+        rows=rows or (8 if target.type == "cpu" else 64),
+    )
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The compute device of a name: `auto` takes CUDA (or ROCm), then Apple's MPS, then the CPU.
+
+    Raises:
+        DeviceError: the named device does not exist here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(f"The device {name!r} is not available here. Choose 'auto' or 'cpu'.") from error
+    return device
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "cpu":
+        return bool(_cpu_capabilities().get("avx512_bf16") or _cpu_capabilities().get("amx_bf16"))
+    return False
+
+
+def _cpu_capabilities() -> dict[str, Any]:
+    ask = getattr(torch.cpu, "get_capabilities", None)  # from PyTorch 2.10 on
+    return ask() if ask else {}
+
+
+def _usable_cores() -> int:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    physical = _cpu_capabilities().get("num_physical_cores") or torch.get_num_threads()
+    return max(1, min(allowed, int(physical)))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the device (or the machine) has no memory left for what was asked."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+@contextmanager
+def device_errors(device: torch.device) -> Iterator[None]:
+    """Turn what PyTorch raises when memory runs out or a GPU disappears into a `DeviceError`."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise DeviceError(
+                f"The device {device} has not enough memory. Close other programs that use it, make fewer "
+                "takes at once, or choose the CPU.",
+                "out_of_memory",
+            ) from error
+        if isinstance(error, torch.AcceleratorError) or (
+            device.type != "cpu"
+            and any(word in str(error) for word in ("CUDA error", "HIP error", "MPS backend"))
+        ):
+            raise DeviceError(
+                f"The device {device} stopped working ({str(error).splitlines()[0]}). Restart the backend; if "
+                "it happens again, choose the CPU.",
+                "device_lost",
+            ) from error
+        raise

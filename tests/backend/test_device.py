@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Devices, precision and threads; what becomes of memory that runs out and devices that disappear."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from diffposetalk.device import choose_compute, device_errors, out_of_memory, pick_device
+from diffposetalk.errors import DeviceError
+
+
+@pytest.fixture(autouse=True)
+def threads_as_they_were():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu" and pick_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(DeviceError):
+        pick_device("toaster")
+
+
+def test_choices_can_be_prescribed():
+    compute = choose_compute("cpu", "bfloat16", threads=1, rows=3)
+    assert compute.dtype == torch.bfloat16 and compute.threads == 1 == torch.get_num_threads()
+    assert compute.rows == 3
+    assert choose_compute("cpu", "float32").dtype == torch.float32
+    description = choose_compute("cpu").describe()
+    assert description["device"] == "cpu" and description["precision"] in ("float32", "bfloat16")
+
+
+def test_automatic_precision_is_what_the_processor_has(monkeypatch: pytest.MonkeyPatch):
+    for capabilities, dtype in [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_f": True}, torch.float32),
+        ({}, torch.float32),
+    ]:
+        monkeypatch.setattr("diffposetalk.device._cpu_capabilities", lambda c=capabilities: c)
+        assert choose_compute("cpu").dtype == dtype
+
+
+def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch):
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert choose_compute("cpu").threads == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("diffposetalk.device._usable_cores", lambda: 64)
+    assert choose_compute("cpu").threads == 8
+
+
+@pytest.mark.parametrize("settings", [{"precision": "int3"}, {"threads": 0}, {"rows": 0}])
+def test_settings_out_of_range(settings: dict):
+    with pytest.raises(DeviceError):
+        choose_compute("cpu", **settings)
+
+
+def test_errors_of_the_device_are_explained():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    with pytest.raises(DeviceError) as caught, device_errors(gpu):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    assert caught.value.kind == "out_of_memory"
+    with pytest.raises(DeviceError) as caught, device_errors(gpu):
+        raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might …")
+    assert caught.value.kind == "device_lost" and "\n" not in caught.value.message
+    with pytest.raises(RuntimeError, match="a bug"), device_errors(cpu):
+        raise RuntimeError("a bug")
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes"))
+    assert not out_of_memory(RuntimeError("shapes do not fit"))
