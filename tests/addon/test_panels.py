@@ -38,8 +38,10 @@ class RecordingLayout:
 
 
 @pytest.fixture
-def drawn(part):
+def drawn(part, monkeypatch):
     """Function that draws a panel or the preferences and returns what was put into the layout."""
+    # Without a window the interface has no scale to break the status's lines by.
+    monkeypatch.setattr(part("job_status"), "draw_status", lambda *_: None)
 
     def draw(panel):
         layout = RecordingLayout()
