@@ -15,7 +15,7 @@ JAW, LEFT_EYE, RIGHT_EYE = 2, 3, 4
 TOUCHING = 0.07  # lips at rest are no further apart than this
 MIDDLE = 0.25  # the middle of the mouth, to each side
 COLUMNS = 7  # pairs of the inner lips, over the middle
-LIP_HEIGHT = 0.17
+LIP_HEIGHT = 0.13
 LID_WIDTH = 0.22  # skin around the eyeball that moves as its lids
 RIM = 0.07  # depth of the foremost part of the seam, where the lips part first
 MIN_PAIRS = 3
@@ -103,14 +103,15 @@ def _lips(
         return {}
     seam = pairs[:, at_seam]
     corners = [seam[0, np.argmax(v[seam[0], 0])], seam[0, np.argmin(v[seam[0], 0])]]
-    to_seam, _ = cKDTree(v[seam.ravel()]).query(v)
+    to_seam, nearest = cKDTree(v[seam.ravel()]).query(v)
+    half = np.ptp(v[corners, 0]) / 2
+    aside = (v[seam.ravel()[nearest], 0] - v[corners, 0].mean()) / half
+    height = LIP_HEIGHT * unit * (1 - 0.7 * aside**2)  # lips taper towards the corners
     return {
         "lip_inner_upper": pairs[0, chosen].astype(np.int32),
         "lip_inner_lower": pairs[1, chosen].astype(np.int32),
         "mouth_corners": np.array(corners, np.int32),
-        "mask_lips": _index(
-            skin & (to_seam < LIP_HEIGHT * unit) & (v[:, 2] > v[corners, 2].min() - 0.05 * unit)
-        ),
+        "mask_lips": _index(skin & (to_seam < height)),
     }
 
 
