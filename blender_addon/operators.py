@@ -262,16 +262,21 @@ def generation_settings(settings: properties.DiffPoseTalkSettings) -> Generation
         style = {"motion": bpy.path.abspath(settings.style_motion), "start_frame": start}
     elif settings.style != properties.NO_STYLE:
         style = {"preset": settings.style}
+
+    def chosen(name: str) -> Any:
+        """A setting; None, which is the model's own, until it has been changed."""
+        return getattr(settings, name) if settings.is_property_set(name) else None
+
     return GenerationSettings(
         seeds=tuple(min(settings.seed + take, properties.MAX_SEED) for take in range(settings.takes)),
         style=style,
         head_motion=settings.head_motion,
         head_strength=settings.head_strength,
         head_bone=settings.head_bone,
-        speech_guidance=settings.speech_guidance,
-        style_guidance=settings.style_guidance,
-        sampler=settings.sampler,
-        steps=settings.steps if settings.sampler != "ddpm" else None,
+        speech_guidance=chosen("speech_guidance"),
+        style_guidance=chosen("style_guidance"),
+        sampler=chosen("sampler"),
+        steps=chosen("steps") if settings.sampler != "ddpm" else None,
         model_directory=properties.chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=settings.convert_basis,

@@ -85,6 +85,23 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         job_status.draw_status(layout, status, context.region.width)
 
 
+def draw_model_defaults(layout: bpy.types.UILayout, settings: properties.DiffPoseTalkSettings) -> None:
+    """Say what another model than the bundled one uses for the settings that nobody has changed."""
+    defaults = presets.sampling_defaults(properties.chosen_model_directory())
+    own = {
+        "speech_guidance": f"speech guidance {defaults.speech_guidance:.2f}",
+        "style_guidance": f"style guidance {defaults.style_guidance:.2f}",
+        "sampler": f"sampler {defaults.sampler}",
+        "steps": f"{defaults.steps} steps",
+    }
+    unchanged = [text for name, text in own.items() if not settings.is_property_set(name)]
+    if unchanged:
+        column = layout.column(align=True)
+        column.label(text="Until changed, as this model has it:", icon="INFO")
+        for text in unchanged:
+            column.label(text=text, icon="BLANK1")
+
+
 class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
     """What is seldom changed."""
 
@@ -110,6 +127,8 @@ class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
         row = layout.row()
         row.enabled = settings.sampler != "ddpm"
         row.prop(settings, "steps")
+        if properties.chosen_model_directory() != presets.MODEL_DIRECTORY:
+            draw_model_defaults(layout, settings)
 
 
 class DIFFPOSETALK_PT_export(SidebarPanel, bpy.types.Panel):

@@ -31,7 +31,8 @@ class SamplingDefaults:
 
     speech_guidance: float = 1.15
     style_guidance: float = 3.0
-    steps: int = 20
+    sampler: str = "dpmpp_3m"
+    steps: int = 12
     style: str = ""
 
 
@@ -79,6 +80,7 @@ def sampling_defaults(model_directory: Path = MODEL_DIRECTORY) -> SamplingDefaul
         return SamplingDefaults(
             float(sampling.get("speech_guidance", defaults.speech_guidance)),
             float(sampling.get("style_guidance", defaults.style_guidance)),
+            str(sampling.get("sampler", defaults.sampler)),
             int(sampling.get("steps", defaults.steps)),
             str(sampling.get("style", defaults.style)),
         )

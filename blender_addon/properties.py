@@ -183,8 +183,11 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         name="Sampler",
         description="How noise becomes motion",
         items=[
-            ("dpmpp_2m", "DPM-Solver++ (2M)", "Fast: about 20 steps are enough"),
-            ("ddpm", "DDPM", "The paper's ancestral sampling; takes the model's full number of steps"),
+            ("dpmpp_3m", "DPM-Solver++ (3M)", "Third order: the fewest steps, a dozen are enough", 2),
+            ("dpmpp_2m", "DPM-Solver++ (2M)", "Second order: about 20 steps are enough", 0),
+            ("dpmpp_2m_sde", "DPM-Solver++ (2M SDE)", "Second order with fresh noise at every step", 3),
+            ("ddim", "DDIM", "First order: wants the most steps of the deterministic ones", 4),
+            ("ddpm", "DDPM", "The paper's ancestral sampling; takes the model's full number of steps", 1),
         ],
-        default="dpmpp_2m",
+        default=_DEFAULTS.sampler,
     )
