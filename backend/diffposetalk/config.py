@@ -84,6 +84,9 @@ class SamplingConfig:
     style_guidance: float = 3.0
     reuse_noise: bool = False
     """Start every window from the first one's noise, as the released code does."""
+    hears_before: bool = False
+    """The guidance branch without speech hears the frames before the window all the same, as the released code
+    has it; this project trains with those silenced too."""
     join_face: int = 0
     join_head: int = 0
     """Frames over which a window is eased into the previous one (expression and jaw; head); 0 leaves it be."""

@@ -446,10 +446,14 @@ class _Run:
         current = [
             torch.cat([part.previous_speech, features]) for part, features in zip(parts, speech, strict=True)
         ]
+        null_speech: torch.Tensor = model.null_speech
+        if model.config.sampling.hears_before:
+            silence = model.null_speech[0].expand(d.window, -1)
+            null_speech = _repeat(parts, [torch.cat([part.previous_speech, silence]) for part in parts])
         condition = Condition(
             previous_motion=torch.cat([part.previous_motion for part in parts]),
             speech=_repeat(parts, current),
-            null_speech=model.null_speech,
+            null_speech=null_speech,
             style=_repeat(parts, styles) if styled else None,
             null_style=model.null_style,
             shape=_repeat(parts, shapes),

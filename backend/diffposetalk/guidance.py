@@ -17,7 +17,8 @@ class Condition:
     Attributes:
         previous_motion: (B, T_p, D) normalised motion before the window.
         speech: (B, T_p + T_w, C) projected speech features.
-        null_speech: (1, 1, C) learned feature that stands for "no speech".
+        null_speech: (1, 1, C) learned feature that stands for "no speech", or what the branch without speech
+            hears at every frame, (B, T_p + T_w, C).
         style: (B, S) style vectors, or None to generate without one.
         null_style: (1, S) learned vector that stands for "no style".
         shape: (B, 100) normalised shape coefficients.
@@ -78,7 +79,7 @@ class GuidedDenoiser:
             torch.as_tensor(w, dtype=torch.float32, device=c.speech.device).expand(len(c.speech))
             for w in (w_a, w_s)
         )
-        null_speech = c.null_speech.expand(1, c.speech.shape[1], -1)
+        null_speech = c.null_speech.expand(-1, c.speech.shape[1], -1)
         # (speech, style, weight in the sum); a branch that no row gives a weight is not computed.
         branches = [(null_speech, c.null_style, 1 - scale_a)]
         if c.style is None:

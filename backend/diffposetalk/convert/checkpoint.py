@@ -164,7 +164,9 @@ def convert_checkpoint(
             denoiser=d_config,
             style_encoder=s_config,
             speech_encoder=speech,
-            sampling=SamplingConfig(steps=min(SamplingConfig().steps, d_config.steps), reuse_noise=True),
+            sampling=SamplingConfig(
+                steps=min(SamplingConfig().steps, d_config.steps), reuse_noise=True, hears_before=True
+            ),
             provenance={
                 "converted_from": "released checkpoints of DiffPoseTalk (Sun et al. 2024)",
                 "files": {f"{path.name}": _sha256(path) for path in (*sources.values(), Path(statistics))},
