@@ -54,7 +54,9 @@ def choose_compute(
         device: `auto` takes CUDA (or ROCm), then Apple's MPS, then the CPU.
         precision: `auto` takes bfloat16 products where the hardware has them (CUDA from Ampere on, CPUs with
             AVX512-BF16 or AMX): on the bundled model they move a coefficient by less than the solver does.
-        threads: CPU threads; None takes OMP_NUM_THREADS or the physical cores this process may use.
+        threads: CPU threads; None takes OMP_NUM_THREADS or the physical cores this process may use but
+            one. That is left to Blender and to the speech encoder, which runs beside the sampling: operations
+            spread over more threads than there are free cores take many times longer.
         rows: largest batch; None takes 64 on a GPU, 8 on a CPU.
 
     Raises:
@@ -70,7 +72,7 @@ def choose_compute(
         raise DeviceError("The batch ranges from 1 to 65536 windows.", "settings_batch")
     target = pick_device(device)
     if threads is None and "OMP_NUM_THREADS" not in os.environ:
-        threads = min(_usable_cores(), MAX_CPU_THREADS)
+        threads = max(1, min(_usable_cores() - 1, MAX_CPU_THREADS))
     if threads is not None:
         torch.set_num_threads(threads)
     if target.type == "cuda":

@@ -13,6 +13,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -39,6 +40,7 @@ OnWindow = Callable[[int, int, MotionClip], None]
 """(take, first frame, the window's clip), as soon as a window is finished."""
 
 GUIDANCE_LIMIT = 20.0
+CANCEL_POLL_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +149,15 @@ def generate_lines(
         as `generate` does. When memory runs out, smaller batches are tried before that is an error.
     """
     run = _Run(model, sampling or Sampling(), on_progress, on_window, cancelled)
+    try:
+        yield from _side_by_side(model, lines, run)
+    finally:
+        run.thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _side_by_side(
+    model: DiffPoseTalk, lines: Iterable[Line], run: _Run
+) -> Iterator[tuple[int, list[MotionClip]]]:
     waiting = _parts(model, lines, run)
     active: list[_Part] = []
     held: deque[_Part] = deque()  # admitted already, put back because memory ran out
@@ -261,9 +272,9 @@ class _Part:
         """Projected speech features (T_w, C) of the window to come."""
         if self.speech is None:
             on_chunk = run.on_chunk(self) if self.window == 0 else None
-            self.speech = _SpeechWindows(self.model, self.line.audio, self.windows, on_chunk)
-            self.speech.skip(self.window)
-        return self.speech.window(self.window)
+            self.speech = _SpeechWindows(self.model, self.line.audio, self.windows, run.thread, on_chunk)
+            self.speech.skip(self.window, run.check)
+        return self.speech.window(self.window, run.check)
 
     def split(self, limit: int) -> list[_Part]:
         """This, in pieces of at most `limit` takes, each going on from the same window."""
@@ -291,30 +302,55 @@ class _Part:
 
 
 class _SpeechWindows:
-    """Speech features of a recording, projected, a window at a time as the encoder yields them."""
+    """Speech features of a recording, projected, a window at a time as the encoder yields them.
+
+    The encoder works ahead by one piece on a thread of its own, while windows are sampled.
+    """
 
     def __init__(
         self,
         model: DiffPoseTalk,
         audio: SpeechAudio,
         windows: int,
+        thread: Executor,
         on_chunk: Callable[[int, int], None] | None,
     ) -> None:
-        self.model = model
+        self.model, self.thread = model, thread
         self.length = model.config.denoiser.window
-        self.pieces = model.speech_encoder.features(audio.samples, windows * self.length, on_chunk)
+        self.frames = windows * self.length
+        self.on_chunk = on_chunk
+        self.pieces = model.speech_encoder.features(audio.samples, self.frames, self._report)
         self.known = torch.zeros(0, model.config.denoiser.width, device=model.device)
         self.first = 0
+        self.ahead = thread.submit(self._next_piece)
 
-    def skip(self, window: int) -> None:
+    def _report(self, done: int, total: int) -> None:
+        if self.on_chunk:
+            self.on_chunk(done, total)
+
+    @torch.inference_mode()
+    def _next_piece(self) -> torch.Tensor:
+        return self.model.speech_proj(next(self.pieces))
+
+    def skip(self, window: int, check: Callable[[], None]) -> None:
         """Begin at a later window."""
         for earlier in range(window):
-            self.window(earlier)
+            self.window(earlier, check)
 
-    def window(self, window: int) -> torch.Tensor:
-        """Features (T_w, C); windows are asked for in order, the last one again and again."""
+    def window(self, window: int, check: Callable[[], None]) -> torch.Tensor:
+        """Features (T_w, C); windows are asked for in order, the last one again and again.
+
+        Args:
+            check: called while waiting; may raise.
+        """
         while self.first + len(self.known) < (window + 1) * self.length:
-            self.known = torch.cat([self.known, self.model.speech_proj(next(self.pieces))])
+            while not self.ahead.done():
+                check()
+                wait([self.ahead], timeout=CANCEL_POLL_SECONDS)
+            self.known = torch.cat([self.known, self.ahead.result()])
+            if self.first + len(self.known) < self.frames:
+                self.ahead = self.thread.submit(self._next_piece)
+        self.on_chunk = None  # from here on listening goes with the motion
         begin = window * self.length - self.first
         self.known, self.first = self.known[begin:], window * self.length
         return self.known[: self.length]
@@ -344,6 +380,7 @@ class _Run:
         self.steps = steps if self.sampler == "ddpm" else count
         self.on_progress, self.on_window, self.cancelled = on_progress, on_window, cancelled
         self.denoiser = PreparedDenoiser(model.denoiser, model.compute.dtype)
+        self.thread = ThreadPoolExecutor(1, "speech")
         self.done: dict[int, list[int]] = {}  # network evaluations of each line: done, total
 
     def check(self) -> None:
@@ -357,11 +394,10 @@ class _Run:
         self.done[index] = [0, windows * self.steps * len(line.seeds)]
 
     def on_chunk(self, part: _Part) -> Callable[[int, int], None]:
-        """Progress of listening; told until the first window can begin, later chunks go with the motion."""
+        """Progress of listening, told until the first window can begin."""
 
         def report(done: int, total: int) -> None:
-            self.check()
-            if self.on_progress and part.window == 0:
+            if self.on_progress:
                 self.on_progress(part.index, "speech", done, total)
 
         return report

@@ -48,8 +48,9 @@ def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert choose_compute("cpu").threads == 1
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("diffposetalk.device._usable_cores", lambda: 64)
-    assert choose_compute("cpu").threads == 8
+    for cores, threads in [(1, 1), (2, 1), (4, 3), (64, 8)]:
+        monkeypatch.setattr("diffposetalk.device._usable_cores", lambda c=cores: c)
+        assert choose_compute("cpu").threads == threads
 
 
 @pytest.mark.parametrize("settings", [{"precision": "int3"}, {"threads": 0}, {"rows": 0}])

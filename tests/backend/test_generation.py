@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,16 +98,48 @@ def test_style_and_guidance_matter(model: DiffPoseTalk):
 
 
 def test_cancel_stops_between_steps(model: DiffPoseTalk):
-    asked = 0
+    steps: list[int] = []
 
-    def cancelled() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > 6
+    def on_progress(stage: str, done: int, total: int) -> None:
+        if stage == "motion":
+            steps.append(done)
 
     with pytest.raises(Cancelled):
-        generate(model, speech(30), style=None, seeds=[0], cancelled=cancelled)
-    assert asked == 7
+        generate(
+            model,
+            speech(30),
+            style=None,
+            seeds=[0],
+            on_progress=on_progress,
+            cancelled=lambda: len(steps) >= 6,
+        )
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_cancel_does_not_wait_for_a_slow_encoder(model: DiffPoseTalk, monkeypatch: pytest.MonkeyPatch):
+    release = threading.Event()
+
+    def slow(samples: np.ndarray, frames: int, on_chunk: object = None) -> Iterator[torch.Tensor]:
+        release.wait(20)
+        yield torch.zeros(frames, model.speech_encoder.feature_dim)
+
+    monkeypatch.setattr(model.speech_encoder, "features", slow)
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        generate(model, speech(3), style=None, seeds=[0], cancelled=lambda: time.monotonic() > began + 0.3)
+    release.set()
+    assert time.monotonic() - began < 10
+
+
+def test_errors_of_the_encoder_reach_the_caller(model: DiffPoseTalk, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> Iterator[torch.Tensor]:
+        raise DiffPoseTalkError("the encoder is broken", "broken")
+        yield torch.zeros(0)
+
+    monkeypatch.setattr(model.speech_encoder, "features", broken)
+    with pytest.raises(DiffPoseTalkError) as caught:
+        generate(model, speech(3), style=None, seeds=[0])
+    assert caught.value.kind == "broken"
 
 
 @pytest.mark.parametrize(
