@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .array_file import read_arrays
 from .audio import SpeechAudio, load_speech
 from .config import SHAPE_DIM
 from .errors import ModelError, StyleError
@@ -17,6 +18,9 @@ from .generation import OnProgress, OnWindow, generate
 from .model import DiffPoseTalk
 from .motion import MotionClip
 from .styles import resolve_style
+
+MAX_SHAPE_BYTES = 1 << 20
+"""Of a file of identity coefficients, or of its array, which has half a kilobyte."""
 
 
 def animate(
@@ -114,10 +118,10 @@ def load_shape(path: str | Path) -> torch.Tensor:
         StyleError: kind shape_invalid; missing, not such a file, or not 100 finite numbers.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        array = loaded["shape"] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
+        arrays = read_arrays(path, ("", "shape"), MAX_SHAPE_BYTES)
+        (array,) = arrays.values()
         shape = np.asarray(array, dtype=np.float32).reshape(-1)
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise StyleError(
             f"“{path}” is not a file of identity coefficients (.npy, or .npz with “shape”).", "shape_invalid"
         ) from error

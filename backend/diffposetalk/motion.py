@@ -6,15 +6,18 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .array_file import read_arrays
 from .config import EXPRESSION_DIM, FPS, SHAPE_DIM
 from .errors import MotionError
+
+MAX_BYTES = 1 << 30
+"""Of a motion file's arrays; a day at 25 frames a second has half of it."""
 
 
 @dataclass
@@ -84,11 +87,8 @@ def load_motion(path: str | Path) -> MotionClip:
     if not path.is_file():
         raise MotionError(f"The motion file {str(path)!r} does not exist.", "motion_missing")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            if not isinstance(data, np.lib.npyio.NpzFile):
-                raise ValueError("not an .npz archive")
-            arrays = {k: data[k] for k in data.files if k in _FIELDS}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path, _FIELDS, MAX_BYTES)
+    except (OSError, ValueError) as error:
         raise MotionError(
             f"{path.name!r} is not a motion file (.npz with exp and pose).", "motion_format"
         ) from error
@@ -102,7 +102,7 @@ def load_motion(path: str | Path) -> MotionClip:
         fps = float(arrays.get("fps", FPS))
         shape = np.asarray(arrays["shape"], dtype=np.float32).reshape(-1) if "shape" in arrays else None
         provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise MotionError(f"{path.name!r} holds arrays of the wrong kind.", "motion_format") from error
     if exp.ndim != 2 or exp.shape[1] != EXPRESSION_DIM or pose.shape != (len(exp), 6) or len(exp) == 0:
         raise MotionError(

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from .array_file import read_arrays
 from .errors import StyleError
 from .model import DiffPoseTalk
 from .motion import MotionClip, load_motion, resample, to_vectors
 
 MIN_REFERENCE_FRAMES = 25
+MAX_BYTES = 1 << 20
+"""Of a style vector's file, which has half a kilobyte."""
 
 
 def extract_style(model: DiffPoseTalk, clip: MotionClip, start_frame: int | None = None) -> torch.Tensor:
@@ -62,9 +65,8 @@ def load_style_vector(path: str | Path, size: int) -> torch.Tensor:
         StyleError: missing, not such a file, or of the wrong size.
     """
     try:
-        vector = np.load(path, allow_pickle=False)
-        vector = np.asarray(vector, dtype=np.float32).reshape(-1)
-    except (OSError, ValueError, EOFError, TypeError) as error:
+        vector = np.asarray(read_arrays(path, ("",), MAX_BYTES)[""], dtype=np.float32).reshape(-1)
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise StyleError(f"{str(path)!r} is not a style vector (.npy).", "style_format") from error
     if vector.shape != (size,) or not np.isfinite(vector).all():
         raise StyleError(

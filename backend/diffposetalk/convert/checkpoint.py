@@ -14,7 +14,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..array_file import read_arrays
 from ..checkpoint import write_model
 from ..config import (
     EXPRESSION_DIM,
@@ -395,13 +395,9 @@ def _read_statistics(path: Path, motion_dim: int) -> Tensors:
     sizes = {"shape": SHAPE_DIM, "exp": EXPRESSION_DIM, "pose": 6}
     names = {f"{part}_{kind}": size for part, size in sizes.items() for kind in ("mean", "std")}
     try:
-        with zipfile.ZipFile(path) as archive:
-            if any(archive.getinfo(f"{name}.npy").file_size > _MAX_STATISTICS_BYTES for name in names):
-                raise ValueError("far too large")
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: np.asarray(data[name], np.float32).reshape(-1) for name in names}
-    # Hostile bytes make zipfile and NumPy raise nearly anything.
-    except (Exception, MemoryError) as error:
+        held = read_arrays(path, names, _MAX_STATISTICS_BYTES)
+        arrays = {name: np.asarray(held[name], np.float32).reshape(-1) for name in names}
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(
             f"{what} is not the statistics of a release (.npz with {', '.join(names)}).", "model_statistics"
         ) from error
