@@ -14,11 +14,14 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .config import SAMPLERS
+from .config import PRECISIONS, SAMPLERS
 from .errors import DiffPoseTalkError, OutputError
+
+if TYPE_CHECKING:
+    from .model import DiffPoseTalk
 
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -88,6 +91,13 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     generate.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
     generate.add_argument("--steps", type=int, help="sampling steps a window")
     generate.add_argument(
+        "--dynamic-threshold",
+        type=float,
+        nargs=3,
+        metavar=("RATIO", "LOW", "HIGH"),
+        help="limit the guidance branches to a quantile of their magnitudes, e.g. 0.99 1 4 (default: off)",
+    )
+    generate.add_argument(
         "--target-head",
         type=Path,
         help="head asset (.npz) to animate; motion of another basis is converted to it",
@@ -128,6 +138,17 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: the free cores)")
+    parser.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")
+
+
+def _load_model(arguments: argparse.Namespace) -> DiffPoseTalk:
+    from .checkpoint import load_model
+
+    return load_model(
+        arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
+    )
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -139,9 +160,10 @@ def _generate(arguments: argparse.Namespace) -> None:
     probe(arguments.audio)  # a bad recording is told at once, not after loading the model
 
     from .animate import animate
-    from .checkpoint import load_model
+    from .guidance import DynamicThreshold
 
-    model = load_model(arguments.model, arguments.device)
+    model = _load_model(arguments)
+    limits = arguments.dynamic_threshold
     seeds = [arguments.seed + take for take in range(arguments.takes)]
     began = time.monotonic()
     progress = _ProgressLine()
@@ -158,6 +180,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         style_guidance=arguments.style_guidance,
         sampler=arguments.sampler,
         steps=arguments.steps,
+        threshold=None if limits is None else DynamicThreshold(*limits),
         on_progress=progress,
         heads=_heads(arguments),
     )
@@ -192,29 +215,29 @@ def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
 
 def _extract_style(arguments: argparse.Namespace) -> None:
     output = _checked_output(arguments.output, ".npy")
-    from .checkpoint import load_model
     from .motion import load_motion
     from .styles import extract_style, save_style_vector
 
     clip = load_motion(arguments.motion)
-    model = load_model(arguments.model, arguments.device)
+    model = _load_model(arguments)
     print(save_style_vector(output, extract_style(model, clip, arguments.start_frame)))
 
 
 def _info(arguments: argparse.Namespace) -> None:
     import torch
 
-    from .checkpoint import bundled_model_path, load_model
+    from .checkpoint import bundled_model_path
     from .server import available_devices
 
     folder = arguments.model or bundled_model_path()
-    model = load_model(folder, arguments.device)
+    model = _load_model(arguments)
     config = model.config
     description: dict[str, Any] = {
         "version": __version__,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "devices": available_devices(),
+        "compute": model.compute.describe(),
         "model": {
             "folder": str(folder),
             "name": config.name,

@@ -15,6 +15,8 @@ SHAPE_DIM = 100
 FPS = 25.0
 SAMPLERS = ("dpmpp_3m", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "ddpm")
 """By the names that `samplers.sample` knows them by; `ddpm` takes all N steps."""
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""Of the matrix products in sampling."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from .config import PRECISIONS
 from .errors import DeviceError
 
-PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_CPU_THREADS = 8
 """More threads than this gain nothing on windows of 111 tokens."""
 

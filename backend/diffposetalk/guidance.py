@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .errors import DiffPoseTalkError
 from .prepared_denoiser import PreparedDenoiser
 
 
@@ -44,6 +45,13 @@ class DynamicThreshold:
     ratio: float = 0.99
     low: float = 1.0
     high: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.ratio <= 1 and 0 < self.low <= self.high < float("inf")):
+            raise DiffPoseTalkError(
+                "Dynamic thresholding takes a ratio above 0 up to 1 and two limits above 0, the lower one first.",
+                "settings_threshold",
+            )
 
     def __call__(self, x0: torch.Tensor) -> torch.Tensor:
         """Clamp predictions (…, T_w, D), each window on its own."""

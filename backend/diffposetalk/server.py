@@ -89,12 +89,21 @@ class Backend:
             "devices": devices,
         }
 
-    def load_model(self, call: Call, *, model: str | None = None, device: str = "auto") -> dict[str, Any]:
+    def load_model(
+        self,
+        call: Call,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> dict[str, Any]:
         """Load a model directory (none: the bundled one) and describe it."""
         self._require_handshake()
+        from . import animate  # noqa: F401 - what the first generation will need is loaded now
         from .checkpoint import load_model
 
-        self.model = load_model(model, device)
+        self.model = load_model(model, device, precision, threads)
         config = self.model.config
         sampling = config.sampling
         return {
@@ -115,6 +124,7 @@ class Backend:
                 "style": sampling.style,
             },
             "device": str(self.model.device),
+            "compute": self.model.compute.describe(),
             "sha256": self.model.sha256,
         }
 

@@ -121,6 +121,22 @@ def test_info(run: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "tiny" in run("info").stdout
 
 
+def test_the_engine_can_be_told_how_to_compute(
+    run: Run, tiny_model: Path, recording: Path, tmp_path: Path
+) -> None:
+    settings = ["--model", tiny_model, "--precision", "float32", "--threads", 1, "--batch", 3]
+    compute = json.loads(run("info", "--json", *settings).stdout)["compute"]
+    assert compute["precision"] == "float32" and compute["threads"] == 1 and compute["batch"] == 3
+    motions = []
+    for extra in ([], ["--dynamic-threshold", 0.5, 0.1, 0.2]):
+        done = run("generate", recording, "-o", tmp_path / "out.npz", "--seconds", 1, *settings, *extra)
+        assert done.returncode == 0
+        motions.append(load_motion(tmp_path / "out.npz").pose)
+    assert np.abs(motions[1]).max() < np.abs(motions[0]).max()
+    done = run("generate", recording, "-o", tmp_path / "out.npz", *settings, "--dynamic-threshold", 2, 1, 4)
+    assert "thresholding" in told(done)
+
+
 @pytest.mark.parametrize("command", ["generate", "style", "info", "serve"])
 def test_help(run: Run, command: str) -> None:
     done = run(command, "--help")
