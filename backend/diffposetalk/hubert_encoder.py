@@ -140,18 +140,19 @@ class HubertSpeechEncoder(nn.Module):
         first = self.hubert.feature_extractor.conv_layers[0]
         (kernel,), (stride,) = first.conv.kernel_size, first.conv.stride
         count = (sound.shape[1] - kernel) // stride + 1
-        total: torch.Tensor | float = 0.0
-        square: torch.Tensor | float = 0.0
+        # Summed in float64 on the CPU: Apple's GPUs have none.
+        total = torch.zeros(1, first.conv.out_channels, 1, dtype=torch.float64)
+        square = torch.zeros_like(total)
         step = _BLOCK * HOP // stride
         for k in range(0, count, step):
             part = sound[:, k * stride : (min(k + step, count) - 1) * stride + kernel]
             x = first.conv(part[:, None].to(first.conv.weight))
-            total = total + x.sum(-1, keepdim=True, dtype=torch.float64)
-            square = square + x.square().sum(-1, keepdim=True, dtype=torch.float64)
-        assert isinstance(total, torch.Tensor) and isinstance(square, torch.Tensor)
+            mean = x.mean(-1, keepdim=True).cpu().double()
+            total += x.shape[-1] * mean
+            square += x.shape[-1] * (x.var(-1, keepdim=True, correction=0).cpu().double() + mean.square())
         mean = total / count
-        variance = (square / count - mean.square()).clamp_min(0)
-        return mean.float(), (variance + first.layer_norm.eps).sqrt().float()
+        deviation = (square / count - mean.square() + first.layer_norm.eps).sqrt()
+        return mean.float().to(first.conv.weight), deviation.float().to(first.conv.weight)
 
     def _resampled(
         self,
@@ -174,7 +175,7 @@ class HubertSpeechEncoder(nn.Module):
             self._convolved(sound, norm, k, min(k + _BLOCK, last + 1)) for k in range(first, last + 1, _BLOCK)
         ]
         features = torch.cat(blocks)
-        weight = (place - left).to(features)[:, None]
+        weight = (place - left).float().to(features)[:, None]
         left = left.to(features.device) - first
         right = (left + 1).clamp_max(len(features) - 1)
         return features[left] * (1 - weight) + features[right] * weight
