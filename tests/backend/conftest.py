@@ -42,6 +42,12 @@ def tiny_config() -> ModelConfig:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests, and the processes they start, leave the user's cache alone."""
+    os.environ["DIFFPOSETALK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a model with random weights and one style, “calm”."""

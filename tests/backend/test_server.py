@@ -23,7 +23,8 @@ from diffposetalk.head_model import load_head
 from diffposetalk.jsonrpc import MAX_LINE_BYTES
 from diffposetalk.motion import load_motion
 
-from .flame_files import write_pickle
+from .conftest import BUNDLED_HEAD
+from .flame_files import write_npz, write_pickle
 
 BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "flame_assets" / "model"
 PATIENCE = 300  # seconds; only a hang reaches it
@@ -272,6 +273,22 @@ def test_convert_flame(client: Client, tmp_path: Path) -> None:
         client.kind("convert_flame", **(paths | {"output": str(tmp_path / "no" / "head.npz")}))
         == "output_unwritable"
     )
+
+
+def test_generate_for_another_head(backend: Client, recording: Path, tmp_path: Path) -> None:
+    write_npz(tmp_path / "flame.npz")
+    head = backend.result(
+        "convert_flame", path=str(tmp_path / "flame.npz"), output=str(tmp_path / "head.npz")
+    )
+    settings = {"audio": str(recording), "output_dir": str(tmp_path / "out"), "seeds": [1]}
+    heads = {"model": str(BUNDLED_HEAD), "target": head["path"]}
+    done = backend.result("generate", **settings, heads=heads)
+    clip = load_motion(done["takes"][0]["path"])
+    assert clip.basis == "flame" and clip.provenance["converted_from"] == "arkit"
+    assert clip.provenance["conversion_residual_mm"]["mean"] > 0
+    assert backend.kind("generate", **settings, heads={"model": str(BUNDLED_HEAD)}) == "settings_heads"
+    heads["target"] = str(tmp_path / "none.npz")
+    assert backend.kind("generate", **settings, heads=heads) == "head_missing"
 
 
 def test_cancel(backend: Client, recording: Path, tmp_path: Path) -> None:
