@@ -75,7 +75,9 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         sub.prop(settings, "head_strength", text="")
 
         if bases_differ(context):
-            column.prop(settings, "convert_basis")
+            row = column.row()
+            row.use_property_split = False  # the whole width for its long name
+            row.prop(settings, "convert_basis")
 
         layout.separator()
         if not status.running:
