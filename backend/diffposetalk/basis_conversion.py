@@ -31,7 +31,7 @@ from .motion import MotionClip
 
 __all__ = ["Correspondence", "Residual", "convert", "correspond"]
 
-RIDGE = 0.1e-3
+RIDGE = 0.05e-3
 """Metres of misfit that one unit of an ARKit coefficient, or one standard deviation of FLAME's, must be worth."""
 LIP_WEIGHT = 0.3
 """Of the parting of the lips, beside a total of 1 of all face points: a mouth must close when it closes."""

@@ -230,8 +230,8 @@ def test_what_arkit_cannot_show_is_reported(bundled: HeadModel, flame: HeadModel
     ("units", "jaw", "lost"),
     [
         ({"eyeBlinkLeft": 1, "eyeBlinkRight": 1}, 0.0, 0.2),
-        ({"mouthSmileLeft": 1, "mouthSmileRight": 1}, 0.1, 0.2),
-        ({"mouthFunnel": 1}, 0.2, 0.2),
+        ({"mouthSmileLeft": 1, "mouthSmileRight": 1}, 0.1, 0.3),
+        ({"mouthFunnel": 1}, 0.2, 0.3),
         # The FLAME-like head's fifty components can say only 0.6 of this one.
         ({"browInnerUp": 1}, 0.0, 0.5),
         ({}, 1.0, 0.2),
@@ -250,7 +250,7 @@ def test_expressions_come_back(
     for name, value in units.items():
         assert abs(back.exp[0, names().index(name)] - value) < lost, name
     others = np.abs(np.delete(back.exp[0], [names().index(name) for name in units]))
-    assert others.max() < 0.45 and others.mean() < 0.05, "nothing else moves much"
+    assert others.max() < 0.5 and others.mean() < 0.05, "nothing else moves much"
     assert abs(back.pose[0, 3] - clip.pose[0, 3]) < np.radians(1.5)
     if not units and not jaw:
         assert np.abs(there.exp).max() < 1e-4 and np.abs(there.pose).max() < 1e-5, "rest stays rest"
