@@ -8,6 +8,8 @@ import numpy as np
 
 from .errors import UserError
 
+LARGEST_CONTENT = 1 << 30  # bytes of all arrays together; a hostile file unpacks to any size
+
 
 def read_arrays(path: str | Path, meaning: str) -> dict[str, np.ndarray]:
     """All arrays of an `.npz` file.
@@ -19,12 +21,19 @@ def read_arrays(path: str | Path, meaning: str) -> dict[str, np.ndarray]:
         UserError: the file is missing, cannot be read, or is something else.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST_CONTENT:
+            raise UserError(f"“{path}” is too large for a {meaning} file.")
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"The {meaning} file “{path}” does not exist.") from error
     except OSError as error:
         raise UserError(f"The {meaning} file “{path}” cannot be read: {error}.") from error
-    # numpy raises the last two for files that hold a single array, or nothing
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise UserError(f"“{path}” is not a {meaning} file (.npz).") from error
+    except (
+        Exception
+    ) as error:  # what a damaged file makes zipfile, zlib and numpy raise is any of a dozen kinds
+        raise UserError(f"“{path}” is not a {meaning} file (.npz), or is damaged.") from error

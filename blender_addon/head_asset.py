@@ -15,6 +15,7 @@ from .array_file import read_arrays
 from .errors import UserError
 
 N_SHAPE = 100  # identity components in `shapedirs`; the expression components follow them
+PARENTS = (-1, 0, 1, 1, 1)  # of root, neck, jaw, left eye, right eye
 POSED_JOINTS = ("neck", "jaw", "left_eye", "right_eye")  # joints of the 36 pose features, 9 each
 
 
@@ -84,7 +85,7 @@ def load_head(path: str | Path) -> HeadAsset:
     try:
         head = _from_arrays(Path(path).name, data)
         _check(head)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"“{path}” is not a complete head file: {error}.") from error
     return head
 
@@ -123,17 +124,19 @@ def load_shape(path: str | Path) -> np.ndarray:
         UserError: the file is missing, or holds something else.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        shape = np.asarray(
-            loaded["shape"] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded, np.float32
-        )
+        if zipfile.is_zipfile(path):
+            shape = read_arrays(path, "identity")["shape"]
+        else:
+            shape = np.load(path, allow_pickle=False)
+        return np.asarray(shape, np.float32).reshape(-1)
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"The identity file “{path}” does not exist.") from error
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # as many kinds as in read_arrays
         raise UserError(
             f"“{path}” is not a file of identity coefficients (.npy, or .npz with “shape”)."
         ) from error
-    return shape.reshape(-1)
 
 
 def _check(head: HeadAsset) -> None:
@@ -153,10 +156,23 @@ def _check(head: HeadAsset) -> None:
     for name, (found, expected) in shapes.items():
         if found != expected:
             raise ValueError(f"{name} has the shape {found} and not {expected}")
+    for name in ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "eye_look_angles", "uv"):
+        if not np.isfinite(getattr(head, name)).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
     if head.joint_names != ("root", *POSED_JOINTS):
         raise ValueError(f"the joints are {', '.join(head.joint_names)}")
-    if head.polygons.max() >= n_vertices or head.uv_polygons.max() >= len(head.uv):
-        raise ValueError("a polygon names a vertex that does not exist")
+    if head.parents != PARENTS:
+        raise ValueError(f"the joints' parents are {head.parents}")
+    if len(set(head.expression_names)) != n_expressions:
+        raise ValueError("two expressions have one name")
+    for corners, count in ((head.polygons, n_vertices), (head.uv_polygons, len(head.uv))):
+        if corners[:, :3].min() < 0 or corners.min() < -1 or corners.max() >= count:
+            raise ValueError("a polygon names a vertex that does not exist")
+    materials = len(head.material_names)
+    if head.polygon_material.min() < 0 or head.polygon_material.max() >= materials:
+        raise ValueError("a polygon names a material that does not exist")
+    if (head.material_colors.shape, head.material_roughness.shape) != ((materials, 4), (materials,)):
+        raise ValueError("materials lack a colour or a roughness")
 
 
 def to_blender(points: np.ndarray) -> np.ndarray:

@@ -179,11 +179,51 @@ def test_a_bad_head_file_is_refused(api, tmp_path, content):
     assert not bpy.data.objects
 
 
-def test_an_incomplete_head_file_is_refused(api, synthetic_head, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("weights", lambda weights: weights[:-1]),
+        ("shapedirs", lambda shapedirs: np.where(shapedirs > 0.01, np.nan, shapedirs)),
+        ("polygons|vertex", lambda polygons: np.where(polygons == 3, 10**6, polygons)),
+        ("kintree_table|parents", lambda table: table[::-1]),
+        ("polygon_material|material", lambda material: material + 7),
+        ("expression_names|one name", lambda names: np.where(names == names[1], names[0], names)),
+    ],
+)
+def test_a_head_file_that_does_not_fit_together_is_refused(api, synthetic_head, tmp_path, name, change):
+    array, _, message = name.partition("|")
     with np.load(synthetic_head) as file:
         arrays = dict(file)
-    arrays["weights"] = arrays["weights"][:-1]
-    np.savez(tmp_path / "short.npz", **arrays)
-    with pytest.raises(api.UserError, match="weights"):
-        api.add_head(asset=tmp_path / "short.npz")
+    arrays[array] = change(arrays[array])
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(api.UserError, match=message or array):
+        api.add_head(asset=tmp_path / "bad.npz")
     assert not bpy.data.objects and not bpy.data.meshes
+
+
+def test_damaged_head_files_are_refused(api, part, synthetic_head, tmp_path):
+    """Whatever zipfile, zlib and numpy raise for it, the user reads one kind of error."""
+    with np.load(synthetic_head) as file:
+        np.savez_compressed(tmp_path / "whole.npz", **file)
+    content = (tmp_path / "whole.npz").read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for case in range(150):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 5):
+            damaged[place] = random.integers(256)
+        if case % 3 == 0:
+            del damaged[random.integers(len(content)) :]
+        (tmp_path / "bad.npz").write_bytes(damaged)
+        try:
+            part("head_asset").load_head(tmp_path / "bad.npz")
+        except api.UserError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_refused(api, part, tmp_path, monkeypatch):
+    monkeypatch.setattr(part("array_file"), "LARGEST_CONTENT", 1 << 20)
+    np.savez_compressed(tmp_path / "bomb.npz", v_template=np.zeros(1 << 18))
+    with pytest.raises(api.UserError, match="too large"):
+        api.add_head(asset=tmp_path / "bomb.npz")
