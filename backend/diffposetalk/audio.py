@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import stat
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ MIN_SECONDS = 0.1
 MAX_SECONDS = 3600.0
 MIN_SAMPLE_RATE = 4_000  # below this the formants that tell phones apart are gone
 SILENCE_PEAK = 1e-3  # -60 dB re full scale
+RESAMPLER_MARGIN = 1024  # samples that rounding can add
 BLOCK_SECONDS = 10  # decoded at a time, so that an hour of 96 kHz 5.1 needs no more memory than a minute
 
 # Speech sits in the centre channel of a surround mix; the front pair carries it when the centre does not,
@@ -133,8 +135,8 @@ def load_speech(path: str | Path, start: float = 0.0, seconds: float | None = No
         _check_selection(path, wanted / rate)
 
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-        pieces: list[np.ndarray] = []
-        heard, peak = 0, 0.0
+        samples = np.empty(math.ceil(wanted / rate * SAMPLE_RATE) + RESAMPLER_MARGIN, np.float32)
+        heard, written, peak = 0, 0, 0.0
         for block in _blocks(sound, path, first, wanted):
             if not np.isfinite(block).all():
                 raise AudioError(
@@ -145,26 +147,32 @@ def load_speech(path: str | Path, start: float = 0.0, seconds: float | None = No
             mono = mix_to_mono(block)
             heard += len(mono)
             peak = max(peak, float(np.abs(mono).max()))
-            pieces.append(resampler.resample_chunk(mono))
+            written = _append(samples, written, resampler.resample_chunk(mono))
     # Lengths of MP3 files are estimates, so a missing blink of sound is no damage.
     if (wanted - heard) / rate > MIN_SECONDS:
         raise AudioError(_truncated_message(path, wanted / rate, heard / rate), "audio_truncated")
-    pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    written = _append(samples, written, resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     if peak < SILENCE_PEAK:
         level = f"its peak is {20 * np.log10(peak):.0f} dB" if peak > 0 else "every sample is zero"
         raise AudioError(
             f"“{path.name}” is silent: {level}. Pick a recording with speech in it, or raise its level.",
             "audio_silent",
         )
-    samples = np.concatenate(pieces).astype(np.float32, copy=False)
     return SpeechAudio(
-        samples=samples,
+        samples=samples[:written],
         sample_rate_in=rate,
         channels_in=channels,
         seconds=heard / rate,
         sha256=file_sha256(path),
         name=path.name,
     )
+
+
+def _append(samples: np.ndarray, written: int, piece: np.ndarray) -> int:
+    """Write `piece` into `samples` after the first `written`; the new count."""
+    stop = written + len(piece)
+    samples[written:stop] = piece
+    return stop
 
 
 def mix_to_mono(block: np.ndarray) -> np.ndarray:

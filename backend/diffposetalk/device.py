@@ -26,12 +26,14 @@ class Compute:
     dtype: of the matrix products in sampling; speech and style encoders always compute in float32.
     threads: CPU threads that one operation is spread over.
     rows: windows (of takes and clips) that run through the network together at most.
+    graphs: whether steps of small batches are captured as CUDA graphs.
     """
 
     device: torch.device
     dtype: torch.dtype
     threads: int
     rows: int
+    graphs: bool = False
 
     def describe(self) -> dict[str, Any]:
         """For `diffposetalk info` and the log."""
@@ -42,6 +44,7 @@ class Compute:
             "tf32": self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest",
             "threads": self.threads,
             "batch": self.rows,
+            "cuda_graphs": self.graphs,
         }
 
 
@@ -83,6 +86,7 @@ def choose_compute(
         dtype=torch.bfloat16 if fast else torch.float32,
         threads=torch.get_num_threads(),
         rows=rows or (8 if target.type == "cpu" else 64),
+        graphs=target.type == "cuda" and torch.version.hip is None,
     )
 
 

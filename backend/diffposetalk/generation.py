@@ -31,7 +31,6 @@ from .errors import Cancelled, DiffPoseTalkError
 from .guidance import Condition, DynamicThreshold, GuidedDenoiser
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
-from .prepared_denoiser import PreparedDenoiser
 from .samplers import Denoise, sample
 
 OnProgress = Callable[[str, int, int], None]
@@ -379,7 +378,7 @@ class _Run:
             raise DiffPoseTalkError(f"Sampling steps range from 1 to {steps}.", "settings_steps")
         self.steps = steps if self.sampler == "ddpm" else count
         self.on_progress, self.on_window, self.cancelled = on_progress, on_window, cancelled
-        self.denoiser = PreparedDenoiser(model.denoiser, model.compute.dtype)
+        self.denoiser = model.prepared_denoiser()
         self.thread = ThreadPoolExecutor(1, "speech")
         self.done: dict[int, list[int]] = {}  # network evaluations of each line: done, total
 

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from .config import EXPRESSION_DIM, ModelConfig
+from .cuda_graph import StepGraphs
 from .denoiser import Denoiser
 from .device import Compute
+from .prepared_denoiser import PreparedDenoiser
 from .schedule import NoiseSchedule
 from .speech_encoder import SpeechEncoder, build_speech_encoder
 from .style_encoder import StyleEncoder
@@ -66,12 +68,20 @@ class DiffPoseTalk(nn.Module):
         self.schedule = NoiseSchedule(d.steps)
         self.styles: dict[str, StylePreset] = {}
         self.sha256 = ""
+        self._prepared: PreparedDenoiser | None = None
         self.compute = Compute(torch.device("cpu"), torch.float32, torch.get_num_threads(), rows=8)
 
     @property
     def device(self) -> torch.device:
         """Where the model runs."""
         return self.start_motion.device
+
+    def prepared_denoiser(self) -> PreparedDenoiser:
+        """The denoiser arranged for sampling as `compute` says; kept from call to call, as weights are then fixed."""
+        if self._prepared is None or self._prepared.dtype != self.compute.dtype:
+            graphs = StepGraphs() if self.compute.graphs else None
+            self._prepared = PreparedDenoiser(self.denoiser, self.compute.dtype, graphs)
+        return self._prepared
 
     def encode_style(self, motion: torch.Tensor) -> torch.Tensor:
         """Style vectors (B, S) of motion vectors (B, T, D) in their own units."""

@@ -14,6 +14,7 @@ Exact algebra, no approximation; in float32 the outputs equal `Denoiser.forward`
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .cuda_graph import GraphedStep, StepGraphs
 from .denoiser import Denoiser
 
 Weight = tuple[torch.Tensor, torch.Tensor]
@@ -47,11 +49,18 @@ class PreparedDenoiser:
         denoiser: the trained network, on its device.
         dtype: of the matrix products (their inputs are rounded to it). Normalisation, residuals and the
             result stay in float32, on a CPU attention too, which is slower there in bfloat16.
+        graphs: captures steps, or None to run every kernel by itself.
     """
 
-    def __init__(self, denoiser: Denoiser, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        dtype: torch.dtype = torch.float32,
+        graphs: StepGraphs | None = None,
+    ) -> None:
         self.denoiser = denoiser
         self.dtype = dtype
+        self.graphs = graphs
         config = denoiser.config
         self.heads, self.previous = config.heads, config.previous
         # True where attention is allowed; None: all of it (mask lifted). Not needed under the width of 1.
@@ -145,6 +154,8 @@ class PreparedWindow:
         self.frames_qkv = prepared.linear(self.frames, first.self_in)
         self.embed_qkv = (in_weight @ self.embed).to(prepared.dtype)
         self.cross = [self._cross(layer, [speech for speech, _ in branches]) for layer in prepared.layers]
+        self.graph: GraphedStep | None = None
+        self.graph_sought = prepared.graphs is None
 
     def _cross(
         self, layer: _Layer, speech: Sequence[torch.Tensor]
@@ -164,6 +175,22 @@ class PreparedWindow:
         )
         return prepared.split(key), prepared.split(value), out if prepared.aligned else None
 
+    def constants(self) -> list[torch.Tensor]:
+        """Everything that was computed once for this window."""
+        cross = [t for tensors in self.cross for t in tensors if t is not None]
+        return [self.person, self.before, self.frames, self.before_qkv, self.frames_qkv, *cross]
+
+    def copy(self) -> PreparedWindow:
+        """The same window with constants of its own, to be overwritten by other windows'."""
+        own = copy.copy(self)
+        own.person, own.before, own.frames = self.person.clone(), self.before.clone(), self.frames.clone()
+        own.before_qkv, own.frames_qkv = self.before_qkv.clone(), self.frames_qkv.clone()
+        own.cross = [
+            (key.clone(), value.clone(), None if out is None else out.clone())
+            for key, value, out in self.cross
+        ]
+        return own
+
     def __call__(self, motion: torch.Tensor, step: int) -> torch.Tensor:
         """Equation 7 for every branch.
 
@@ -174,8 +201,16 @@ class PreparedWindow:
         Returns:
             (K, B, T_w, D) predicted clean normalised motion of the window's own frames, float32.
         """
+        network, graphs = self.prepared.denoiser, self.prepared.graphs
+        embedding = network.step_map(network.step_table[step])
+        if not self.graph_sought and graphs is not None:
+            self.graph, self.graph_sought = graphs.graphed(self, motion, embedding), True
+        return (self.graph or self.predict)(motion, embedding)
+
+    def predict(self, motion: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """`__call__` with the step already embedded, (width,)."""
         prepared, network = self.prepared, self.prepared.denoiser
-        first = self.person + network.step_map(network.step_table[step])
+        first = self.person + embedding
         frames = F.linear(motion, self.embed) + self.frames
         x = torch.cat([first, self._repeat(torch.cat([self.before, frames], dim=1))], dim=1)
         frames_qkv = F.linear(motion.to(prepared.dtype), self.embed_qkv) + self.frames_qkv
