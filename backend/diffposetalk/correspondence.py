@@ -14,8 +14,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import zipfile
-import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -23,12 +21,16 @@ import numpy as np
 import scipy.sparse
 from scipy.spatial import cKDTree
 
+from .array_file import read_arrays
 from .errors import OutputError
 from .head_model import JAW, LEFT_EYE, RIGHT_EYE, HeadModel
 from .whole_file import whole_file
 
 VERSION = 1
 """Part of the cache's key: changes whenever the method does."""
+
+LARGEST_ENTRY = 1 << 24
+"""Bytes of one entry of the cache."""
 
 # Lengths in distances between the eyes (about 6 cm).
 BEHIND = 0.13  # skin this far behind what is seen from the front is inside the mouth or the nose
@@ -376,11 +378,8 @@ def closest_on_triangles(points: np.ndarray, triangles: np.ndarray) -> np.ndarra
 def _read(path: Path, source: HeadModel, target: HeadModel) -> Correspondence | None:
     """What the cache holds, or None if it holds nothing or something damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            kept = Correspondence(**{f.name: file[f.name] for f in fields(Correspondence)})
-    except (OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, RuntimeError):
-        return None
-    except (zipfile.BadZipFile, zlib.error, MemoryError):
+        kept = Correspondence(**read_arrays(path, [f.name for f in fields(Correspondence)], LARGEST_ENTRY))
+    except (OSError, ValueError, TypeError):
         return None
     n = len(kept.points) if kept.points.ndim == 1 else 0
     shapes = [a.shape for a in (kept.triangles, kept.barycentric, kept.weights, kept.rotation, kept.scale)]

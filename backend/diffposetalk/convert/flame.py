@@ -236,13 +236,11 @@ def _read_npz(file: BinaryIO, what: str) -> dict[str, Any]:
                     with archive.open(member) as inner:
                         content[name] = _read_npy(io.BytesIO(inner.read()), member.file_size, what)
             return content
-    # zipfile and zlib raise these for damaged archives, and for encrypted or unsupported ones
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, EOFError, RuntimeError, OSError) as error:
-        raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
-    except Exception as error:
-        if type(error).__name__ == "error":  # zlib.error
-            raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
+    except ModelError:
         raise
+    # Hostile bytes make zipfile, zlib and NumPy raise nearly anything.
+    except (Exception, MemoryError) as error:
+        raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
 
 
 def _read_npy(file: BinaryIO, size: int, what: str) -> Any:
