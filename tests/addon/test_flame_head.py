@@ -259,3 +259,18 @@ def test_conversion_knows_the_flame_of_the_head(api, preferences, flame_pkl, rec
     bob, _ = api.add_head("Bob", flame=flame_pkl)
     [result] = api.generate(bob, recordings / "speech.wav", steps=2, convert_basis=True)
     assert result.residual["mean"] > 0
+
+
+def test_cancelling_the_conversion(api, part, flame_pkl):
+    flame_file = part("flame_file")
+    converted = flame_file.converted_file(flame_pkl)
+    converted.unlink(missing_ok=True)
+    before = scene_state(), sorted(flame_file.heads_folder().iterdir())
+    job = flame_file.FlameHead(flame_pkl)
+    while job.poll() == "running" and job._call is not None and job._call.method != "convert_flame":
+        pass
+    job.cancel()
+    assert job.wait(60) == "cancelled" and "Nothing was changed" in str(job.failure)
+    assert (scene_state(), sorted(flame_file.heads_folder().iterdir())) == before
+    api.add_head(flame=flame_pkl)
+    assert converted.is_file()
