@@ -9,22 +9,23 @@ transformers is imported here and nowhere else in the engine, and this module on
 
 from __future__ import annotations
 
+import json
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 from transformers import HubertConfig, HubertModel
-from transformers.utils import logging
 
 from .config import SpeechEncoderConfig
 from .errors import ModelError
 from .speech_encoder import SAMPLES_PER_FRAME, OnChunk
+from .torch_file import read_torch_file
 
 HUB_NAME = "facebook/hubert-base-ls960"
 HOP, FIELD = 320, 400
@@ -66,30 +67,40 @@ class HubertSpeechEncoder(nn.Module):
     def from_folder(cls, folder: str | Path) -> HubertSpeechEncoder:
         """HuBERT from a folder with `config.json` and `model.safetensors` or `pytorch_model.bin`.
 
+        The latter, as which HuBERT is published, is a pickle, and goes through the allow-list.
+
         Raises:
-            ModelError: `hubert_invalid`; not a whole HuBERT, damaged, or with code in it.
+            ModelError: `hubert_invalid`; not a whole HuBERT, or damaged. `pickle_refused`; it asks for code.
         """
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        folder = Path(folder)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # PyTorch's, about pickles that it goes on to refuse
-                hubert, report = HubertModel.from_pretrained(
-                    str(folder), local_files_only=True, output_loading_info=True, attn_implementation="sdpa"
-                )
-        # Damaged files make transformers, safetensors and pickle raise nearly anything.
-        except Exception as error:
-            raise ModelError(
-                f"The HuBERT in “{folder}” cannot be read: its files are damaged or of another model. {_HOW_TO_GET}",
-                "hubert_invalid",
-            ) from error
-        missing = [key for key in report["missing_keys"] if key != "masked_spec_embed"]
-        finite = all(bool(torch.isfinite(p).all()) for p in hubert.parameters())
-        if hubert.config.model_type != "hubert" or missing or report["mismatched_keys"] or not finite:
-            raise ModelError(
-                f"“{folder}” does not hold the whole of HuBERT's weights. {_HOW_TO_GET}", "hubert_invalid"
-            )
-        return cls(hubert)
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if config.get("model_type") != "hubert":
+                raise ValueError("not HuBERT")
+            encoder = _unloaded({**config, **_NO_MASKING})
+            weights = folder / "model.safetensors"
+            published = folder / "pytorch_model.bin"
+            encoder._fill(load_file(weights) if weights.is_file() else read_torch_file(published))
+        except ModelError as error:
+            if error.kind == "pickle_refused":
+                raise
+            raise _invalid(folder) from error
+        # Damaged files and sizes that do not go together make the libraries raise nearly anything.
+        except (Exception, MemoryError) as error:
+            raise _invalid(folder) from error
+        return encoder
+
+    def _fill(self, tensors: Any) -> None:
+        """Allocate an unloaded encoder and copy weights into it. Raises ValueError unless they are all there."""
+        expected = self.hubert.state_dict()
+        renamed = {modern_name(key).removeprefix("hubert."): value for key, value in tensors.items()}
+        found = {key: renamed[key].float() for key in expected if key in renamed}
+        if any(key not in found or found[key].shape != value.shape for key, value in expected.items()):
+            raise ValueError("weights missing or of another size")
+        if not all(bool(torch.isfinite(value).all()) for value in found.values()):
+            raise ValueError("weights that are not finite")
+        self.to_empty(device="cpu")
+        self.hubert.load_state_dict(found)
 
     @torch.no_grad()
     def features(
@@ -199,12 +210,14 @@ def _prepare(samples: np.ndarray, frames: int) -> torch.Tensor:
 
     The part of a frame at the clip's end is kept when no silence follows, as in the released code.
     """
-    x = np.asarray(samples, dtype=np.float32)
-    mean, deviation = x.mean(dtype=np.float64), x.std(dtype=np.float64)
-    sound = torch.from_numpy((x - np.float32(mean)) / np.float32(deviation + 1e-5))
-    sound = sound[: (frames + 1) * SAMPLES_PER_FRAME - 1]
-    sound = F.pad(sound, (0, max(0, frames * SAMPLES_PER_FRAME - len(sound))))
-    return pad_for_convolutions(sound[None])
+    x = np.asarray(samples[: (frames + 1) * SAMPLES_PER_FRAME - 1], dtype=np.float32)
+    mean = samples.mean(dtype=np.float64)
+    blocks = np.array_split(samples, 1 + len(samples) // 10**6)  # float64 of an hour would be half a gigabyte
+    deviation = np.sqrt(sum(np.square(b - mean, dtype=np.float64).sum() for b in blocks) / len(samples))
+    sound = np.zeros(max(len(x), frames * SAMPLES_PER_FRAME), np.float32)
+    np.subtract(x, np.float32(mean), out=sound[: len(x)])
+    sound[: len(x)] /= np.float32(deviation + 1e-5)
+    return pad_for_convolutions(torch.from_numpy(sound)[None])
 
 
 def pad_for_convolutions(sound: torch.Tensor) -> torch.Tensor:
@@ -213,7 +226,15 @@ def pad_for_convolutions(sound: torch.Tensor) -> torch.Tensor:
     side = -(-(HOP * (length // HOP) + _EXTRA - length) // 2)
     if side <= 0:  # more than a quarter of a hop is left over: there is enough sound as it is
         return sound
-    x = sound[:, None]
+    # Only the ends matter to padding: a long recording is copied once.
+    added, end = 2 * (side // 2) + side % 2, min(length, HOP)
+    before = _pad(sound[:, :end], side)[:, :added]
+    after = _pad(sound[:, -end:], side)[:, -added:]
+    return torch.cat([before, sound, after], dim=1)
+
+
+def _pad(x: torch.Tensor, side: int) -> torch.Tensor:
+    x = x[:, None]
     for _ in range(2):
         x = F.pad(x, (side // 2, side // 2), mode="reflect")
     if side % 2:
@@ -290,19 +311,41 @@ def unloaded(config: SpeechEncoderConfig) -> HubertSpeechEncoder:
     Raises:
         ModelError: no HuBERT can have such sizes.
     """
+    sizes = {
+        "hidden_size": config.width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.heads,
+        "intermediate_size": 4 * config.width,
+    }
     try:
-        sizes = HubertConfig(
-            hidden_size=config.width,
-            num_hidden_layers=config.depth,
-            num_attention_heads=config.heads,
-            intermediate_size=4 * config.width,
-            # no embedding to mask speech with in training
-            apply_spec_augment=False,
-            mask_time_prob=0.0,
-            mask_feature_prob=0.0,
-            attn_implementation="sdpa",
-        )
-        with torch.device("meta"):
-            return HubertSpeechEncoder(HubertModel(sizes))
+        return _unloaded({**sizes, **_NO_MASKING})
     except ValueError as error:
         raise ModelError(f"No HuBERT is {config.width} wide.", "model_config") from error
+
+
+def _unloaded(sizes: dict[str, Any]) -> HubertSpeechEncoder:
+    with torch.device("meta"):
+        return HubertSpeechEncoder(HubertModel(HubertConfig(**sizes)))
+
+
+# No embedding to mask speech with in training, and attention in PyTorch's own implementation.
+_NO_MASKING = {
+    "apply_spec_augment": False,
+    "mask_time_prob": 0.0,
+    "mask_feature_prob": 0.0,
+    "attn_implementation": "sdpa",
+}
+
+
+def modern_name(key: str) -> str:
+    """Name of a weight as PyTorch spells it today: older versions called the parts of a normalised one otherwise."""
+    for old, new in ((".weight_g", "original0"), (".weight_v", "original1")):
+        if key.endswith(old):
+            return key.removesuffix(old) + ".parametrizations.weight." + new
+    return key
+
+
+def _invalid(folder: Path) -> ModelError:
+    return ModelError(
+        f"“{folder}” does not hold the whole of a HuBERT, undamaged. {_HOW_TO_GET}", "hubert_invalid"
+    )

@@ -26,10 +26,10 @@ from diffposetalk.audio import load_speech
 from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
 from diffposetalk.convert.checkpoint import convert_checkpoint
-from diffposetalk.convert.torch_file import read_torch_file
 from diffposetalk.errors import ModelError, OutputError
 from diffposetalk.generation import generate
 from diffposetalk.speech_encoder import encode
+from diffposetalk.torch_file import read_torch_file
 
 from .released_files import HEARD, LAYERS, STEPS, WINDOW, Released
 

@@ -185,7 +185,12 @@ def test_folders_that_hold_no_hubert(
     weights.write_bytes(whole)
     config.write_text(json.dumps({**settings, "num_hidden_layers": 3}))  # one layer would stay random
     assert refused().kind == "hubert_invalid"
-    config.write_text("{")
+    for text in ("{", "[]", json.dumps({**settings, "model_type": "wav2vec2"}), '{"model_type": "hubert"}'):
+        config.write_text(text)
+        assert refused().kind == "hubert_invalid"
+    config.write_text(json.dumps(settings))
+    weights.unlink()
+    torch.save([1, 2], folder / "pytorch_model.bin")
     assert refused().kind == "hubert_invalid"
 
 
@@ -199,12 +204,15 @@ def test_a_pickle_among_the_weights_is_not_run(
     hubert.hubert.config.save_pretrained(tmp_path)
     monkeypatch.setenv("DIFFPOSETALK_HUBERT", str(tmp_path))
     weights = tmp_path / "pytorch_model.bin"
-    torch.save({"masked_spec_embed": Hostile()}, weights)
-    assert refused().kind == "hubert_invalid"
-    torch.save({"masked_spec_embed": Hostile()}, weights, _use_new_zipfile_serialization=False)
-    assert refused().kind == "hubert_invalid"
-    weights.write_bytes(pickle.dumps(Hostile()))
-    assert refused().kind == "hubert_invalid"
+    for save in (
+        lambda content: torch.save(content, weights),
+        lambda content: torch.save(content, weights, _use_new_zipfile_serialization=False),
+        lambda content: weights.write_bytes(pickle.dumps(content)),
+    ):
+        save({"masked_spec_embed": Hostile()})
+        with pytest.raises(ModelError) as caught:
+            build_speech_encoder(HEARS_32)
+        assert caught.value.kind == "pickle_refused" and "system" in caught.value.message
     assert not (tmp_path / "ran").exists()
 
 
@@ -252,6 +260,28 @@ def test_the_hugging_face_cache_is_read_and_never_filled(hubert: HubertSpeechEnc
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
-    hubert.hubert.config.save_pretrained(snapshot)
-    torch.save(hubert.hubert.state_dict(), snapshot / "pytorch_model.bin")  # as it is published
+    # as it was published in 2021: options that are gone, a pickle, the old names of the normalised weight
+    options = {
+        "activation_dropout": 0.1,
+        "architectures": ["HubertModel"],
+        "feat_extract_dropout": 0.0,
+        "feat_extract_norm": "group",
+        "gradient_checkpointing": False,
+        "hidden_dropout_prob": 0.1,
+        "layerdrop": 0.1,
+        "mask_time_prob": 0.05,
+        "model_type": "hubert",
+        "num_feat_extract_layers": 7,
+        "tokenizer_class": "Wav2Vec2CTCTokenizer",
+        "torch_dtype": "float32",
+        "transformers_version": "4.10.0.dev0",
+        "vocab_size": 32,
+    }
+    (snapshot / "config.json").write_text(json.dumps({**options, **SMALL_HUBERT}))
+    state = {}
+    for name, value in hubert.hubert.state_dict().items():
+        name = name.replace("parametrizations.weight.original0", "weight_g")
+        state[name.replace("parametrizations.weight.original1", "weight_v")] = value
+    assert len(state) == len(hubert.hubert.state_dict()) and any(k.endswith("weight_g") for k in state)
+    torch.save(state, snapshot / "pytorch_model.bin")
     assert ask(filled) == ["False", "found", "32"]

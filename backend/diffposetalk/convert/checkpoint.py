@@ -37,7 +37,7 @@ from ..denoiser import Denoiser, alignment_mask, sinusoidal_table
 from ..errors import ModelError, OutputError
 from ..schedule import NoiseSchedule
 from ..style_encoder import StyleEncoder
-from .torch_file import read_torch_file
+from ..torch_file import read_torch_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -314,12 +314,10 @@ def _speech_config(tensors: Tensors, what: str) -> SpeechEncoderConfig:
     names = [key for key in tensors if key.startswith(prefix)]
     if not names:
         return config
-    from ..hubert_encoder import unloaded
+    from ..hubert_encoder import modern_name, unloaded
 
     for key in names:
-        for old, new in ((".weight_g", "original0"), (".weight_v", "original1")):
-            if key.endswith(old):
-                tensors[key.removesuffix(old) + ".parametrizations.weight." + new] = tensors.pop(key)
+        tensors[modern_name(key)] = tensors.pop(key)
     held = {key.removeprefix(prefix): tuple(v.shape) for key, v in tensors.items() if key.startswith(prefix)}
     expected = {key: tuple(v.shape) for key, v in unloaded(config).hubert.state_dict().items()}
     for key, shape in held.items():

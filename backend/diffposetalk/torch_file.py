@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from ..allow_list import Allowed, load_pickle
-from ..errors import ModelError
+from .allow_list import Allowed, load_pickle
+from .errors import ModelError
 
 MAX_PICKLE_BYTES = 64 << 20
 """Of a checkpoint without its tensors, which are stored beside the pickle; released ones have some 100 kB."""
