@@ -273,6 +273,20 @@ def test_trained_without_the_indicator(released: Released, tmp_path: Path) -> No
     assert torch.equal(ours[:, :-1], weight) and not ours[:, -1].any()
 
 
+def test_tensors_that_share_memory_or_lie_across(released: Released, tmp_path: Path) -> None:
+    weights = released.denoiser["model"]
+    convert_checkpoint(*released.write(), tmp_path / "plain")
+    name = "denoising_net.diff_step_map.{}.weight"
+    weights[name.format(0)] = weights[name.format(0)].T.contiguous().T
+    weights[name.format(2)] = weights[name.format(0)]
+    weights["denoising_net.PE"] = weights["denoising_net.PE"].double()
+    convert_checkpoint(*released.write(), tmp_path / "model")
+    plain, ours = (load_file(tmp_path / folder / "model.safetensors") for folder in ("plain", "model"))
+    assert torch.equal(ours["denoiser.step_map.0.weight"], plain["denoiser.step_map.0.weight"])
+    assert torch.equal(ours["denoiser.step_map.2.weight"], plain["denoiser.step_map.0.weight"])
+    assert torch.equal(ours["denoiser.positions"], plain["denoiser.positions"])
+
+
 def state(change: Callable[[dict[str, torch.Tensor]], Any]) -> Change:
     return lambda released: change(released.denoiser["model"])
 
@@ -345,6 +359,11 @@ MISMATCHES: dict[str, tuple[Change, str, str]] = {
         state(lambda t: t.update({"denoising_net.extra": torch.zeros(1)})),
         "checkpoint_format",
         "denoising_net.extra",
+    ),
+    "a name of several lines": (
+        state(lambda t: t.update({"x\nerror: all is well\x1b[2J": torch.zeros(1)})),
+        "checkpoint_format",
+        "x?error",
     ),
     "a layer missing": (
         state(lambda t: [t.pop(k) for k in list(t) if f".layers.{LAYERS - 1}." in k]),

@@ -61,10 +61,10 @@ _STYLE_NAMES = {
     "transformer.": "style_encoder.transformer.",
 }
 # Tables that the released code stores and this one computes. Those after them are not read at all: functions
-# of the betas, the position table of style encoders that store it, and what HuBERT masks with in training.
+# of the betas, and what HuBERT masks with in training.
 _STEP_TABLE, _MASK = "denoising_net.TE.pe", "denoising_net.alignment_mask"
 _ALPHA_BARS = "diffusion_sched.alpha_bars"
-_UNUSED = (_STEP_TABLE, _MASK, "diffusion_sched.", "PE.pe", "audio_encoder.masked_spec_embed")
+_UNUSED = (_STEP_TABLE, _MASK, "diffusion_sched.", "audio_encoder.masked_spec_embed")
 _SCHEDULE_TOLERANCE, _TABLE_TOLERANCE = 1e-5, 1e-3
 
 # Training options that this engine knows one value of. A file that lacks one predates the option.
@@ -181,7 +181,7 @@ def convert_checkpoint(
 
 
 def _read(path: Path, role: str) -> tuple[dict[str, Any], Tensors, int]:
-    """Training options, tensors (float32 or as they are) and iteration of a checkpoint."""
+    """Training options, tensors (float32) and iteration of a checkpoint."""
     what = f"“{path.name}”"
     parts = {"denoiser": "model", "style encoder": "encoder"}
     content = read_torch_file(path)
@@ -198,15 +198,21 @@ def _read(path: Path, role: str) -> tuple[dict[str, Any], Tensors, int]:
         raise ModelError(
             f"{what} is not a released {role}: it needs “args” and “{parts[role]}”.", "checkpoint_format"
         )
-    tensors = {}
+    tensors: Tensors = {}
+    places: set[int] = set()
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise ModelError(
                 f"{what} holds something that is not a tensor among its weights.", "checkpoint_format"
             )
-        tensors[key] = value.float() if value.is_floating_point() else value
+        tensors[key] = value.float().contiguous()
+        if tensors[key].untyped_storage().data_ptr() in places:  # safetensors holds every tensor by itself
+            tensors[key] = tensors[key].clone()
+        places.add(tensors[key].untyped_storage().data_ptr())
         if not bool(torch.isfinite(tensors[key]).all()):
-            raise ModelError(f"{what} holds weights that are not finite ({key}).", "checkpoint_not_finite")
+            raise ModelError(
+                f"{what} holds weights that are not finite ({_shown(key)}).", "checkpoint_not_finite"
+            )
     iteration = content.get("iter")
     return _options(args), tensors, iteration if isinstance(iteration, int) else 0
 
@@ -377,7 +383,7 @@ def _renamed(tensors: Tensors, names: Mapping[str, str], what: str) -> Tensors:
         old = next((old for old in names if key.startswith(old)), None)
         if old is None:
             raise ModelError(
-                f"{what} holds a tensor that no released one has ({key[:80]}).", "checkpoint_format"
+                f"{what} holds a tensor that no released one has ({_shown(key)}).", "checkpoint_format"
             )
         out[names[old] + key.removeprefix(old)] = value
     if "null_style" in out:
@@ -462,7 +468,7 @@ def _agree(options: dict[str, Any], sizes: dict[str, Any], what: str) -> None:
     for name, value in sizes.items():
         if options.get(name) not in (None, value):
             raise ModelError(
-                f"{what} says {name} = {str(options[name])[:40]} and holds weights for {value}.",
+                f"{what} says {name} = {_shown(options[name])} and holds weights for {value}.",
                 "checkpoint_shape",
             )
 
@@ -484,6 +490,7 @@ def _check_size(width: int, heads: int, what: str) -> None:
 def _misfit(
     what: str, name: str, held: tuple[int, ...] | None, expected: tuple[int, ...] | None
 ) -> ModelError:
+    name = _shown(name)
     if held is None:
         text = f"{what} lacks the weights {name}"
     elif expected is None:
@@ -491,6 +498,11 @@ def _misfit(
     else:
         text = f"{what} holds {name} in the shape {held}, where {expected} is needed"
     return ModelError(text + ". Is it the right file, from the released code?", "checkpoint_shape")
+
+
+def _shown(value: Any) -> str:
+    """A name or value out of a file, fit for a line of text."""
+    return "".join(c if c.isprintable() else "?" for c in str(value))[:80]
 
 
 def _sha256(path: Path) -> str:
