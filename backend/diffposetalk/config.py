@@ -195,9 +195,13 @@ def _check(config: ModelConfig) -> None:
         "denoiser.steps": (d.steps, 2, 10_000),
         "denoiser.align_mask_width": (d.align_mask_width, 0, 4096),
         "style_encoder.width": (s.width, 8, 4096),
+        "style_encoder.heads": (s.heads, 1, 64),
+        "style_encoder.mlp_ratio": (s.mlp_ratio, 1, 16),
         "style_encoder.layers": (s.layers, 1, 64),
         "style_encoder.window": (s.window, 2, 4096),
         "speech_encoder.width": (e.width, 8, 4096),
+        "speech_encoder.heads": (e.heads, 1, 64),
+        "speech_encoder.mels": (e.mels, 8, 256),
         "speech_encoder.depth": (e.depth, 1, 64),
         "speech_encoder.positions": (e.positions, 50, 100_000),
         "sampling.steps": (config.sampling.steps, 1, d.steps),
@@ -216,7 +220,16 @@ def _check(config: ModelConfig) -> None:
             "both must be 54 (with head rotation) or 51 (without).",
             "model_config",
         )
-    if d.style_dim != s.width or d.width % d.heads or s.width % s.heads or e.width % e.heads:
+    if not (0 <= d.dropout < 1 and 0 <= s.dropout < 1):
+        raise ModelError("The model's config.json has a dropout outside 0 to 1.", "model_config")
+    if (
+        d.style_dim != s.width
+        or d.width % 2
+        or s.width % 2
+        or d.width % d.heads
+        or s.width % s.heads
+        or e.width % e.heads
+    ):
         raise ModelError(
             "The model's config.json has widths and heads that do not fit together.", "model_config"
         )

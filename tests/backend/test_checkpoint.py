@@ -99,6 +99,11 @@ def test_a_pickle_is_never_run(folder: Path, tmp_path: Path):
         '{"expression_names": [1, 2]}',
         '{"coefficient_range": [[0, 1]]}',
         '{"provenance": []}',
+        '{"style_encoder": {"heads": 0}}',
+        '{"speech_encoder": {"heads": 0}}',
+        '{"speech_encoder": {"mels": 0}}',
+        '{"denoiser": {"dropout": 2}}',
+        '{"denoiser": {"width": 513, "heads": 3}}',
         "\x00\x01",
     ],
 )

@@ -322,6 +322,26 @@ MISMATCHES: dict[str, tuple[Change, str, str]] = {
     ),
     "no heads": (lambda r: delattr(r.denoiser["args"], "n_heads"), "checkpoint_format", "n_heads"),
     "odd heads": (lambda r: setattr(r.denoiser["args"], "n_heads", 5), "checkpoint_shape", "5 heads"),
+    "heads beyond number": (
+        lambda r: setattr(r.denoiser["args"], "n_heads", 10**5_000),
+        "checkpoint_format",
+        "n_heads",
+    ),
+    "heads of a list": (
+        lambda r: setattr(r.denoiser["args"], "n_heads", [[[4]]]),
+        "checkpoint_format",
+        "list",
+    ),
+    "a mask beyond number": (
+        lambda r: setattr(r.denoiser["args"], "align_mask_width", 2**70),
+        "checkpoint_format",
+        "align_mask_width",
+    ),
+    "a list for the target": (
+        lambda r: setattr(r.denoiser["args"], "target", [1]),
+        "checkpoint_unsupported",
+        "list",
+    ),
     "no heads at all": (lambda r: setattr(r.denoiser["args"], "n_heads", 0), "checkpoint_shape", "0 heads"),
     "predicts noise": (
         lambda r: setattr(r.denoiser["args"], "target", "noise"),

@@ -80,6 +80,7 @@ _ONLY = {
 }
 _HUBERT_BASE_LAYERS, _HUBERT_HEAD_WIDTH = 12, 64
 _MAX_STATISTICS_BYTES = 1 << 20
+_LARGEST_OPTION = 10_000
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ def _denoiser_config(options: dict[str, Any], tensors: Tensors, what: str) -> De
     for option, value in _ONLY.items():
         if options.get(option) not in (None, value):
             raise ModelError(
-                f"{what} was trained with {option} = {str(options[option])[:40]!r}; only {value!r} is supported.",
+                f"{what} was trained with {option} = {_shown(options[option])}; only {value!r} is supported.",
                 "checkpoint_unsupported",
             )
     if options["no_use_learnable_pe"]:
@@ -282,7 +283,7 @@ def _style_config(options: dict[str, Any], tensors: Tensors, what: str) -> Style
     """Sizes of a released style encoder."""
     if options.get("rot_repr") not in (None, "aa"):
         raise ModelError(
-            f"{what} was trained with rot_repr = {str(options['rot_repr'])[:40]!r}; only 'aa' is supported.",
+            f"{what} was trained with rot_repr = {_shown(options['rot_repr'])}; only 'aa' is supported.",
             "checkpoint_unsupported",
         )
     width, motion_dim = _shape(tensors, "motion_proj.weight", 2, what)
@@ -475,13 +476,15 @@ def _agree(options: dict[str, Any], sizes: dict[str, Any], what: str) -> None:
 
 def _whole(options: dict[str, Any], name: str, what: str) -> int:
     value = options.get(name)
-    if type(value) is not int:
-        raise ModelError(f"{what} does not say its {name}.", "checkpoint_format")
+    if type(value) is not int or not 0 <= value <= _LARGEST_OPTION:
+        raise ModelError(
+            f"{what} says {name} = {_shown(value)}, where a number is needed.", "checkpoint_format"
+        )
     return value
 
 
 def _check_size(width: int, heads: int, what: str) -> None:
-    if heads < 1 or width % heads:
+    if heads < 1 or width % heads or width % 2:
         raise ModelError(
             f"{what} has {heads} heads, which do not divide its width of {width}.", "checkpoint_shape"
         )
@@ -502,6 +505,8 @@ def _misfit(
 
 def _shown(value: Any) -> str:
     """A name or value out of a file, fit for a line of text."""
+    if not isinstance(value, str | int | float) or (isinstance(value, int) and abs(value) > 10**18):
+        return f"something ({type(value).__name__})"
     return "".join(c if c.isprintable() else "?" for c in str(value))[:80]
 
 
