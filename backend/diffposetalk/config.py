@@ -194,6 +194,7 @@ def _check(config: ModelConfig) -> None:
         "denoiser.previous": (d.previous, 1, d.window),
         "denoiser.steps": (d.steps, 2, 10_000),
         "denoiser.align_mask_width": (d.align_mask_width, 0, 4096),
+        "denoiser.shape_dim": (d.shape_dim, 1, 4096),
         "style_encoder.width": (s.width, 8, 4096),
         "style_encoder.heads": (s.heads, 1, 64),
         "style_encoder.mlp_ratio": (s.mlp_ratio, 1, 16),

@@ -100,6 +100,7 @@ def test_a_pickle_is_never_run(folder: Path, tmp_path: Path):
         '{"coefficient_range": [[0, 1]]}',
         '{"provenance": []}',
         '{"style_encoder": {"heads": 0}}',
+        '{"denoiser": {"shape_dim": -1}}',
         '{"speech_encoder": {"heads": 0}}',
         '{"speech_encoder": {"mels": 0}}',
         '{"denoiser": {"dropout": 2}}',
