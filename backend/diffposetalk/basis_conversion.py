@@ -119,6 +119,8 @@ def convert(
         "converted_from": clip.basis,
         "conversion_residual_mm": residual.to_dict(),
     }
+    if residual.lost:
+        provenance["conversion_lost"] = list(residual.lost)
     names = tuple(str(n) for n in target.arrays.get("expression_names", ()))
     converted = MotionClip(exp.astype(np.float32), pose, clip.fps, target.basis, None, names, provenance)
     return converted, residual

@@ -196,6 +196,8 @@ def _generate(arguments: argparse.Namespace) -> None:
                 f"mean, {miss['p95']:.2f} mm 95th percentile",
                 file=sys.stderr,
             )
+            for loss in clip.provenance.get("conversion_lost", ()):
+                print(loss, file=sys.stderr)
     took = time.monotonic() - began
     print(f"{speech.seconds:.2f} s of speech, {len(clips)} take(s), in {took:.1f} s", file=sys.stderr)
 

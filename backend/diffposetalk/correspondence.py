@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which point of one head's face is which point of another's, for heads of any mesh and any person.
 
-One head's skin is laid onto the other's: by a similarity from the five joints that both have, refined on the face
-(iterative closest points, trimmed), then by a deformation that is smooth at first and finer later, held at the
-seam of the lips. Every face vertex of the second head then takes the closest point on the first one's laid-on
-skin that faces the same way, so that an upper lip is never paired with the lower one that touches it.
+One head's skin is laid onto the other's: by a similarity, started from the joints that both have and refined on the
+face (iterative closest points, trimmed, held at the eyes and the seam of the lips); then by a deformation that makes
+these landmarks meet; then by one that follows the closest points, smooth at first and finer later. Every face vertex
+of the second head takes the closest point on the first one's laid-on skin that faces the same way, so that an upper
+lip is never paired with the lower one that touches it.
 
 The result depends on the two heads alone and is kept in the user's cache folder under the hash of both.
 """
@@ -26,7 +27,7 @@ from .errors import OutputError
 from .head_model import JAW, LEFT_EYE, RIGHT_EYE, HeadModel
 from .whole_file import whole_file
 
-VERSION = 1
+VERSION = 3
 """Part of the cache's key: changes whenever the method does."""
 
 LARGEST_ENTRY = 1 << 24
@@ -37,9 +38,13 @@ BEHIND = 0.13  # skin this far behind what is seen from the front is inside the 
 FAR = 0.12  # points further apart than this after the heads are aligned have no counterpart
 SMOOTHNESS = (1.0, 1.0, 0.6, 0.6, 0.4, 0.4, 0.3, 0.3)
 """Widths of the deformation's kernel, one a round."""
+LANDMARK_WIDTH = 2.5  # of the deformation that fits the landmarks before
 CONTROLS = 250
-ALIGNED, ALIGNMENTS = 500, 20
+ALIGNED, ALIGNMENTS = 400, 15
 """Points and rounds of the alignment before it."""
+STARTS = (-24, -12, 0, 12, 24)  # degrees of nodding that the alignment is started from
+HOLD, DEFORMED_HOLD = 20.0, 5.0
+"""What an eyeball's centre, or a point of the seam of the lips, counts beside one closest point, in either step."""
 SAME_JAW = 0.4  # difference in the jaw's hold on points that may be paired: above, one lies on the other lip
 TRIM = 0.85  # share of the closest points that an alignment step believes
 SAME_WAY = 0.4  # cosine between normals of points that may be paired
@@ -120,15 +125,9 @@ _HASHED = {
 def find_correspondence(source: HeadModel, target: HeadModel) -> Correspondence:
     """As `correspond`, always computed (a second or two)."""
     a, b = _Skin(source), _Skin(target)
-    rotation, scale, shift = similarity(a.joints, b.joints)
+    rotation, scale, shift = _aligned(a, b)
     laid = scale * a.vertices @ rotation.T + shift
-    some = a.face[_spread(a.vertices[a.face], ALIGNED)]
-    for _ in range(ALIGNMENTS):
-        pairs = _paired(laid[some], a.normals_of(laid)[some], b, TRIM)
-        step, stretch, move = similarity(laid[some][pairs.index], pairs.place)
-        laid = stretch * laid @ step.T + move
-        rotation, scale = step @ rotation, stretch * scale
-    laid = _deformed(laid, a, b)
+    laid = _deformed(laid, scale * _landmarks(a, b)[0] @ rotation.T + shift, a, b)
     face = b.face
     found = closest_points(b.vertices[face], b.normals[face], laid, a.faces, neighbours=8)
     unit = b.unit
@@ -234,27 +233,71 @@ def _seam(head: HeadModel) -> np.ndarray | None:
     return np.stack([np.interp(x, line[:, 0], line[:, axis]) for axis in range(3)], axis=1)
 
 
-def _deformed(laid: np.ndarray, a: _Skin, b: _Skin) -> np.ndarray:
-    """The skin of `a`, aligned with `b`, deformed smoothly onto it: (S, 3)."""
-    held, wanted = np.zeros((0, 3)), np.zeros((0, 3))
-    if a.seam is not None and b.seam is not None:
-        # Where a's seam is now: it rides on the vertices around it.
-        start = cKDTree(a.vertices)
-        distance, near = start.query(a.seam, k=4)
-        shares = 1 / (distance + 1e-9)
-        shares /= shares.sum(axis=1, keepdims=True)
-        offset = a.seam - np.einsum("sk,skc->sc", shares, a.vertices[near])
-        wanted = b.seam
+def _landmarks(a: _Skin, b: _Skin) -> tuple[np.ndarray, np.ndarray]:
+    """Points that are known to be the same on both heads: eyeballs, and the seam of the lips if both tell it."""
+    eyes = [LEFT_EYE, RIGHT_EYE]
+    if a.seam is None or b.seam is None:
+        return a.joints[eyes], b.joints[eyes]
+    return np.concatenate([a.joints[eyes], a.seam]), np.concatenate([b.joints[eyes], b.seam])
+
+
+def _aligned(a: _Skin, b: _Skin) -> tuple[np.ndarray, float, np.ndarray]:
+    """Rotation, scale and shift that lay `a` onto `b`.
+
+    The joints give a start. Eyeballs have their centre in the same place on every head, but the neck's and the
+    jaw's joints are where their makers put them, so starts nodding up and down from there are tried as well.
+    """
+    fixed_a, fixed_b = _landmarks(a, b)
+    held = np.full(len(fixed_a), HOLD)
+    first, size, _ = similarity(
+        np.concatenate([a.joints, fixed_a]),
+        np.concatenate([b.joints, fixed_b]),
+        np.concatenate([np.ones(5), held]),
+    )
+    normals = a.normals[a.face]
+    some = _spread(a.vertices[a.face], ALIGNED)
+    points, normals = a.vertices[a.face][some], normals[some]
+
+    def refined(
+        start: tuple[np.ndarray, float, np.ndarray], rounds: int
+    ) -> tuple[float, tuple[np.ndarray, float, np.ndarray]]:
+        """Iterative closest points from a start: the mean distance that remains, and the alignment."""
+        rotation, scale, shift = start
+        for _ in range(rounds):
+            pairs = _paired(scale * points @ rotation.T + shift, normals @ rotation.T, b, TRIM)
+            rotation, scale, shift = similarity(
+                np.concatenate([points[pairs.index], fixed_a]),
+                np.concatenate([pairs.place, fixed_b]),
+                np.concatenate([np.ones(len(pairs.index)), held]),
+            )
+        found = closest_points(scale * points @ rotation.T + shift, normals @ rotation.T, b.vertices, b.faces)
+        return float(np.minimum(found.distance, 0.3 * b.unit).mean()), (rotation, scale, shift)
+
+    starts = []
+    for degrees in STARTS:
+        nod = np.radians(degrees)
+        c, s = np.cos(nod), np.sin(nod)
+        turn = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ first
+        shift = np.average(fixed_b - size * fixed_a @ turn.T, axis=0, weights=held)
+        starts.append(refined((turn, size, shift), 5))
+    return refined(min(starts, key=lambda start: start[0])[1], ALIGNMENTS)[1]
+
+
+def _deformed(laid: np.ndarray, landmarks: np.ndarray, a: _Skin, b: _Skin) -> np.ndarray:
+    """The skin of `a`, aligned with `b` as its landmarks are, deformed smoothly onto it: (S, 3)."""
+    _, wanted = _landmarks(a, b)
+    # The landmarks first and alone: closest points hardly slide along the surface.
+    laid = laid + _smooth_field(
+        landmarks, wanted - landmarks, np.full(len(wanted), HOLD), laid, LANDMARK_WIDTH * b.unit
+    )
+    held = wanted
     for width in SMOOTHNESS:
-        normals = a.normals_of(laid)
-        pairs = _paired(laid[a.face], normals[a.face], b, TRIM)
-        fro, to = laid[a.face][pairs.index], pairs.place
-        weight = np.full(len(fro), 1.0)
-        if len(wanted):
-            held = np.einsum("sk,skc->sc", shares, laid[near]) + offset
-            fro, to = np.concatenate([fro, held]), np.concatenate([to, wanted])
-            weight = np.concatenate([weight, np.full(len(held), 20.0)])
-        laid = laid + _smooth_field(fro, to - fro, weight, laid, width * b.unit)
+        pairs = _paired(laid[a.face], a.normals_of(laid)[a.face], b, TRIM)
+        fro = np.concatenate([laid[a.face][pairs.index], held])
+        to = np.concatenate([pairs.place, wanted])
+        weight = np.concatenate([np.ones(len(pairs.index)), np.full(len(held), DEFORMED_HOLD)])
+        moved = _smooth_field(fro, to - fro, weight, np.concatenate([laid, held]), width * b.unit)
+        laid, held = laid + moved[: len(laid)], held + moved[len(laid) :]
     return laid
 
 
@@ -284,18 +327,22 @@ def _spread(points: np.ndarray, count: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def similarity(points: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+def similarity(
+    points: np.ndarray, places: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, float, np.ndarray]:
     """Rotation (3, 3), scale and shift (3,) that take `points` (N, 3) to `places` with the least squared error.
 
-    Umeyama, Least-squares estimation of transformation parameters between two point patterns, 1991.
+    Umeyama, Least-squares estimation of transformation parameters between two point patterns, 1991; weighted.
     """
-    mean_p, mean_q = points.mean(axis=0), places.mean(axis=0)
+    share = np.full(len(points), 1.0) if weights is None else weights
+    share = (share / share.sum())[:, None]
+    mean_p, mean_q = (share * points).sum(axis=0), (share * places).sum(axis=0)
     p, q = points - mean_p, places - mean_q
-    u, s, vt = np.linalg.svd(q.T @ p)
+    u, s, vt = np.linalg.svd((share * q).T @ p)
     flip = np.ones(3)
     flip[2] = np.sign(np.linalg.det(u @ vt))
     rotation = (u * flip) @ vt
-    scale = float((s * flip).sum() / (p**2).sum())
+    scale = float((s * flip).sum() / (share * p**2).sum())
     return rotation, scale, mean_q - scale * rotation @ mean_p
 
 

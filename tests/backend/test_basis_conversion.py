@@ -140,8 +140,8 @@ def test_correspondence_finds_the_true_points(bundled: HeadModel, flame: HeadMod
     found = np.einsum("nk,nkc->nc", match.barycentric, rest[match.triangles])
     error = np.linalg.norm(found - true, axis=1) / MILLIMETRE
     assert len(match.points) > 1500 and float(match.distance) < 1 * MILLIMETRE
-    assert np.median(error) < 2.0 and np.percentile(error, 90) < 6.5
-    for mask, median in (("mask_lips", 1.7), ("mask_left_eye", 1.5), ("mask_right_eye", 1.5)):
+    assert np.median(error) < 1.8 and np.percentile(error, 90) < 4
+    for mask, median in (("mask_lips", 1.0), ("mask_left_eye", 1.7), ("mask_right_eye", 1.7)):
         own = error[np.isin(match.points, flame.arrays[mask])]
         assert len(own) > 100 and np.median(own) < median, mask
     assert abs(float(match.scale) - flame_files.SCALE) < 0.03
@@ -150,6 +150,28 @@ def test_correspondence_finds_the_true_points(bundled: HeadModel, flame: HeadMod
     assert np.isclose(match.weights.sum(), 1) and (match.weights >= 0).all()
     lips = np.concatenate([flame.arrays["lip_inner_upper"], flame.arrays["lip_inner_lower"]])
     assert np.isin(lips, match.points).mean() > 0.9, "the rims of the lips are among the points"
+
+
+@pytest.mark.parametrize("ahead", [-0.05, 0.05])
+def test_joints_of_the_body_may_be_elsewhere(ahead: float, bundled: HeadModel, flame: HeadModel) -> None:
+    """Where neck and root turn is a matter of taste, so they must not decide how two heads are aligned."""
+    regressor = flame.arrays["J_regressor"].copy()
+    template = flame.arrays["v_template"]
+    for joint in (0, 1):
+        place = regressor[joint] @ template + [0, -0.02, ahead]
+        regressor[joint] = 0
+        regressor[joint, np.linalg.norm(template - place, axis=1).argmin()] = 1
+    match = find_correspondence(bundled, HeadModel({**flame.arrays, "J_regressor": regressor}))
+    usual = find_correspondence(bundled, flame)
+    assert np.abs(match.rotation - usual.rotation).max() < 0.02 and abs(match.scale - usual.scale) < 0.01
+    rest = bundled.v_template.numpy()
+    places = {}
+    for name, found in (("moved", match), ("usual", usual)):
+        points = np.einsum("nk,nkc->nc", found.barycentric, rest[found.triangles])
+        places[name] = dict(zip(found.points.tolist(), points, strict=True))
+    both = sorted(places["moved"].keys() & places["usual"].keys())
+    apart = np.linalg.norm([places["moved"][p] - places["usual"][p] for p in both], axis=1)
+    assert np.percentile(apart, 95) < 0.5 * MILLIMETRE
 
 
 def test_a_head_corresponds_to_itself(bundled: HeadModel) -> None:
@@ -189,8 +211,8 @@ def test_arkit_to_flame_and_back(bundled: HeadModel, flame: HeadModel) -> None:
     clip = arkit_motion()
     there, back, found = round_trip(clip, bundled, flame)
     assert found["moved"] > 2
-    within(found, residual=0.6, residual_p95=1.6, vertices=0.45, vertices_p95=1.3, lips=0.2, lips_max=0.8)
-    within(found, lips_across=0.5)
+    within(found, residual=0.5, residual_p95=1.2, vertices=0.4, vertices_p95=1.1, lips=0.2, lips_max=0.8)
+    within(found, lips_across=0.3)
     assert there.basis == "flame" and back.basis == "arkit"
     assert (
         there.expression_names[:2] == ("Exp000", "Exp001") and back.expression_names == clip.expression_names
@@ -250,7 +272,8 @@ def test_expressions_come_back(
     for name, value in units.items():
         assert abs(back.exp[0, names().index(name)] - value) < lost, name
     others = np.abs(np.delete(back.exp[0], [names().index(name) for name in units]))
-    assert others.max() < 0.5 and others.mean() < 0.05, "nothing else moves much"
+    # A fully open jaw takes up to half of units of the lower lip along, to meet it on another person.
+    assert others.max() < 0.6 and others.mean() < 0.05, "nothing else moves much"
     assert abs(back.pose[0, 3] - clip.pose[0, 3]) < np.radians(1.5)
     if not units and not jaw:
         assert np.abs(there.exp).max() < 1e-4 and np.abs(there.pose).max() < 1e-5, "rest stays rest"
@@ -277,6 +300,7 @@ def test_gaze(bundled: HeadModel, flame: HeadModel) -> None:
     clip = arkit_motion(60, gaze=1.0)
     there, residual = convert(clip, bundled, flame)
     assert len(residual.lost) == 1 and "gaze" in residual.lost[0]
+    assert there.provenance["conversion_lost"] == list(residual.lost)
     back, residual = convert(there, flame, bundled)
     turning = [i for i, name in enumerate(names()) if name.startswith("eyeLook")]
     assert (back.exp[:, turning] == 0).all(), "no gaze is made up from the lids"
