@@ -15,6 +15,7 @@ from .audio import SpeechAudio, load_speech
 from .config import SHAPE_DIM
 from .errors import ModelError, StyleError
 from .generation import OnProgress, OnWindow, generate
+from .guidance import DynamicThreshold
 from .model import DiffPoseTalk
 from .motion import MotionClip
 from .styles import resolve_style
@@ -37,6 +38,7 @@ def animate(
     style_guidance: float | None = None,
     sampler: str | None = None,
     steps: int | None = None,
+    threshold: DynamicThreshold | None = None,
     on_progress: OnProgress | None = None,
     on_window: OnWindow | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -77,6 +79,7 @@ def animate(
         style_guidance=style_guidance,
         sampler=sampler,
         steps=steps,
+        threshold=threshold,
         on_progress=on_progress,
         on_window=on_window,
         cancelled=cancelled,
@@ -94,7 +97,7 @@ def _conversion(
     Raises:
         ModelError: a head cannot be read; kind head_basis: the model's head does not speak the model's basis.
     """
-    from .basis_conversion import convert, correspond
+    from .basis_conversion import Conversion
     from .head_model import load_head
 
     target = load_head(target_head)
@@ -107,8 +110,8 @@ def _conversion(
             f"{source.basis}. Give a head of the model's own basis.",
             "head_basis",
         )
-    match = correspond(source, target)
-    return lambda clip: convert(clip, source, target, match)[0]
+    conversion = Conversion(source, target)
+    return lambda clip: conversion(clip)[0]
 
 
 def load_shape(path: str | Path) -> torch.Tensor:

@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Motion of one head's expression basis said in another's: FLAME to ARKit and back, between any two head assets.
 
-Both faces are moved from rest; per frame the target's expression coefficients c and jaw pitch t are those whose
-displacement of the face points that the heads share is closest to the source's. With only the jaw turned, linear
-blend skinning moves a point with skinning weight w for the jaw to
-
-    x0 + B c + P(t) + w (R(t) - I) (x0 + B c + P(t) - J0 - G c),    R(t) - I = sin t S + (1 - cos t) S²
-
-(B expression directions, P the correctives of the jaw, J0 + G c the jaw joint, S the cross product with x), which
-is linear in the features [c, s c, k c, s, k, s², s k, k²] with s = sin t and k = 1 - cos t. All frames are solved
-together through the products of those features' fields: Gauss-Newton in (c, t), each step a box-constrained, ridge-
-regularised least squares problem of 51 unknowns.
+Both faces are moved from rest; per frame the target's expression coefficients and jaw pitch are those whose
+displacement of the face points that the heads share is closest to the source's. The displacement is linear in a few
+features of the unknowns (`jaw_fields`), so all frames are solved together through the products of the features'
+fields: Gauss-Newton, each step a box-constrained, ridge-regularised least squares problem of 51 unknowns a frame.
 """
 
 from __future__ import annotations
@@ -26,10 +20,11 @@ from .bounded_least_squares import bounded_least_squares
 from .config import EXPRESSION_DIM
 from .correspondence import Correspondence, correspond, head_hash
 from .errors import MotionError
-from .head_model import JAW, HeadModel
+from .head_model import HeadModel
+from .jaw_fields import jaw_features, jaw_fields, jaw_slope
 from .motion import MotionClip
 
-__all__ = ["Correspondence", "Residual", "convert", "correspond"]
+__all__ = ["Conversion", "Correspondence", "Residual", "convert", "correspond"]
 
 RIDGE = 0.05e-3
 """Metres of misfit that one unit of an ARKit coefficient, or one standard deviation of FLAME's, must be worth."""
@@ -42,7 +37,8 @@ JAW_RANGE = (-0.1, 1.5)
 GAZE_RADIUS = 0.012
 """Metres on the eyeball that a radian of gaze counts as, where both heads can turn their eyes."""
 STEPS = 4  # of Gauss and Newton
-CHUNK = 256  # frames at a time through the source's skinning
+CHUNK = 500  # frames at a time, so that an hour needs no more memory than twenty seconds
+BIN = 0.005  # millimetres; width of the histogram that gives the residual's percentile
 
 
 @dataclass(frozen=True)
@@ -74,70 +70,140 @@ class Residual:
 def convert(
     clip: MotionClip, source: HeadModel, target: HeadModel, correspondence: Correspondence | None = None
 ) -> tuple[MotionClip, Residual]:
-    """The clip in the target head's basis, and what that leaves unsaid.
-
-    The head rotation is copied. The identity stays behind: the motion is read off the source's template. Turned
-    eyes are kept where both heads' expressions turn them, and are reported as lost where the target's do not.
+    """The clip in the target head's basis, and what that leaves unsaid; see `Conversion`.
 
     Args:
-        clip: motion in the source head's basis.
         correspondence: of these two heads; None finds it (`correspond`).
-
-    Raises:
-        MotionError: kind motion_basis; the clip is not in the source head's basis.
     """
-    require_basis(clip, source, "the head it comes from")
-    gaze = _gaze(clip, source)
-    if head_hash(source) == head_hash(target):
-        return clip, Residual(0.0, 0.0, 0.0, 0.0)
-    match = correspondence or correspond(source, target)
-    lips = _matching_lips(source, target)
-    wanted = _displacements(clip, source, match, lips)
-    fields = _JawFields(target, match.points, lips)
-    weights = np.concatenate([match.weights, np.full(lips.count, LIP_WEIGHT / max(lips.count, 1))])
-    exp, jaw = _solve(wanted, fields, weights, target, gaze, source)
-    count = len(
-        match.points
-    )  # the partings of the lips behind them count for the solution, not in the report
-    miss = fields.displacements(exp, jaw)
-    miss -= wanted
-    miss, moved = (
-        1e3 * np.linalg.norm(part.reshape(len(clip), -1, 3)[:, :count], axis=2) for part in (miss, wanted)
-    )
-    residual = Residual(
-        float(miss.mean()),
-        float(np.percentile(miss, 95)),
-        float(miss.max()),
-        float(moved.mean()),
-        _lost(clip, gaze, target),
-    )
-    pose = np.zeros((len(clip), 6), np.float32)
-    pose[:, :3] = clip.pose[:, :3]
-    pose[:, 3] = jaw
-    provenance = {
-        **clip.provenance,
-        "converted_from": clip.basis,
-        "conversion_residual_mm": residual.to_dict(),
-    }
-    if residual.lost:
-        provenance["conversion_lost"] = list(residual.lost)
-    names = tuple(str(n) for n in target.arrays.get("expression_names", ()))
-    converted = MotionClip(exp.astype(np.float32), pose, clip.fps, target.basis, None, names, provenance)
-    return converted, residual
+    return Conversion(source, target, correspondence)(clip)
 
 
-def require_basis(clip: MotionClip, head: HeadModel, whose: str) -> None:
-    """Refuse a clip that does not speak the head's basis; a basis is never silently taken for another.
+class Conversion:
+    """From one head's basis to another's, with everything worked out that does not depend on the motion."""
 
-    Raises:
-        MotionError: kind motion_basis.
-    """
-    if clip.basis != head.basis:
-        raise MotionError(
-            f"The motion is in the {clip.basis} basis, but {whose} speaks {head.basis}. "
-            "Convert the motion first: diffposetalk convert motion.",
-            "motion_basis",
-        )
+    def __init__(
+        self, source: HeadModel, target: HeadModel, correspondence: Correspondence | None = None
+    ) -> None:
+        self.source, self.target = source, target
+        self.same = head_hash(source) == head_hash(target)
+        if self.same:
+            return
+        match = correspondence or correspond(source, target)
+        lips = _matching_lips(source, target)
+        self.points = len(match.points)
+        self.reading = _Reading(source, match, lips)
+        parting = jaw_fields(target, lips.target[0]) - jaw_fields(target, lips.target[1])
+        fields = np.concatenate([jaw_fields(target, match.points), parting])
+        self.fields = fields.reshape(-1, fields.shape[2])
+        weights = np.concatenate([match.weights, np.full(lips.count, LIP_WEIGHT / max(lips.count, 1))])
+        self.weighted = self.fields * np.repeat(weights, 3)[:, None]
+        self.gram = self.fields.T @ self.weighted
+        self.low, self.high = _bounds(source, target)
+
+    def __call__(self, clip: MotionClip) -> tuple[MotionClip, Residual]:
+        """The clip in the target head's basis, and what that leaves unsaid.
+
+        The head rotation is copied. The identity stays behind: the motion is read off the source's template.
+        Turned eyes are kept where both heads' expressions turn them, and reported as lost where the target's do
+        not. A frame does not depend on those beside it. Between a head and itself the clip is returned as it is.
+
+        Raises:
+            MotionError: kind motion_basis; the clip is not in the source head's basis.
+        """
+        if clip.basis != self.source.basis:
+            raise MotionError(
+                f"The motion is in the {clip.basis} basis, but the head it is to be converted from speaks "
+                f"{self.source.basis}. Name the head it was made for: diffposetalk convert motion --from-head.",
+                "motion_basis",
+            )
+        if self.same:
+            return clip, Residual(0.0, 0.0, 0.0, 0.0)
+        gaze = _gaze(clip, self.source)
+        exp, jaw = np.empty((len(clip), EXPRESSION_DIM)), np.empty(len(clip))
+        misses = _Misses()
+        for first in range(0, len(clip), CHUNK):
+            part = slice(first, first + CHUNK)
+            wanted = self.reading.displacements(clip.exp[part], clip.pose[part])
+            exp[part], jaw[part] = self._solved(wanted @ self.weighted, gaze[part])
+            shown = jaw_features(exp[part], jaw[part]) @ self.fields.T
+            # The partings of the lips behind the points count for the solution, not in the report.
+            misses.add(*(d.reshape(len(d), -1, 3)[:, : self.points] for d in (wanted, shown)))
+        residual = misses.residual(_lost(clip, gaze, self.target))
+        pose = np.zeros((len(clip), 6), np.float32)
+        pose[:, :3] = clip.pose[:, :3]
+        pose[:, 3] = jaw
+        provenance = {
+            **clip.provenance,
+            "converted_from": clip.basis,
+            "conversion_residual_mm": residual.to_dict(),
+        }
+        if residual.lost:
+            provenance["conversion_lost"] = list(residual.lost)
+        names = tuple(str(n) for n in self.target.arrays.get("expression_names", ()))
+        exp = exp.astype(np.float32)
+        return MotionClip(exp, pose, clip.fps, self.target.basis, None, names, provenance), residual
+
+    def _solved(self, aim: np.ndarray, gaze: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (T, 50) and jaw pitch (T,) for the products of displacements and fields, (T, FEATURES)."""
+        count = EXPRESSION_DIM
+        # Gaze is linear in the coefficients: four more rows, the same in every frame.
+        look = self.target.eye_look_angles.numpy().astype(np.float64).reshape(count, 4) * GAZE_RADIUS
+        look_gram, look_aim = look @ look.T, gaze.reshape(len(gaze), 4) * GAZE_RADIUS @ look.T
+        ridge = np.diag(np.append(np.full(count, RIDGE**2), 0.0))
+        x = np.zeros((len(aim), count + 1))
+        for _ in range(STEPS):
+            a, g = self._normal_equations(aim, x[:, :count], x[:, count])
+            a[:, :count, :count] += look_gram
+            g[:, :count] += look_aim - x[:, :count] @ look_gram
+            g += np.einsum("tij,tj->ti", a, x)
+            x = bounded_least_squares(a + ridge, g, self.low, self.high, x)
+        return x[:, :count], x[:, count]
+
+    def _normal_equations(
+        self, aim: np.ndarray, exp: np.ndarray, jaw: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """JᵀWJ (T, 51, 51) and JᵀW(what is missing) (T, 51), the displacement linearised at (exp, jaw).
+
+        On the features the Jacobian by the coefficients is [I, s I, k I], and `jaw_slope` by the jaw.
+        """
+        count, frames = EXPRESSION_DIM, len(aim)
+        s, k = np.sin(jaw)[:, None, None], 1 - np.cos(jaw)[:, None, None]
+        factors = (np.ones_like(s), s, k)
+        part = [slice(i * count, (i + 1) * count) for i in range(3)]
+        slope = jaw_slope(exp, jaw)
+        missing = aim - jaw_features(exp, jaw) @ self.gram
+        a, g = np.zeros((frames, count + 1, count + 1)), np.zeros((frames, count + 1))
+        for i in range(3):
+            for j in range(3):
+                a[:, :count, :count] += factors[i] * factors[j] * self.gram[part[i], part[j]]
+            a[:, :count, count] += factors[i][:, :, 0] * (slope @ self.gram[part[i]].T)
+            g[:, :count] += factors[i][:, :, 0] * missing[:, part[i]]
+        a[:, count, :count] = a[:, :count, count]
+        a[:, count, count] = ((slope @ self.gram) * slope).sum(axis=1)
+        g[:, count] = (missing * slope).sum(axis=1)
+        return a, g
+
+
+class _Misses:
+    """Distances between two sets of displacements, (T, N, 3) metres each, gathered part by part."""
+
+    def __init__(self) -> None:
+        self.histogram = np.zeros(0, np.int64)
+        self.sum = self.moved = self.maximum = 0.0
+
+    def add(self, wanted: np.ndarray, shown: np.ndarray) -> None:
+        miss = 1e3 * np.linalg.norm(shown - wanted, axis=2).ravel()
+        counts = np.bincount((miss / BIN).astype(np.int64), minlength=len(self.histogram))
+        counts[: len(self.histogram)] += self.histogram
+        self.histogram = counts
+        self.sum += float(miss.sum())
+        self.maximum = max(self.maximum, float(miss.max()))
+        self.moved += float(1e3 * np.linalg.norm(wanted, axis=2).sum())
+
+    def residual(self, lost: tuple[str, ...]) -> Residual:
+        count = int(self.histogram.sum())
+        p95 = float(np.searchsorted(self.histogram.cumsum(), 0.95 * count) + 0.5) * BIN
+        return Residual(self.sum / count, p95, self.maximum, self.moved / count, lost)
 
 
 @dataclass(frozen=True)
@@ -174,162 +240,37 @@ def _matching_lips(source: HeadModel, target: HeadModel) -> _Lips:
     return _Lips(pairs[0], pairs[1], mixture)
 
 
-def _displacements(clip: MotionClip, head: HeadModel, match: Correspondence, lips: _Lips) -> np.ndarray:
-    """How the clip moves the shared points from rest and how it parts the lips: (T, 3(N + K)) metres.
+class _Reading:
+    """How motion displaces the shared points of a head and parts its lips, in the other head's axes and size."""
 
-    In the target's axes and size. The parting is the upper lip's displacement less the lower one's.
-    """
-    used, place = np.unique(
-        np.concatenate([match.triangles.ravel(), lips.source.ravel()]), return_inverse=True
-    )
-    points = len(match.points)
-    corner, lip = place[: 3 * points], place[3 * points :].reshape(2, -1)
-    small = head.restricted_to(used)
-    exp = torch.as_tensor(clip.exp, dtype=torch.float32)
-    pose = torch.as_tensor(clip.pose, dtype=torch.float32).clone()
-    pose[:, :3] = 0
-    rest = head.v_template.numpy()[used]
-    turn = float(match.scale) * match.rotation.T
-    count = points + lips.count
-    between = scipy.sparse.csr_matrix(
-        (match.barycentric.ravel(), (np.repeat(np.arange(points), 3), corner)), (count, len(used))
-    ) + sum(
-        sign
-        * scipy.sparse.csr_matrix(
-            (
-                lips.mixture.ravel(),
-                (points + np.indices(lips.mixture.shape)[0].ravel(), np.tile(row, lips.count)),
-            ),
-            (count, len(used)),
+    def __init__(self, head: HeadModel, match: Correspondence, lips: _Lips) -> None:
+        points, count = len(match.points), len(match.points) + lips.count
+        used, place = np.unique(
+            np.concatenate([match.triangles.ravel(), lips.source.ravel()]), return_inverse=True
         )
-        for sign, row in ((1.0, lip[0]), (-1.0, lip[1]))
-    )
-    out = np.empty((len(clip), count, 3))
-    for first in range(0, len(clip), CHUNK):
-        part = slice(first, first + CHUNK)
+        corners, upper, lower = np.split(place, [3 * points, 3 * points + lips.source.shape[1]])
+        pair = points + np.repeat(np.arange(lips.count), lips.source.shape[1])
+        shares = np.concatenate([match.barycentric.ravel(), lips.mixture.ravel(), -lips.mixture.ravel()])
+        rows = np.concatenate([np.repeat(np.arange(points), 3), pair, pair])
+        columns = np.concatenate([corners, np.tile(upper, lips.count), np.tile(lower, lips.count)])
+        self.between = scipy.sparse.csr_matrix((shares, (rows, columns)), (count, len(used)))
+        self.head = head.restricted_to(used)
+        self.rest = head.v_template.numpy()[used]
+        self.turn = float(match.scale) * match.rotation.T
+
+    def displacements(self, exp: np.ndarray, pose: np.ndarray) -> np.ndarray:
+        """(T, 3(N + K)) metres: the points', then the upper lip's less the lower one's."""
+        still = torch.as_tensor(pose, dtype=torch.float32).clone()
+        still[:, :3] = 0
         with torch.no_grad():
-            moved = small.vertices(exp[part], pose[part]).numpy()[:, : len(used)] - rest
-        moved = (moved @ turn).transpose(1, 0, 2).reshape(len(used), -1)
-        out[part] = (between @ moved).reshape(count, -1, 3).transpose(1, 0, 2)
-    return out.reshape(len(clip), -1)
+            moved = self.head.vertices(torch.as_tensor(exp, dtype=torch.float32), still).numpy()
+        moved = (moved[:, : len(self.rest)] - self.rest) @ self.turn
+        flat = moved.transpose(1, 0, 2).reshape(len(self.rest), -1)
+        found = (self.between @ flat).reshape(self.between.shape[0], -1, 3)
+        return found.transpose(1, 0, 2).reshape(len(exp), -1)
 
 
-class _JawFields:
-    """The displacement fields of a head's features (see the module's text): (3(N + K), 3·50 + 5).
-
-    At N points, and of the parting of K pairs of lip vertices.
-    """
-
-    def __init__(self, head: HeadModel, points: np.ndarray, lips: _Lips) -> None:
-        parting = self._at(head, lips.target[0]) - self._at(head, lips.target[1])
-        fields = np.concatenate([self._at(head, points), parting])
-        self.fields = fields.reshape(-1, fields.shape[2])
-
-    @staticmethod
-    def _at(head: HeadModel, points: np.ndarray) -> np.ndarray:
-        """The fields at some vertices, (N, 3, 155)."""
-        regress = head.J_regressor[JAW].numpy().astype(np.float64)
-        template = head.v_template.numpy().astype(np.float64)
-        directions = head.shapedirs.numpy()[:, :, -EXPRESSION_DIM:]
-        at_joint = np.einsum("v,vck->ck", regress, directions)
-        weight = head.weights.numpy()[points, JAW].astype(np.float64)[:, None, None]
-        correctives = head.posedirs.T.reshape(-1, 3, 36).numpy()[points].astype(np.float64)[:, :, 9:18]
-        along_s = (correctives[:, :, 7] - correctives[:, :, 5])[:, :, None]
-        along_k = -(correctives[:, :, 4] + correctives[:, :, 8])[:, :, None]
-        arm = (template[points] - regress @ template)[:, :, None]
-        moving = directions[points].astype(np.float64)
-        cross = np.array([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-
-        def turned(field: np.ndarray) -> np.ndarray:
-            return weight * (cross @ field)
-
-        def turned_twice(field: np.ndarray) -> np.ndarray:
-            return weight * (cross @ cross @ field)
-
-        return np.concatenate(
-            [
-                moving,
-                turned(moving - at_joint),
-                turned_twice(moving - at_joint),
-                along_s + turned(arm),
-                along_k + turned_twice(arm),
-                turned(along_s),
-                turned(along_k) + turned_twice(along_s),
-                turned_twice(along_k),
-            ],
-            axis=2,
-        )
-
-    @staticmethod
-    def features(exp: np.ndarray, jaw: np.ndarray) -> np.ndarray:
-        """(T, 155) of coefficients (T, 50) and jaw pitch (T,)."""
-        s, k = np.sin(jaw)[:, None], 1 - np.cos(jaw)[:, None]
-        return np.concatenate([exp, s * exp, k * exp, s, k, s * s, s * k, k * k], axis=1)
-
-    @staticmethod
-    def jaw_slope(exp: np.ndarray, jaw: np.ndarray) -> np.ndarray:
-        """Derivative of `features` by the jaw pitch, (T, 155)."""
-        s, k, c = np.sin(jaw)[:, None], 1 - np.cos(jaw)[:, None], np.cos(jaw)[:, None]
-        return np.concatenate([0 * exp, c * exp, s * exp, c, s, 2 * s * c, c * k + s * s, 2 * k * s], axis=1)
-
-    def displacements(self, exp: np.ndarray, jaw: np.ndarray) -> np.ndarray:
-        """(T, 3N) metres."""
-        return self.features(exp, jaw) @ self.fields.T
-
-
-def _solve(
-    wanted: np.ndarray,
-    fields: _JawFields,
-    weights: np.ndarray,
-    target: HeadModel,
-    gaze: np.ndarray,
-    source: HeadModel,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients (T, 50) and jaw pitch (T,) whose displacements are closest to `wanted` (T, 3N)."""
-    low, high = _bounds(target, source)
-    frames, count = len(wanted), EXPRESSION_DIM
-    weighted = fields.fields * np.repeat(weights, 3)[:, None]
-    gram = fields.fields.T @ weighted
-    aim = wanted @ weighted
-    # Gaze is linear in the coefficients: four more rows, the same in every frame.
-    look = target.eye_look_angles.numpy().astype(np.float64).reshape(count, 4) * GAZE_RADIUS
-    look_gram, look_aim = look @ look.T, gaze.reshape(frames, 4) * GAZE_RADIUS @ look.T
-    ridge = np.full(count + 1, RIDGE**2)
-    ridge[count] = 0.0
-    x = np.zeros((frames, count + 1))
-    for _ in range(STEPS):
-        exp, jaw = x[:, :count], x[:, count]
-        s, k = np.sin(jaw)[:, None, None], 1 - np.cos(jaw)[:, None, None]
-        slope = fields.jaw_slope(exp, jaw)
-        miss = aim - fields.features(exp, jaw) @ gram
-        # The Jacobian by the coefficients is [I, s I, k I] on the features.
-        blocks = [
-            [gram[i * count : (i + 1) * count, j * count : (j + 1) * count] for j in range(3)]
-            for i in range(3)
-        ]
-        rows = [gram[i * count : (i + 1) * count] for i in range(3)]
-        a = np.empty((frames, count + 1, count + 1))
-        factors = (np.ones_like(s), s, k)
-        a[:, :count, :count] = look_gram + sum(
-            factors[i] * factors[j] * blocks[i][j] for i in range(3) for j in range(3)
-        )
-        cross = sum(factors[i][:, :, 0] * (slope @ rows[i].T) for i in range(3))
-        a[:, :count, count] = a[:, count, :count] = cross
-        a[:, count, count] = np.einsum("tf,fg,tg->t", slope, gram, slope, optimize=True)
-        g = np.empty((frames, count + 1))
-        g[:, :count] = (
-            sum(factors[i][:, :, 0] * miss[:, i * count : (i + 1) * count] for i in range(3))
-            + look_aim
-            - exp @ look_gram
-        )
-        g[:, count] = (miss * slope).sum(axis=1)
-        g += np.einsum("tij,tj->ti", a, x)
-        a += np.diag(ridge)
-        x = bounded_least_squares(a, g, low, high, x)
-    return x[:, :count], x[:, count]
-
-
-def _bounds(target: HeadModel, source: HeadModel) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(source: HeadModel, target: HeadModel) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest values (51,) of the coefficients and the jaw pitch."""
     arkit = target.basis == "arkit"
     low = np.full(EXPRESSION_DIM + 1, 0.0 if arkit else -FLAME_RANGE)

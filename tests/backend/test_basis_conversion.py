@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import lsq_linear
 
 from diffposetalk.animate import animate
-from diffposetalk.basis_conversion import Residual, convert
+from diffposetalk.basis_conversion import CHUNK, Residual, convert
 from diffposetalk.bounded_least_squares import _coordinate_descent, bounded_least_squares
 from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
@@ -32,6 +32,7 @@ from diffposetalk.correspondence import (
 )
 from diffposetalk.errors import ModelError, MotionError
 from diffposetalk.head_model import HeadModel, load_head
+from diffposetalk.jaw_fields import jaw_features, jaw_fields, jaw_slope
 from diffposetalk.motion import MotionClip, load_motion
 
 from . import flame_files
@@ -336,11 +337,31 @@ def test_a_clip_of_another_basis_is_refused(bundled: HeadModel, flame: HeadModel
 
 
 def test_frames_do_not_depend_on_one_another(bundled: HeadModel, flame: HeadModel) -> None:
-    """So that windows may be converted as they come."""
-    clip = arkit_motion(300)
-    whole, _ = convert(clip, bundled, flame)
-    part, _ = convert(replace(clip, exp=clip.exp[250:], pose=clip.pose[250:]), bundled, flame)
-    assert np.abs(whole.exp[250:] - part.exp).max() < 1e-4
+    """So that windows may be converted as they come, and an hour in parts."""
+    clip = arkit_motion(CHUNK + 100)
+    whole, residual = convert(clip, bundled, flame)
+    first = CHUNK - 30
+    part, _ = convert(replace(clip, exp=clip.exp[first:], pose=clip.pose[first:]), bundled, flame)
+    assert np.abs(whole.exp[first:] - part.exp).max() < 1e-4
+    assert residual.mean < residual.p95 < residual.maximum
+
+
+def test_the_linear_form_is_the_skinning(flame: HeadModel, bundled: HeadModel) -> None:
+    points = np.arange(0, 5000, 7)
+    for head, clip in ((flame, flame_noise(20)), (bundled, arkit_motion(20))):
+        features = jaw_features(clip.exp.astype(np.float64), clip.pose[:, 3].astype(np.float64))
+        found = np.einsum("tf,ncf->tnc", features, jaw_fields(head, points))
+        expected = face_vertices(head, clip)[:, points] - head.v_template.numpy()[points]
+        skin = head.weights.numpy()[points, 3:].sum(axis=1) < 0.01  # eyes turn too, which the form leaves out
+        assert np.abs(found - expected)[:, skin].max() < 1e-6
+
+
+def test_slope_of_the_features() -> None:
+    rng = np.random.default_rng(0)
+    exp, jaw = rng.normal(size=(4, 50)), rng.uniform(-0.1, 0.5, 4)
+    step = 1e-6
+    numeric = (jaw_features(exp, jaw + step) - jaw_features(exp, jaw - step)) / (2 * step)
+    assert np.abs(jaw_slope(exp, jaw) - numeric).max() < 1e-8
 
 
 def test_cache(bundled: HeadModel, flame: HeadModel, tmp_path: Path) -> None:
