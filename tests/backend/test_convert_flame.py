@@ -8,6 +8,7 @@ import os
 import pickle
 import pickletools
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,16 @@ def test_chumpy_objects_that_compute_their_value(wrap: str, tmp_path: Path) -> N
 def test_chumpy_objects_that_need_chumpy_are_named(wrap: str, tmp_path: Path) -> None:
     error = refusal(flame_files.write_chumpy_pickle(tmp_path / "flame.pkl", official(), wrap))
     assert wrap in error.message
+
+
+def test_other_containers(tmp_path: Path) -> None:
+    """An ordered dictionary, and matrices of NumPy's older kind."""
+    content = OrderedDict(
+        official(J_regressor=np.asmatrix(flame_files.official_arrays()["J_regressor"].toarray()))
+    )
+    convert_flame(written(tmp_path / "flame.pkl", content), tmp_path / "head.npz")
+    regressor = load_head(tmp_path / "head.npz").J_regressor.numpy()
+    assert np.allclose(regressor, flame_files.official_arrays()["J_regressor"].toarray())
 
 
 def test_npz_with_objects_inside(tmp_path: Path) -> None:

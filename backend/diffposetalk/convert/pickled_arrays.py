@@ -166,7 +166,9 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
         ("_codecs", "encode"): _encode,
         ("torch._utils", "_rebuild_tensor_v2"): _Unused,
         ("torch.storage", "_load_from_bytes"): _Unused,
-        ("collections", "OrderedDict"): _Unused,
+        ("collections", "OrderedDict"): dict,
+        ("numpy", "matrix"): _PickledArray,
+        ("numpy.matrixlib.defmatrix", "matrix"): _PickledArray,
     }
     for module in ("numpy.core", "numpy._core"):
         names[f"{module}.multiarray", "_reconstruct"] = _PickledArray
