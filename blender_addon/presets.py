@@ -31,8 +31,8 @@ class SamplingDefaults:
 
     speech_guidance: float = 1.15
     style_guidance: float = 3.0
-    sampler: str = "dpmpp_3m"
-    steps: int = 12
+    sampler: str = "unipc"
+    steps: int = 16
     style: str = ""
 
 

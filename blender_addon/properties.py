@@ -183,7 +183,7 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         name="Sampler",
         description="How noise becomes motion",
         items=[
-            ("dpmpp_3m", "DPM-Solver++ (3M)", "Third order: the fewest steps, a dozen are enough", 2),
+            ("unipc", "UniPC", "Third order, predicted and corrected: the fewest steps", 2),
             ("dpmpp_2m", "DPM-Solver++ (2M)", "Second order: about 20 steps are enough", 0),
             ("dpmpp_2m_sde", "DPM-Solver++ (2M SDE)", "Second order with fresh noise at every step", 3),
             ("ddim", "DDIM", "First order: wants the most steps of the deterministic ones", 4),

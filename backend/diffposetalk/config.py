@@ -13,7 +13,7 @@ from .errors import ModelError
 EXPRESSION_DIM = 50
 SHAPE_DIM = 100
 FPS = 25.0
-SAMPLERS = ("dpmpp_3m", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "ddpm")
+SAMPLERS = ("unipc", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "ddpm")
 """By the names that `samplers.sample` knows them by; `ddpm` takes all N steps."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Of the matrix products in sampling."""
@@ -80,8 +80,8 @@ class SpeechEncoderConfig:
 class SamplingConfig:
     """Defaults for generation."""
 
-    sampler: str = "dpmpp_3m"
-    steps: int = 12
+    sampler: str = "unipc"
+    steps: int = 16
     speech_guidance: float = 1.15
     style_guidance: float = 3.0
     reuse_noise: bool = False
@@ -144,15 +144,20 @@ class ModelConfig:
         try:
             values = dict(data)
             for name, part in parts.items():
-                values[name] = _build(part, values.get(name, {}))
-            config: ModelConfig = _build(cls, values)
+                values[name] = from_fields(part, values.get(name, {}))
+            config: ModelConfig = from_fields(cls, values)
         except (TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"The model's config.json is not valid: {error}.", "model_config") from error
         _check(config)
         return config
 
 
-def _build(cls: Any, data: dict[str, Any]) -> Any:
+def from_fields(cls: Any, data: dict[str, Any]) -> Any:
+    """An instance of a dataclass from values read from JSON or TOML (lists for tuples).
+
+    Raises:
+        ValueError: unknown field, or a value of the wrong type. TypeError: a field without default is missing.
+    """
     known = {f.name for f in fields(cls)}
     unknown = set(data) - known
     if unknown:

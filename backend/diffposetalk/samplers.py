@@ -128,21 +128,64 @@ def sample_dpm_solver_pp_2m(
     Returns:
         Clean sample of x's shape; deterministic in `x`.
     """
-    return _multistep(denoise, x, schedule, count, 2, None, on_step)
+    return _multistep_2m(denoise, x, schedule, count, None, on_step)
 
 
-def sample_dpm_solver_pp_3m(
+def sample_unipc(
     denoise: Denoise,
     x: torch.Tensor,
     schedule: NoiseSchedule,
     count: int,
     on_step: OnStep | None = None,
 ) -> torch.Tensor:
-    """DPM-Solver++(3M), third order: the exponential integrator of Lu et al. 2022b with two earlier predictions.
+    """UniPC of third order for a denoiser that predicts the clean sample (Zhao et al. 2023, with B2(h) = e^h − 1).
+
+    A multistep predictor as DPM-Solver++, whose result is corrected with the prediction made at it; that
+    prediction serves the next step too, so the correction costs no network evaluation.
 
     Arguments and result as of `sample_dpm_solver_pp_2m`.
     """
-    return _multistep(denoise, x, schedule, count, 3, None, on_step)
+    steps = solver_steps(schedule, count)
+    alpha, sigma, lam = _path(schedule, steps)
+    known = [denoise(x, steps[0])]  # clean predictions, the newest first
+    for i in range(len(steps) - 1):
+        if on_step:
+            on_step(i + 1, len(steps) - 1)
+        if i == len(steps) - 2:
+            break  # sigma = 0 at step 0: what is left is the clean prediction itself
+        h = lam[i + 1] - lam[i]
+        rates = [(lam[i - k] - lam[i]) / h for k in range(1, len(known))]
+        slopes = [(m - known[0]) / r for m, r in zip(known[1:], rates, strict=True)]
+        first_order = sigma[i + 1] / sigma[i] * x - alpha[i + 1] * math.expm1(-h) * known[0]
+        scale = -alpha[i + 1] * math.expm1(-h)
+        predicted = first_order
+        for weight, slope in zip(_unipc_weights(rates, h), slopes, strict=True):
+            predicted = predicted + scale * weight * slope
+        new = denoise(predicted, steps[i + 1])
+        x = first_order
+        for weight, slope in zip(_unipc_weights([*rates, 1.0], h), [*slopes, new - known[0]], strict=True):
+            x = x + scale * weight * slope
+        known = [new, *known[: UNIPC_ORDER - 1]]
+    return known[0]
+
+
+UNIPC_ORDER = 3
+
+
+def _unipc_weights(rates: list[float], h: float) -> list[float]:
+    """Weights of the divided differences at `rates` (in steps of h): solve equation 6 of Zhao et al. 2023."""
+    if not rates:
+        return []
+    if len(rates) == 1:
+        return [0.5]
+    phi, factorial = math.expm1(-h) / -h - 1, 1
+    right = []
+    for power in range(1, len(rates) + 1):
+        right.append(phi * factorial / math.expm1(-h))
+        factorial *= power + 1
+        phi = phi / -h - 1 / factorial
+    matrix = torch.tensor([[r**power for r in rates] for power in range(len(rates))], dtype=torch.float64)
+    return torch.linalg.solve(matrix, torch.tensor(right, dtype=torch.float64)).tolist()
 
 
 def sample_dpm_solver_pp_2m_sde(
@@ -159,64 +202,46 @@ def sample_dpm_solver_pp_2m_sde(
         noise: called once a step but the last.
         others: as of `sample_dpm_solver_pp_2m`.
     """
-    return _multistep(denoise, x, schedule, count, 2, noise, on_step)
+    return _multistep_2m(denoise, x, schedule, count, noise, on_step)
 
 
-def _multistep(
+def _multistep_2m(
     denoise: Denoise,
     x: torch.Tensor,
     schedule: NoiseSchedule,
     count: int,
-    order: int,
     noise: DrawNoise | None,
     on_step: OnStep | None,
 ) -> torch.Tensor:
-    """Linear multistep exponential integrator over λ; the SDE doubles the exponent and adds noise."""
+    """DPM-Solver++(2M); the SDE, where `noise` is given, doubles the exponent and adds noise."""
     steps = solver_steps(schedule, count)
-    alpha_bar = schedule.alpha_bars[steps]
-    alpha, sigma = alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist()
-    lam = [math.log(a / s) if s else math.inf for a, s in zip(alpha, sigma, strict=True)]
-    known: list[torch.Tensor] = []  # clean predictions, the newest first
+    alpha, sigma, lam = _path(schedule, steps)
+    before: torch.Tensor | None = None
     for i, n in enumerate(steps[:-1]):
-        known = [denoise(x, n), *known[: order - 1]]
+        x0 = denoise(x, n)
         if i == len(steps) - 2:
-            # sigma = 0 at step 0: the update degenerates to the clean prediction itself (first order).
-            x = known[0]
+            x = x0  # sigma = 0 at step 0: the update degenerates to the clean prediction itself
         else:
             h = lam[i + 1] - lam[i]
+            d = x0
+            if before is not None:
+                d = x0 + (x0 - before) * (0.5 * h / (lam[i] - lam[i - 1]))
             decay = math.exp(-h) if noise else 1.0
             grow = -math.expm1(-2 * h) if noise else -math.expm1(-h)
-            x = sigma[i + 1] / sigma[i] * decay * x + alpha[i + 1] * grow * known[0]
-            x = x + alpha[i + 1] * _correction(known, lam, i, h, grow, exact=order == 3)
+            x = sigma[i + 1] / sigma[i] * decay * x + alpha[i + 1] * grow * d
             if noise:
                 x = x + sigma[i + 1] * math.sqrt(grow) * noise()
+        before = x0
         if on_step:
             on_step(i + 1, len(steps) - 1)
     return x
 
 
-def _correction(
-    known: list[torch.Tensor], lam: list[float], i: int, h: float, grow: float, exact: bool
-) -> torch.Tensor | float:
-    """What the earlier predictions add to the first-order update, from divided differences of x0 in λ.
-
-    The second-order solver approximates the integral of the linear term by half of `grow`, as Algorithm 2 does;
-    the third-order one takes the exact integrals φ2 and φ3.
-    """
-    if len(known) == 1:
-        return 0.0
-    h1 = lam[i] - lam[i - 1]
-    slope = (known[0] - known[1]) * (h / h1)
-    if not exact:
-        return grow / 2 * slope
-    phi2 = math.expm1(-h) / h + 1
-    if len(known) == 2:
-        return phi2 * slope
-    h2 = lam[i - 1] - lam[i - 2]
-    earlier = (known[1] - known[2]) * (h / h2)
-    bend = slope - earlier
-    phi3 = phi2 / h - 0.5
-    return phi2 * (slope + bend * (h1 / (h1 + h2))) - phi3 * bend * (h / (h1 + h2))
+def _path(schedule: NoiseSchedule, steps: list[int]) -> tuple[list[float], list[float], list[float]]:
+    """sqrt(alpha-bar), sqrt(1 − alpha-bar) and half-logSNR (infinite at step 0) of the steps."""
+    alpha_bar = schedule.alpha_bars[steps]
+    alpha, sigma = alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist()
+    return alpha, sigma, [math.log(a / s) if s else math.inf for a, s in zip(alpha, sigma, strict=True)]
 
 
 def sample(
@@ -234,7 +259,7 @@ def sample(
     if name == "dpmpp_2m_sde":
         return sample_dpm_solver_pp_2m_sde(denoise, x, schedule, count, noise, on_step)
     solvers = {
-        "dpmpp_3m": sample_dpm_solver_pp_3m,
+        "unipc": sample_unipc,
         "dpmpp_2m": sample_dpm_solver_pp_2m,
         "ddim": sample_ddim,
     }

@@ -17,7 +17,7 @@ from diffposetalk.samplers import (
     sample_ddpm,
     sample_dpm_solver_pp_2m,
     sample_dpm_solver_pp_2m_sde,
-    sample_dpm_solver_pp_3m,
+    sample_unipc,
     solver_steps,
 )
 from diffposetalk.schedule import NoiseSchedule
@@ -52,7 +52,7 @@ def exact_flow(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("solver", "order", "at_20"),
-    [(sample_ddim, 1, 0.15), (sample_dpm_solver_pp_2m, 2, 0.02), (sample_dpm_solver_pp_3m, 3, 0.01)],
+    [(sample_ddim, 1, 0.15), (sample_dpm_solver_pp_2m, 2, 0.02), (sample_unipc, 3, 0.01)],
 )
 def test_solvers_follow_the_exact_flow(solver: Callable, order: int, at_20: float):
     x = torch.linspace(-2, 2, 41)[:, None, None].double()
