@@ -31,8 +31,13 @@ def motion_speed(vectors: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 def blinks_per_minute(lid: np.ndarray, fps: float = FPS) -> float:
     """Blinks a minute of a lid curve (T,), 0 open to 1 closed: peaks over one half."""
+    return blinks(lid) / (len(lid) / fps / 60)
+
+
+def blinks(lid: np.ndarray) -> int:
+    """Blinks in a lid curve (T,), as of `blinks_per_minute`."""
     peaks, _ = find_peaks(np.concatenate([[0], lid, [0]]), height=0.5, distance=4)
-    return len(peaks) / (len(lid) / fps / 60)
+    return len(peaks)
 
 
 def power_above(curves: Sequence[np.ndarray], frequency: float, fps: float = FPS) -> float:
@@ -43,3 +48,33 @@ def power_above(curves: Sequence[np.ndarray], frequency: float, fps: float = FPS
         above += float(p[f > frequency].sum())
         total += float(p.sum())
     return above / max(total, 1e-20)
+
+
+def jitter(positions: np.ndarray, fps: float = FPS) -> float:
+    """Mean magnitude of the jerk, the third derivative of position by time (Yi et al. 2021, TransPose).
+
+    Args:
+        positions: (T, N, 3) points; in metres the result is in m/s³. NaN for fewer than four frames.
+    """
+    if len(positions) < 4:
+        return float("nan")
+    return float(np.linalg.norm(np.diff(positions, 3, axis=0), axis=2).mean() * fps**3)
+
+
+def spectrum(curves: Sequence[np.ndarray], fps: float = FPS) -> tuple[np.ndarray, np.ndarray]:
+    """Power density of curves (T,) or (T, D), summed over D and averaged over curves by their lengths.
+
+    Segments of at most 128 frames, linear trends removed (Welch). Curves under 16 frames are left out.
+
+    Returns:
+        (frequencies (F,) Hz, power (F,) in the curves' unit² a Hz); empty where no curve is long enough.
+    """
+    chosen = [curve.reshape(len(curve), -1) for curve in curves if len(curve) >= 16]
+    if not chosen:
+        return np.zeros(0), np.zeros(0)
+    length = min(128, min(map(len, chosen)))
+    total = np.zeros(length // 2 + 1)
+    for curve in chosen:
+        frequency, power = welch(curve, fps, axis=0, nperseg=length, detrend="linear")
+        total += power.sum(axis=1) * len(curve)
+    return frequency, total / sum(map(len, chosen))

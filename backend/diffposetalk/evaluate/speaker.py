@@ -19,8 +19,9 @@ from ..motion import MotionClip, to_vectors
 from ..train.arkit import INDEX
 from ..train.corpora import Utterance, read_corpus
 from ..train.tracked_motion import LipGap, TrackedCorpus
-from .articulation import Articulation, articulation, lag_and_correlation, rounding
+from .articulation import Articulation, articulation, rounding
 from .dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
+from .lip_sync import lag_and_correlation
 
 ROUNDING_CHANNELS = (INDEX["mouthPucker"], INDEX["mouthFunnel"])
 
@@ -66,7 +67,7 @@ def evaluate_speaker(
         generated += articulation(opening, utterance.phones)
         real += articulation(tracked, utterance.phones)
         curves.append((opening, tracked))
-        r, u = rounding(clip.exp, ROUNDING_CHANNELS, utterance.phones)
+        r, u = rounding(clip.exp[:, list(ROUNDING_CHANNELS)].sum(axis=1), utterance.phones)
         rounded += r
         unrounded += u
         lips.append(float(np.percentile(opening, 95) / max(np.percentile(tracked, 95), 1e-6)))
