@@ -48,6 +48,12 @@ class StyleError(DiffPoseTalkError):
     default_kind = "style_invalid"
 
 
+class DataError(DiffPoseTalkError):
+    """Training data cannot be used; kinds begin with ``data_``."""
+
+    default_kind = "data_invalid"
+
+
 class OutputError(DiffPoseTalkError):
     """A result cannot be written where it was asked for."""
 
