@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The LMDB that the paper's TFHP/HDTF data is given out in, read without trusting its pickles.
+
+What is assumed of it, from the published description and the scripts that made it:
+
+- An LMDB environment in a folder (data.mdb), whose keys are text:
+  `metadata`: a pickled dict with `seg_len`, frames to a segment (100);
+  `PERSON/VIDEO/metadata`: a pickled dict with `n_frames`;
+  `PERSON/VIDEO/000`, `…/001`, …: the segments, each a pickled dict of `audio` and `coef`.
+- `audio` is the bytes of a sound file, FLAC, 16 kHz, mono, 640 samples to a frame; `coef` a dict of arrays `shape
+  (n, 100)`, `exp (n, 50)` and `pose (n, 6)` (axis-angle, head then jaw), FLAME's basis, at 25 frames a second,
+  already smoothed. The last segment may be shorter.
+- `train.txt`, `val.txt` and `test.txt` beside it or in the folder above list clips as `PERSON/VIDEO`, one a line.
+
+Small variations are taken as they come: the arrays beside `audio` rather than under `coef`, one identity for all
+frames, 100 expressions (the first 50 are taken), any sound that libsndfile reads, a missing `n_frames`, numbers as
+NumPy scalars, keys with more digits, NumPy 1 or 2 and any protocol of pickle. A pickle may make dicts, lists, text,
+bytes, numbers and plain arrays, and can call nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import soundfile
+import soxr
+
+from ..audio import SAMPLE_RATE, mix_to_mono
+from ..config import EXPRESSION_DIM, FPS, SHAPE_DIM
+from ..convert.pickled_arrays import NotAnArray, array_of, read_pickled
+from ..errors import AudioError, DataError, DiffPoseTalkError
+from ..motion import MotionClip
+from ..speech_encoder import SAMPLES_PER_FRAME
+
+if TYPE_CHECKING:
+    from .recordings import OnSkip, Recording, Split
+
+MAX_VALUE = 1 << 26
+"""Bytes of one entry; a segment of the released layout has some 150,000."""
+SOUND_SLACK = 2
+"""Frames by which a segment's sound may miss its motion (lossy codecs pad) before it is refused."""
+
+_SEGMENT = re.compile(r"^\d{1,9}$")
+_SPLIT_FILES = {"train.txt": "train", "val.txt": "validation", "valid.txt": "validation", "test.txt": "test"}
+
+
+def read_lmdb(
+    folder: str | Path,
+    *,
+    split_of: Callable[[str, str], Split],
+    on_skip: OnSkip | None = None,
+) -> Iterator[Recording]:
+    """The clips of a released LMDB, one at a time; their sound is decoded when it is asked for.
+
+    Args:
+        folder: holds data.mdb.
+        split_of: gives the split of a (clip, speaker) that no list names.
+        on_skip: told of every clip that cannot be used, and of those in test.txt; without it the first raises.
+
+    Raises:
+        DataError: `data_extra` (the lmdb package is not installed), `data_format` (not such a database, or cut off).
+        DiffPoseTalkError: without `on_skip`, what is wrong with a clip: `pickle_refused` for a hostile one.
+    """
+    from .recordings import Recording, Skipped
+
+    corpus = _open(Path(folder))
+    given = _given_splits(Path(folder))
+    found = False
+    for name, segments in corpus.clips():
+        found = True
+        speaker = name.split("/", 1)[0]
+        split = given.get(name, "" if not given else "unlisted")
+        if split in ("test", "unlisted"):
+            reason = "it is listed for testing." if split == "test" else "no list of splits names it."
+            if on_skip is not None:
+                on_skip(Skipped(name, reason))
+            continue
+        try:
+            motion = corpus.motion(name, segments)
+        except DiffPoseTalkError as error:
+            if on_skip is None:
+                raise
+            on_skip(Skipped(name, error.message))
+            continue
+        sound = _Sound(corpus, name, segments, len(motion))
+        chosen: Any = split or split_of(name, speaker)
+        yield Recording(name, speaker, chosen, sound, motion)
+    if not found:
+        raise DataError(
+            f"“{folder}” is an LMDB, but not in the layout of the released data: no key ends in “/000”.",
+            "data_format",
+        )
+
+
+_corpora: WeakValueDictionary[Path, _Corpus] = WeakValueDictionary()
+
+
+def _open(folder: Path) -> _Corpus:
+    """The environment of a folder; LMDB allows one at a time in a process, so it is shared while it is in use."""
+    place = folder.resolve()
+    corpus = _corpora.get(place)
+    if corpus is None:
+        corpus = _corpora[place] = _Corpus(place)
+    return corpus
+
+
+class _Corpus:
+    """An open environment."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import lmdb
+        except ImportError as error:
+            raise DataError(
+                'Reading an LMDB needs the package lmdb: pip install "diffposetalk[train]".', "data_extra"
+            ) from error
+        self.folder = folder
+        try:
+            self.environment = lmdb.open(
+                str(folder), readonly=True, lock=False, readahead=False, meminit=False, create=False
+            )
+            pages = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
+        except (lmdb.Error, OSError) as error:
+            raise DataError(f"“{folder}” cannot be opened as an LMDB: {error}.", "data_format") from error
+        # LMDB maps the file into memory: reading a page that is not there would end the process.
+        size = (folder / "data.mdb").stat().st_size
+        if pages > size:
+            self.environment.close()
+            raise DataError(
+                f"“{folder / 'data.mdb'}” is cut off: it has {size} of {pages} bytes. Copy it again.",
+                "data_format",
+            )
+        self._failure = lmdb.Error
+
+    def clips(self) -> Iterator[tuple[str, list[str]]]:
+        """Names of the clips and of their segments, in order."""
+        clips: dict[str, list[str]] = {}
+        try:
+            with self.environment.begin() as transaction:
+                for key in transaction.cursor().iternext(keys=True, values=False):
+                    clip, _, last = bytes(key).decode("utf-8", "replace").rpartition("/")
+                    if clip and _SEGMENT.match(last):
+                        clips.setdefault(clip, []).append(last)
+        except self._failure as error:
+            raise DataError(f"“{self.folder}” is a damaged LMDB: {error}.", "data_format") from error
+        for clip, segments in clips.items():
+            yield clip, sorted(segments, key=int)
+
+    def value(self, key: str) -> Any:
+        """What an entry holds; None where there is no such key."""
+        try:
+            with self.environment.begin() as transaction:
+                data = transaction.get(key.encode())
+        except self._failure as error:
+            raise DataError(f"“{key}” of the LMDB cannot be read: {error}.", "data_format") from error
+        if data is None:
+            return None
+        if len(data) > MAX_VALUE:
+            raise DataError(f"“{key}” of the LMDB is too large.", "data_format")
+        return read_pickled(io.BytesIO(data), f"“{key}” of the LMDB")
+
+    def segment(self, key: str) -> dict[str, Any]:
+        """A segment's dict, with what is under `coef` beside the rest."""
+        entry = self.value(key)
+        if not isinstance(entry, dict):
+            raise DataError(f"“{key}” of the LMDB is no segment of sound and motion.", "data_format")
+        inner = entry.get("coef")
+        return {**entry, **inner} if isinstance(inner, dict) else entry
+
+    def motion(self, name: str, segments: list[str]) -> MotionClip:
+        """The motion of all of a clip's segments."""
+        numbers = [int(s) for s in segments]
+        if numbers != list(range(len(numbers))):
+            lost = next(i for i, n in enumerate(numbers) if n != i)
+            raise DataError(f"“{name}” of the LMDB lacks its segment {lost:03d}.", "data_format")
+        parts: dict[str, list[np.ndarray]] = {"exp": [], "pose": [], "shape": []}
+        for last in segments:
+            entry = self.segment(f"{name}/{last}")
+            for key, into in parts.items():
+                if key == "shape" and key not in entry:
+                    continue
+                into.append(_array(f"{name}/{last}", key, entry.get(key)))
+            if len(parts["exp"][-1]) != len(parts["pose"][-1]):
+                raise DataError(f"“{name}/{last}”: exp and pose differ in length.", "data_format")
+        exp, pose = np.concatenate(parts["exp"]), np.concatenate(parts["pose"])
+        wanted = self._frames(name)
+        if wanted is not None:
+            if len(exp) < wanted:
+                raise DataError(f"“{name}” has {len(exp)} of its {wanted} frames.", "data_format")
+            exp, pose = exp[:wanted], pose[:wanted]
+        if len(exp) < 2:
+            raise DataError(f"“{name}” has {len(exp)} frames.", "data_format")
+        shape = np.concatenate(parts["shape"]).mean(axis=0) if parts["shape"] else None
+        provenance = {"source": "LMDB", "clip": name, "head_rotation": True}
+        return MotionClip(exp, pose, FPS, "flame", shape, (), provenance)
+
+    def _frames(self, name: str) -> int | None:
+        about = self.value(f"{name}/metadata")
+        frames = about.get("n_frames") if isinstance(about, dict) else None
+        if frames is None:
+            return None
+        try:
+            count = int(array_of(frames).reshape(()))
+        except (NotAnArray, ValueError, OverflowError) as error:
+            raise DataError(
+                f"“{name}/metadata” of the LMDB does not state its frames.", "data_format"
+            ) from error
+        return count if count > 0 else None
+
+
+class _Sound:
+    """The sound of a clip, decoded segment by segment when called."""
+
+    def __init__(self, corpus: _Corpus, name: str, segments: list[str], frames: int) -> None:
+        self.corpus, self.name, self.segments, self.frames = corpus, name, segments, frames
+
+    def __call__(self) -> np.ndarray:
+        parts = []
+        for last in self.segments:
+            key = f"{self.name}/{last}"
+            entry = self.corpus.segment(key)
+            moved = len(_array(key, "exp", entry.get("exp")))
+            parts.append(_decode(key, entry.get("audio"), moved * SAMPLES_PER_FRAME))
+        return np.concatenate(parts)[: self.frames * SAMPLES_PER_FRAME]
+
+
+def _decode(key: str, data: Any, samples: int) -> np.ndarray:
+    """A segment's sound, float32, exactly `samples` at 16 kHz."""
+    if not isinstance(data, (bytes, bytearray)):
+        raise AudioError(f"“{key}” of the LMDB has no sound.", "audio_unreadable")
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            rate = file.samplerate
+            limit = (samples + 2 * SOUND_SLACK * SAMPLES_PER_FRAME) * rate // SAMPLE_RATE + rate
+            sound = mix_to_mono(file.read(limit, dtype="float32", always_2d=True))
+    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
+        raise AudioError(
+            f"The sound of “{key}” in the LMDB cannot be decoded.", "audio_unreadable"
+        ) from error
+    if rate != SAMPLE_RATE:
+        sound = soxr.resample(sound, rate, SAMPLE_RATE)
+    if not np.isfinite(sound).all():
+        raise AudioError(
+            f"The sound of “{key}” in the LMDB holds values that are not finite.", "audio_not_finite"
+        )
+    if abs(len(sound) - samples) > SOUND_SLACK * SAMPLES_PER_FRAME:
+        raise AudioError(
+            f"The sound of “{key}” in the LMDB lasts {len(sound) / SAMPLE_RATE:.2f} s, its motion "
+            f"{samples / SAMPLE_RATE:.2f} s.",
+            "audio_truncated",
+        )
+    return np.pad(sound, (0, max(0, samples - len(sound))))[:samples].astype(np.float32)
+
+
+_COLUMNS = {"exp": (EXPRESSION_DIM, 100), "pose": (6,), "shape": (SHAPE_DIM, 300)}
+
+
+def _array(key: str, name: str, thing: Any) -> np.ndarray:
+    """One of a segment's arrays, float32 (n, 50), (n, 6) or (n, 100)."""
+    if thing is None:
+        raise DataError(f"“{key}” of the LMDB has no {name}.", "data_format")
+    try:
+        array = np.asarray(array_of(thing), np.float32)
+    except NotAnArray as error:
+        raise DataError(f"“{key}” of the LMDB: {name} {error}.", "data_format") from error
+    if name == "shape" and array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] not in _COLUMNS[name] or not len(array):
+        raise DataError(f"“{key}” of the LMDB: {name} has the shape {array.shape}.", "data_format")
+    if not np.isfinite(array).all():
+        raise DataError(f"“{key}” of the LMDB: {name} holds values that are not finite.", "data_format")
+    return array[:, : _COLUMNS[name][0]]
+
+
+def _given_splits(folder: Path) -> dict[str, str]:
+    """Splits by clip from the lists beside the database or, if there are none, in the folder above."""
+    for place in (folder, folder.parent):
+        splits: dict[str, str] = {}
+        for file, split in _SPLIT_FILES.items():
+            path = place / file
+            if path.is_file():
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                splits.update({line.split()[0]: split for line in lines if line.strip()})
+        if splits:
+            return splits
+    return {}

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Recordings of speech with face motion, from the folders and files that people have.
+
+What `read_recordings` recognises:
+
+- a folder of pairs: NAME.npz (our motion clips, or another tool's, see `reconstructions`) or NAME.csv (Live Link
+  Face, see `live_link`) beside NAME.wav, .flac, .mp3, .ogg or a video NAME.mov, .mp4, … that is used for its
+  sound. The folders above a clip name its speaker; folders called train, validation (val) and test, where there
+  are any, its split.
+- a list, `manifest.csv` in such a folder or any CSV with these columns: `audio` and `motion` (paths relative to
+  the list), and optionally `id`, `speaker`, `split`, `fps` and `head` (a second file with the head's rotation).
+- the released TFHP/HDTF LMDB (a folder with data.mdb, see `lmdb_corpus`).
+- a single Live Link Face take (its CSV).
+
+A clip whose split is not given goes to validation by a hash of its name: the same on every machine, whatever else
+is in the folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..audio import AudioInfo, load_speech, probe
+from ..config import FPS
+from ..errors import AudioError, DataError, DiffPoseTalkError, MotionError
+from ..motion import MotionClip, resample
+from .live_link import is_live_link, load_live_link
+from .reconstructions import load_reconstruction
+
+Split = Literal["train", "validation"]
+
+VALIDATION_SHARE = 0.1
+SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
+LENGTH_TOLERANCE = (0.3, 0.02)
+"""Seconds, and share of the sound's length, by which motion and sound may differ before they are no pair."""
+
+_SPLITS: dict[str, Split | None] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": None,  # kept out of both
+}
+_TAKE_ENDING = re.compile(r"_(cal|raw)$")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One clip of one speaker.
+
+    Attributes:
+        id: unique within its source; a path-like name.
+        speaker: who speaks.
+        split: `train` or `validation`.
+        sound: reads the sound: float32 (n,), 16 kHz mono. Raises AudioError.
+        motion: at 25 frames a second, beginning with the sound; None where there is sound alone.
+    """
+
+    id: str
+    speaker: str
+    split: Split
+    sound: Callable[[], np.ndarray]
+    motion: MotionClip | None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A recording that cannot be used, and why."""
+
+    id: str
+    reason: str
+
+
+OnSkip = Callable[[Skipped], None]
+
+
+def read_recordings(
+    source: str | Path,
+    *,
+    fps: float | None = None,
+    validation_share: float = VALIDATION_SHARE,
+    split_by: Literal["clip", "speaker"] = "clip",
+    on_skip: OnSkip | None = None,
+) -> Iterator[Recording]:
+    """The recordings of a folder, list, LMDB or take, one at a time (nothing of the others is in memory).
+
+    Args:
+        source: see the module's description.
+        fps: of motion files that do not state it; None works it out from the length of the sound.
+        validation_share: of the clips whose split is not given, 0 to 1.
+        split_by: `clip`, or `speaker`: whole speakers are kept out of training, as the paper does.
+        on_skip: told of every clip that cannot be used. Without it, the first such clip raises.
+
+    Raises:
+        DataError: the source does not exist or holds nothing of these kinds (`data_missing`, `data_unknown`).
+        DiffPoseTalkError: without `on_skip`, what is wrong with a clip.
+    """
+    source = Path(source)
+    if not 0.0 <= validation_share <= 1.0:
+        raise DataError(f"The share of validation clips must be 0 to 1, not {validation_share:g}.")
+    if not source.exists():
+        raise DataError(f"There is nothing at “{source}”.", "data_missing")
+
+    def split_of(name: str, speaker: str) -> Split:
+        return hashed_split(speaker if split_by == "speaker" else name, validation_share)
+
+    if source.is_dir() and _lmdb_folder(source) is not None:
+        from .lmdb_corpus import read_lmdb
+
+        yield from read_lmdb(_lmdb_folder(source) or source, split_of=split_of, on_skip=on_skip)
+        return
+    found = 0
+    for item in _items(source):
+        found += 1
+        if isinstance(item, Skipped):
+            _skip(on_skip, item, None)
+            continue
+        try:
+            recording = _read(item, fps)
+        except DiffPoseTalkError as error:
+            _skip(on_skip, Skipped(item.id, error.message), error)
+            continue
+        split = item.split or split_of(recording.id, recording.speaker)
+        yield replace(recording, split=split)
+    if not found:
+        raise DataError(
+            f"“{source}” holds no recordings: pairs of sound (WAV, FLAC, MP3) and motion (.npz, or Live Link "
+            "Face .csv) of one name, a manifest.csv, or an LMDB (data.mdb) are looked for.",
+            "data_unknown",
+        )
+
+
+def hashed_split(name: str, share: float) -> Split:
+    """The split of a clip (or speaker) by its name's hash: stable, and independent of the others."""
+    digest = hashlib.sha256(unicodedata.normalize("NFC", name).encode("utf-8", "surrogatepass")).digest()
+    return "validation" if int.from_bytes(digest[:4], "big") < share * 2**32 else "train"
+
+
+def read_motion(
+    path: str | Path, *, fps: float | None = None, seconds: float | None = None, head: Path | None = None
+) -> MotionClip:
+    """A motion file of any kind: our clips, other tools' FLAME coefficients, Live Link Face; at 25 frames a second.
+
+    Args:
+        path: .npz or .csv.
+        fps: of files that do not state it.
+        seconds: length of the sound, by which a rate that is neither stated nor given is worked out.
+        head: another file with the head's rotation (see `reconstructions`).
+
+    Raises:
+        MotionError: damaged, of another kind, or ambiguous.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".csv":
+        return load_live_link(path, fps=fps)
+    return resample(load_reconstruction(path, fps=fps, seconds=seconds, head=head), FPS)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A clip before it is read."""
+
+    id: str
+    speaker: str
+    split: Split | None
+    sound: Path
+    motion: Path | None
+    fps: float | None = None
+    head: Path | None = None
+
+
+def _skip(on_skip: OnSkip | None, skipped: Skipped, error: DiffPoseTalkError | None) -> None:
+    if on_skip is None:
+        raise error or DataError(f"{skipped.id}: {skipped.reason}")
+    on_skip(skipped)
+
+
+def _read(item: _Item, fps: float | None) -> Recording:
+    sound, seconds = _sound(item.sound)
+    motion = None
+    if item.motion is not None:
+        motion = read_motion(item.motion, fps=item.fps or fps, seconds=seconds, head=item.head)
+        check_length(motion, seconds, item.motion.name)
+    return Recording(item.id, item.speaker, "train", sound, motion)
+
+
+def check_length(motion: MotionClip, seconds: float, name: str) -> None:
+    """Raise MotionError `motion_length` unless the motion (25 fps) lasts about as long as its sound."""
+    moved = len(motion) / motion.fps
+    if abs(moved - seconds) > max(LENGTH_TOLERANCE[0], LENGTH_TOLERANCE[1] * seconds):
+        raise MotionError(
+            f"“{name}” lasts {moved:.2f} s but its sound {seconds:.2f} s: a wrong frame rate, or not a pair.",
+            "motion_length",
+        )
+
+
+def _sound(path: Path) -> tuple[Callable[[], np.ndarray], float]:
+    """How to read a clip's sound, and its length in seconds."""
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        from ..tracking.video import probe_video, read_sound
+
+        info = probe_video(path)
+        if not info.has_sound:
+            raise AudioError(f"“{path.name}” has no sound.", "audio_empty")
+        return lambda: read_sound(path), info.seconds
+    about: AudioInfo = probe(path)
+    return lambda: load_speech(path).samples, about.seconds
+
+
+def _lmdb_folder(folder: Path) -> Path | None:
+    for candidate in (folder, folder / "lmdb"):
+        if (candidate / "data.mdb").is_file():
+            return candidate
+    return None
+
+
+def _items(source: Path) -> Iterator[_Item | Skipped]:
+    if source.is_file():
+        if source.suffix.lower() != ".csv":
+            raise DataError(
+                f"“{source.name}” is neither a folder nor a list (.csv) of recordings.", "data_unknown"
+            )
+        if is_live_link(source):
+            yield _pair(source.parent, source, source.parent.name or source.stem)
+        else:
+            yield from _listed(source)
+        return
+    if (source / "manifest.csv").is_file():
+        yield from _listed(source / "manifest.csv")
+        return
+    yield from _folder(source)
+
+
+def _folder(root: Path) -> Iterator[_Item | Skipped]:
+    files = sorted(
+        p
+        for p in root.rglob("*")
+        if p.is_file() and not any(x.startswith(".") for x in p.relative_to(root).parts)
+    )
+    paired: set[Path] = set()
+    # A calibrated Live Link Face take comes as NAME_cal.csv and NAME_raw.csv with NAME_neutral.csv.
+    stems = {p.with_suffix("") for p in files}
+    for path in files:
+        suffix = path.suffix.lower()
+        if suffix == ".csv":
+            calibrated = path.stem.endswith("_raw") and path.with_name(path.stem[:-4] + "_cal") in stems
+            if path.stem.endswith("_neutral") or calibrated or not is_live_link(path):
+                continue
+        elif suffix != ".npz" or path.stem.endswith(".head"):
+            continue
+        speaker, _ = _place(root, path)
+        item = _pair(root, path, speaker)
+        if isinstance(item, _Item):
+            if item.sound in paired:
+                item = Skipped(item.id, f"“{item.sound.name}” has more than one motion file.")
+            else:
+                paired.add(item.sound)
+        yield item
+    for path in files:
+        if path.suffix.lower() in SOUND_SUFFIXES and path not in paired:
+            with_motion = any(path.with_suffix(suffix) in files for suffix in (".npz", ".csv"))
+            if not with_motion:
+                speaker, split = _place(root, path)
+                if split == "test":
+                    continue
+                yield _Item(_id(root, path), speaker, _SPLITS.get(split), path, None)
+
+
+def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
+    """A motion file with the sound beside it."""
+    name = _id(root, motion)
+    _, split = _place(root, motion)
+    if split == "test":
+        return Skipped(name, "it is in a folder of test clips.")
+    # Live Link Face adds _cal or _raw to the name of its table but not to that of its video.
+    stems = (
+        {motion.stem, _TAKE_ENDING.sub("", motion.stem)} if motion.suffix.lower() == ".csv" else {motion.stem}
+    )
+    beside = [p for p in sorted(motion.parent.iterdir()) if p.stem in stems and p.is_file()]
+    for suffixes, kind in ((SOUND_SUFFIXES, "sound files"), (VIDEO_SUFFIXES, "videos")):
+        sounds = [p for p in beside if p.suffix.lower() in suffixes]
+        if len(sounds) > 1:
+            return Skipped(
+                name, f"there are several {kind} of that name: {', '.join(p.name for p in sounds)}."
+            )
+        if sounds:
+            heads = [
+                p for p in (motion.with_suffix(".head.npz"), motion.with_suffix(".head.npy")) if p.is_file()
+            ]
+            return _Item(
+                name, speaker, _SPLITS.get(split), sounds[0], motion, head=heads[0] if heads else None
+            )
+    return Skipped(
+        name, f"there is no sound beside “{motion.name}” (.wav, .flac, .mp3 or a video of that name)."
+    )
+
+
+def _place(root: Path, path: Path) -> tuple[str, str]:
+    """Speaker and given split (or "") of a file, by the folders between it and the root."""
+    folders = list(path.relative_to(root).parts[:-1])
+    split = ""
+    if folders and folders[0].lower() in _SPLITS:
+        split = folders.pop(0).lower()
+    return (folders[0] if folders else root.name or "speaker"), split
+
+
+def _id(root: Path, path: Path) -> str:
+    return unicodedata.normalize("NFC", path.relative_to(root).with_suffix("").as_posix())
+
+
+def _listed(path: Path) -> Iterator[_Item | Skipped]:
+    """The rows of a list of recordings."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"“{path.name}” cannot be read as UTF-8 text.", "data_unknown") from error
+    first = text.split("\n", 1)[0]
+    separator = max(",;\t", key=first.count)
+    rows = csv.DictReader(text.splitlines(), delimiter=separator)
+    columns = [(name or "").strip().lower() for name in rows.fieldnames or ()]
+    if not {"audio", "motion"} <= set(columns):
+        raise DataError(
+            f"“{path.name}” is no list of recordings: its first line must name the columns audio and motion "
+            f"(and may name id, speaker, split, fps, head); it has {', '.join(columns)[:120] or 'none'}.",
+            "data_unknown",
+        )
+    rows.fieldnames = columns
+    seen: set[str] = set()
+    try:
+        for number, row in enumerate(rows, start=2):
+            yield _row(
+                path, number, {k: (v or "").strip() for k, v in row.items() if isinstance(v, str)}, seen
+            )
+    except csv.Error as error:
+        raise DataError(f"“{path.name}” is not a well-formed table: {error}.", "data_unknown") from error
+
+
+def _row(path: Path, number: int, row: dict[str, str], seen: set[str]) -> _Item | Skipped:
+    name = row.get("id") or unicodedata.normalize(
+        "NFC", Path(row.get("motion", "")).with_suffix("").as_posix()
+    )
+    where = f"line {number}" if name in (".", "") else name
+    if not row.get("audio") or not row.get("motion"):
+        return Skipped(
+            where, f"line {number} of the list names no {'motion' if row.get('audio') else 'audio'}."
+        )
+    if name in seen:
+        return Skipped(name, f"line {number} of the list repeats it.")
+    seen.add(name)
+    split = row.get("split", "").lower()
+    if split and split not in _SPLITS:
+        return Skipped(name, f"its split {split!r} is neither train nor validation.")
+    if split == "test":
+        return Skipped(name, "it is listed for testing.")
+    fps = None
+    if row.get("fps"):
+        try:
+            fps = float(row["fps"])
+        except ValueError:
+            return Skipped(name, f"its frame rate {row['fps']!r} is not a number.")
+    return _Item(
+        id=name,
+        speaker=row.get("speaker") or path.parent.name or "speaker",
+        split=_SPLITS.get(split),
+        sound=path.parent / row["audio"],
+        motion=path.parent / row["motion"],
+        fps=fps,
+        head=path.parent / row["head"] if row.get("head") else None,
+    )
