@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Beat alignment (BA): whether the head moves in the rhythm of the real one.
 
-Beats are the local minima of the smoothed speed of the motion. Bailando (Li et al. 2022, section 4.1) averages, over the
-beats of the music, a Gaussian of the distance to the nearest beat of the dance; SadTalker (Zhang et al. 2023) takes
+Beats are the local minima of the smoothed speed of the motion. Bailando (Li et al. 2022, section 4.1) averages, over
+the beats of the music, a Gaussian of the distance to the nearest beat of the dance; SadTalker (Zhang et al. 2023) takes
 that to head motion. The paper's modification (section 4.3) puts the actual head's beats in the place of the music's:
 
     BA = 1/|B| sum over b in B of exp(-min over p in P of (p - b)² / (2 sigma²))

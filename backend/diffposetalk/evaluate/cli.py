@@ -1,58 +1,403 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`diffposetalk evaluate`: articulation and dynamics of a model on held-out recordings."""
+"""`diffposetalk evaluate`: measure a model, other systems' motion and baselines on held-out recordings."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import PRECISIONS, SAMPLERS
+from ..errors import DataError, DiffPoseTalkError, ModelError, OutputError
+
+if TYPE_CHECKING:
+    from ..head_model import HeadModel
+    from ..model import DiffPoseTalk
+    from ..motion import MotionClip
+    from .geometry import FaceRegions
+    from .references import Reference
+    from .results import Corpus, Evaluation
+    from .subjects import ModelSubject, Subject
+
+PHONE_AVERAGE_CLIPS = 300
+"""Training clips that the per-phone average is taken from."""
+STYLE_SECONDS = 8.0
+"""Of speech that is said in every style, two windows of the style encoder."""
+LONG_TAKES = 4
+"""At most, of the long recording."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `diffposetalk evaluate`."""
-    parser.add_argument("data", type=Path, help="folder that holds grid_s1, kokoro_en and speechocean")
     parser.add_argument(
-        "--model", type=Path, default=None, help="model directory (default: the bundled model)"
+        "data",
+        type=Path,
+        help="recordings kept out of training, with their motion: a folder of (sound, motion) pairs, a list, an "
+        "LMDB, a corpus with phones, or a folder of corpora",
     )
-    parser.add_argument("--style", default="recorded", help="style preset, or 'none' (default: recorded)")
-    parser.add_argument("--clips", type=int, default=None, help="validation clips per corpus (default: all)")
-    parser.add_argument(
-        "--seconds", type=float, default=80.0, help="length of the recording for dynamics (s)"
+    what = parser.add_argument_group("what is measured")
+    what.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
+    what.add_argument("--no-model", action="store_true", help="measure motion files and baselines only")
+    what.add_argument(
+        "--motions",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="motion files of another system, named like the recordings; may be given again",
     )
-    parser.add_argument("--steps", type=int, default=None, help="network evaluations per window")
-    parser.add_argument("--style-guidance", type=float, default=None, help="guidance scale of style")
-    parser.add_argument("--speech-guidance", type=float, default=None, help="guidance scale of speech")
-    parser.add_argument("--json", type=Path, default=None, help="also write the figures to this file")
+    what.add_argument("--motions-fps", type=float, help="frame rate of motion files that do not state it")
+    what.add_argument(
+        "--baseline", action="store_true", help="add the per-phone average of the training clips"
+    )
+    what.add_argument("--head", type=Path, help="head asset to measure on (default: the bundled one)")
+    what.add_argument(
+        "--model-head", type=Path, help="head asset of the model, where it speaks another basis than --head"
+    )
+    how = parser.add_argument_group("how the model speaks")
+    how.add_argument(
+        "--style",
+        default="speaker",
+        help="“speaker” (of another recording of the same speaker), “none”, a preset, or a clip (.npz) or vector "
+        "(.npy) (default: speaker)",
+    )
+    how.add_argument("--runs", type=int, default=10, help="runs with different seeds (default: 10)")
+    how.add_argument("--seed", type=int, default=0, help="first seed (default: 0)")
+    how.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
+    how.add_argument("--steps", type=int, help="sampling steps a window")
+    how.add_argument("--speech-guidance", type=float, help="how closely to follow the speech")
+    how.add_argument("--style-guidance", type=float, help="how closely to follow the style")
+    how.add_argument("--no-head-pose", action="store_true", help="keep the head still")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    how.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
+    how.add_argument("--threads", type=int, help="CPU threads (default: the free cores)")
+    how.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")
+    more = parser.add_argument_group("how much")
+    more.add_argument("--clips", type=int, help="recordings a corpus (default: all)")
+    more.add_argument(
+        "--align", action="store_true", help="align transcripts (NAME.txt) where phones are missing"
+    )
+    more.add_argument(
+        "--long-seconds",
+        type=float,
+        default=60.0,
+        help="length of the long recording for seams, blinks and head motion (s; 0: none; default: 60)",
+    )
+    more.add_argument(
+        "--styles",
+        metavar="NUMBER|FOLDER",
+        help="measure style retrieval among this many drawn styles, or among the motion clips of a folder",
+    )
+    out = parser.add_argument_group("results")
+    out.add_argument("--report", type=Path, help="write a report page (.html)")
+    out.add_argument("--json", type=Path, help="write all figures (.json)")
+    out.add_argument("--pictures", type=int, default=2, help="recordings pictured a corpus (default: 2)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the figures; returns the exit status."""
-    from ..checkpoint import load_model
-    from ..styles import resolve_style
-    from .speaker import evaluate_dynamics, evaluate_speaker, evaluate_voices, joined_validation_speech
-
-    model = load_model(arguments.model)
-    style = None if arguments.style == "none" else resolve_style(model, {"preset": arguments.style})
-    settings = {
-        "steps": arguments.steps,
-        "style_guidance": arguments.style_guidance,
-        "speech_guidance": arguments.speech_guidance,
-    }
-    figures = {
-        "grid_s1": evaluate_speaker(model, arguments.data / "grid_s1", style, arguments.clips, **settings),
-        "dynamics": evaluate_dynamics(
-            model, joined_validation_speech(arguments.data / "grid_s1", arguments.seconds), style, **settings
-        ),
-    }
-    for corpus in ("kokoro_en", "speechocean"):
-        figures[f"unseen voices, {corpus}"] = evaluate_voices(
-            model, arguments.data / corpus, style, arguments.clips or 60, **settings
+    """Measure, print the tables, write the report; returns the exit status."""
+    for path in (arguments.report, arguments.json):
+        if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
+            raise OutputError(f"“{path}” cannot be written: name a file in a folder that exists.")
+    if arguments.runs < 1 or (arguments.clips is not None and arguments.clips < 1) or arguments.pictures < 0:
+        raise DiffPoseTalkError("Runs and clips are at least one, pictures at least none.", "settings_runs")
+    if arguments.no_model and not arguments.motions and not arguments.baseline:
+        raise DiffPoseTalkError(
+            "Nothing to measure: --no-model needs --motions or --baseline.", "settings_runs"
         )
-    for title, values in figures.items():
-        sys.stdout.write(f"{title}\n")
-        for name, value in values.items():
-            sys.stdout.write(f"  {name:40s} {value:.4g}\n")
+    if arguments.report:
+        from .plots import require_matplotlib
+
+        require_matplotlib()
+    from ..head_model import load_head
+    from .results import to_json, to_text
+
+    head = load_head(arguments.head)
+    evaluation = gather(arguments, head)
+    sys.stdout.write(to_text(evaluation))
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        _write(arguments.json, to_json(evaluation))
+    if arguments.report:
+        from .report import write_report
+
+        _tell("drawing the report")
+        print(write_report(evaluation, arguments.report, head))
     return 0
+
+
+def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
+    """Everything that the arguments ask for, measured."""
+    from .evaluation import evaluate
+    from .geometry import FaceRegions
+    from .references import read_references, spread
+    from .results import Corpus, Evaluation
+
+    regions = FaceRegions(head)
+    corpora = read_references(arguments.data, head, limit=arguments.clips, align=arguments.align)
+    _check_basis(corpora, head)
+    subject = None if arguments.no_model else _model_subject(arguments, head)
+    average = _phone_average(arguments, head) if arguments.baseline else None
+    evaluation = Evaluation(_settings(arguments, head, subject), [])
+    spoken_for: set[str] = set()
+    for name, references in corpora.items():
+        has_motion = any(reference.motion is not None for reference in references)
+        subjects = _subjects(arguments, references, subject, average, has_motion, spoken_for)
+        if not any(reference.phones for reference in references):
+            evaluation.notes.append(
+                f"{name}: no phones, so articulation is not measured. Give them in index.json, or transcripts "
+                "and --align."
+            )
+        keep = spread(list(range(len(references))), arguments.pictures)
+        seconds = sum(reference.audio().seconds for reference in references)
+        corpus = Corpus(name, references, [], seconds)
+        for one in subjects:
+            corpus.figures.append(
+                evaluate(one, references, regions, keep, _progress(f"{one.name} on {name}"))
+            )
+        evaluation.corpora.append(corpus)
+    missed = [folder for _, folder in _motion_folders(arguments) if str(folder) not in spoken_for]
+    if missed:
+        raise DataError(
+            f"“{missed[0]}” holds no motion named like the recordings (ID.npz or ID-seed0.npz).",
+            "data_missing",
+        )
+    if subject is not None:
+        _measure_model_alone(arguments, head, regions, subject, evaluation.corpora, evaluation)
+    return evaluation
+
+
+def _subjects(
+    arguments: argparse.Namespace,
+    references: list[Reference],
+    model: ModelSubject | None,
+    average: Subject | None,
+    has_motion: bool,
+    spoken_for: set[str],
+) -> list[Subject]:
+    """Who speaks on a corpus."""
+    from .subjects import MotionFolder, Recorded
+
+    subjects: list[Subject] = [Recorded()] if has_motion else []
+    if model is not None:
+        subjects.append(model)
+    for name, folder in _motion_folders(arguments):
+        if not folder.is_dir() or MotionFolder.speaks(folder, references):
+            subjects.append(MotionFolder(folder, references, name, arguments.motions_fps))
+            spoken_for.add(str(folder))
+    if average is not None and all(reference.phones for reference in references):
+        subjects.append(average)
+    return subjects
+
+
+def _motion_folders(arguments: argparse.Namespace) -> list[tuple[str, Path]]:
+    """(name or "", folder) of each --motions."""
+    parsed = []
+    for given in arguments.motions:
+        name, equals, folder = given.partition("=")
+        if not equals or Path(given).is_dir():
+            name, folder = "", given
+        parsed.append((name, Path(folder)))
+    return parsed
+
+
+def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
+    for references in corpora.values():
+        for reference in references:
+            if reference.motion is not None and reference.motion.basis != head.basis:
+                raise ModelError(
+                    f"The motion of {reference.id} is in the {reference.motion.basis} basis, the head it would be "
+                    f"measured on shows {head.basis}. Give a head of its basis: --head FILE.npz.",
+                    "head_basis",
+                )
+
+
+def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> ModelSubject:
+    """The model, with conversions where it does not speak the head's basis."""
+    from ..checkpoint import load_model
+    from ..generation import Sampling
+    from .subjects import ModelSubject
+
+    model = load_model(
+        arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
+    )
+    to_reference, from_reference = _conversions(arguments, head, model)
+    return ModelSubject(
+        model,
+        model.config.name,
+        runs=arguments.runs,
+        style=arguments.style,
+        sampling=Sampling(arguments.sampler, arguments.steps, None, not arguments.no_head_pose),
+        speech_guidance=arguments.speech_guidance,
+        style_guidance=arguments.style_guidance,
+        first_seed=arguments.seed,
+        to_reference=to_reference,
+        from_reference=from_reference,
+    )
+
+
+def _conversions(
+    arguments: argparse.Namespace, head: HeadModel, model: DiffPoseTalk
+) -> tuple[Callable[[MotionClip], MotionClip] | None, Callable[[MotionClip], MotionClip] | None]:
+    if model.config.basis == head.basis:
+        return None, None
+    if arguments.model_head is None:
+        raise ModelError(
+            f"The model speaks the {model.config.basis} basis, the head that is measured on shows {head.basis}. "
+            "Give a head of the model's basis to convert from: --model-head FILE.npz.",
+            "head_basis",
+        )
+    from ..basis_conversion import convert, correspond
+
+    own = _model_head(arguments, head, model)
+    there, back = correspond(own, head), correspond(head, own)
+    return (
+        lambda clip: convert(clip, own, head, there)[0],
+        lambda clip: convert(clip, head, own, back)[0],
+    )
+
+
+def _model_head(arguments: argparse.Namespace, head: HeadModel, model: DiffPoseTalk) -> HeadModel:
+    """The head that shows the model's own basis."""
+    from ..head_model import load_head
+
+    if model.config.basis == head.basis:
+        return head
+    own = load_head(arguments.model_head)
+    if own.basis != model.config.basis:
+        raise ModelError(
+            f"“{arguments.model_head}” shows the {own.basis} basis; the model speaks {model.config.basis}.",
+            "head_basis",
+        )
+    return own
+
+
+def _phone_average(arguments: argparse.Namespace, head: HeadModel) -> Subject:
+    """The per-phone average of the data's training clips.
+
+    Raises:
+        DataError: there are none with phones and motion.
+    """
+    from ..motion import to_vectors
+    from .phone_average import fit_phone_average
+    from .references import read_references
+    from .subjects import PhoneAverageSubject
+
+    corpora = read_references(
+        arguments.data, head, split="train", limit=PHONE_AVERAGE_CLIPS, align=arguments.align
+    )
+    spoken = [
+        (reference.phones, to_vectors(reference.motion, 54))
+        for references in corpora.values()
+        for reference in references
+        if reference.phones and reference.motion is not None and reference.motion.basis == head.basis
+    ]
+    if not spoken:
+        raise DataError(
+            "The per-phone average needs training recordings with phones and motion; this data has none.",
+            "data_phones",
+        )
+    return PhoneAverageSubject(
+        fit_phone_average(spoken), head.basis, notes=[f"averaged from {len(spoken)} training recordings"]
+    )
+
+
+def _measure_model_alone(
+    arguments: argparse.Namespace,
+    head: HeadModel,
+    regions: FaceRegions,
+    subject: ModelSubject,
+    corpora: list[Corpus],
+    evaluation: Evaluation,
+) -> None:
+    """The long recording and the following of styles, which need the model itself."""
+    from .geometry import FaceRegions
+    from .long_take import evaluate_long_take, joined_speech
+    from .style_following import drawn_style_references, evaluate_style_following, read_style_references
+
+    model = subject.model
+    own = _model_head(arguments, head, model)
+    own_regions = regions if own is head else FaceRegions(own)
+    references = corpora[0].references
+    if arguments.long_seconds > 0:
+        _tell("the long recording")
+        seeds = [arguments.seed + take for take in range(min(arguments.runs, LONG_TAKES))]
+        evaluation.long_take = evaluate_long_take(
+            model,
+            joined_speech(references, arguments.long_seconds),
+            subject.style_of(references, 0),
+            own_regions,
+            seeds,
+            subject.sampling,
+        )
+    if arguments.styles:
+        _tell("styles")
+        if arguments.styles.isdecimal():
+            clips = drawn_style_references(references, max(2, int(arguments.styles)))
+            clips = [subject.from_reference(clip) for clip in clips] if subject.from_reference else clips
+        else:
+            clips = read_style_references(arguments.styles)
+        evaluation.style = evaluate_style_following(
+            model,
+            clips,
+            joined_speech(references, STYLE_SECONDS),
+            own_regions,
+            subject.sampling,
+            arguments.style_guidance,
+        )
+
+
+def _settings(arguments: argparse.Namespace, head: HeadModel, subject: ModelSubject | None) -> dict[str, str]:
+    """What a reader must know to judge or repeat the evaluation."""
+    from datetime import datetime, timezone
+
+    from .. import __version__
+
+    settings: dict[str, str] = {}
+    if subject is not None:
+        config = subject.model.config
+        defaults = config.sampling
+        settings |= {
+            "Model": config.name,
+            "Weights": f"SHA-256 {subject.model.sha256[:16]}…",
+            "Basis": config.basis + ("" if config.basis == head.basis else f", converted to {head.basis}"),
+            "Runs": f"{arguments.runs}, seeds from {arguments.seed}",
+            "Style": "of another recording of the speaker"
+            if arguments.style == "speaker"
+            else arguments.style,
+            "Sampling": f"{arguments.sampler or defaults.sampler}, {arguments.steps or defaults.steps} steps",
+            "Guidance": f"speech {_or(arguments.speech_guidance, defaults.speech_guidance):g}, "
+            f"style {_or(arguments.style_guidance, defaults.style_guidance):g}",
+        }
+    settings |= {
+        "Data": arguments.data.resolve().name,
+        "Head": str(head.arrays.get("name", arguments.head or "bundled")),
+        "Made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by diffposetalk {__version__}",
+    }
+    return settings
+
+
+def _or(given: float | None, default: float) -> float:
+    return default if given is None else given
+
+
+def _progress(title: str) -> Callable[[int, int], None]:
+    """Tells each tenth of the recordings on standard error."""
+
+    def tell(done: int, total: int) -> None:
+        if done == total or done * 10 // total != (done - 1) * 10 // total:
+            _tell(f"{title}: {done} of {total}")
+
+    return tell
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"Cannot write “{path}”: {error.strerror}.") from error
+    print(path)

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a system is measured on: recordings with the motion that really went with them, and with phones in time.
+
+DATA is one of the project's own corpora (a folder with `index.json` that has phones, such as grid_s1, or a folder of
+such folders, each of which is reported by itself), or anything that `train.recordings` reads. Phones of the latter come
+from an `index.json` with rows {"id", "phones": [[word, ARPAbet symbol, start, end], …]} beside the recordings, or are
+aligned to transcripts: the rows' "text", or files NAME.txt beside the sound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..audio import SAMPLE_RATE, SpeechAudio
+from ..config import FPS
+from ..errors import DataError
+from ..head_model import HeadModel
+from ..motion import MotionClip, from_vectors
+from ..train.arkit import EXPRESSIONS
+from ..train.corpora import Utterance, read_corpus
+from ..train.recordings import Recording, read_recordings
+from ..train.tracked_motion import TrackedCorpus
+from .articulation import Phone
+
+if TYPE_CHECKING:
+    from .phone_alignment import PhoneAligner
+
+Split = Literal["train", "validation"]
+CALIBRATION_CLIPS = 200
+"""Training clips of a tracked corpus from which the head's neutral rotation is taken."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A recording to be spoken by the systems that are compared.
+
+    Attributes:
+        id: unique in its corpus; motion files of other systems are named by it.
+        speaker: who speaks.
+        samples: reads the sound, float32 (n,), 16 kHz mono.
+        motion: the motion that went with it, 25 frames a second; None where there is sound alone.
+        phones: (ARPAbet symbol, start, end) in seconds; empty where they are not known.
+    """
+
+    id: str
+    speaker: str
+    samples: Callable[[], np.ndarray]
+    motion: MotionClip | None
+    phones: tuple[Phone, ...]
+
+    def audio(self) -> SpeechAudio:
+        """The sound as the engine takes it."""
+        samples = self.samples()
+        digest = hashlib.sha256(samples.tobytes()).hexdigest()
+        return SpeechAudio(samples, SAMPLE_RATE, 1, len(samples) / SAMPLE_RATE, digest, self.id)
+
+
+def read_references(
+    data: str | Path,
+    head: HeadModel,
+    *,
+    split: Split = "validation",
+    limit: int | None = None,
+    align: bool = False,
+) -> dict[str, list[Reference]]:
+    """References by corpus, those of the split, at most `limit` a corpus (spread evenly over it).
+
+    Args:
+        data: see the module's description.
+        head: the bundled head, onto whose lips tracked corpora are calibrated.
+        align: force-align transcripts where there are no phones.
+
+    Raises:
+        DataError: nothing there, nothing to validate on, or ids that are not unique. No training recordings are no
+            error.
+        DiffPoseTalkError: a recording or motion cannot be read; with `align`, pocketsphinx is missing.
+    """
+    data = Path(data)
+    if not data.is_dir() and not data.is_file():
+        raise DataError(f"There is nothing at “{data}”.", "data_missing")
+    folders = _corpus_folders(data)
+    corpora: dict[str, list[Reference]] = {}
+    if folders:
+        for folder in folders:
+            found = list(_corpus(folder, head, split, limit))
+            if found:
+                corpora[folder.name] = found
+    else:
+        corpora[data.name] = list(_recordings(data, split, limit, align))
+    corpora = {name: references for name, references in corpora.items() if references}
+    if not corpora and split == "train":
+        return {}
+    if not corpora:
+        raise DataError(
+            f"“{data}” has no recordings to measure on: all are marked as training's or the test's.",
+            "data_split",
+        )
+    for name, references in corpora.items():
+        ids = [reference.id for reference in references]
+        twice = {id for id in ids if ids.count(id) > 1}
+        if twice:
+            raise DataError(f"Two recordings of “{name}” have the name {sorted(twice)[0]}.", "data_repeated")
+    return corpora
+
+
+def _corpus_folders(data: Path) -> list[Path]:
+    """The folder itself, or those in it, that are corpora of our own layout."""
+    if not data.is_dir():
+        return []
+    candidates = [data, *sorted(path for path in data.iterdir() if path.is_dir())]
+    return [path for path in candidates if _is_corpus(path)]
+
+
+def _is_corpus(folder: Path) -> bool:
+    index = folder / "index.json"
+    if not index.is_file():
+        return False
+    rows = _index(index)
+    return bool(rows) and "phones" in rows[0] and (folder / f"{rows[0]['id']}.flac").is_file()
+
+
+def _index(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(row["id"], str) for row in rows):
+            raise ValueError("id")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"“{path}” is not a list of recordings: rows with an “id” are needed.", "data_index"
+        ) from error
+    return list(rows)
+
+
+def _corpus(folder: Path, head: HeadModel, split: Split, limit: int | None) -> Iterator[Reference]:
+    utterances = read_corpus(folder)
+    chosen = spread([u for u in utterances if u.validation == (split == "validation")], limit)
+    tracker: TrackedCorpus | None = None
+    if (folder / "meta.json").is_file():
+        training = [u.motion for u in utterances if u.motion and not u.validation][:CALIBRATION_CLIPS]
+        tracker = TrackedCorpus(folder, head, training)
+    for utterance in chosen:
+        yield Reference(
+            id=utterance.id,
+            speaker=utterance.speaker,
+            samples=utterance.samples,
+            motion=_tracked(tracker, utterance, head.basis),
+            phones=tuple(utterance.phones),
+        )
+
+
+def _tracked(tracker: TrackedCorpus | None, utterance: Utterance, basis: str) -> MotionClip | None:
+    if tracker is None or utterance.motion is None or basis != "arkit":
+        return None
+    exp, pose = from_vectors(tracker.motion(utterance.motion))
+    return MotionClip(exp, pose, FPS, "arkit", None, EXPRESSIONS, {"tracked": True})
+
+
+def _recordings(data: Path, split: Split, limit: int | None, align: bool) -> Iterator[Reference]:
+    root = data if data.is_dir() else data.parent
+    index = root / "index.json"
+    rows = {row["id"]: row for row in _index(index)} if index.is_file() else {}
+    aligner: PhoneAligner | None = None
+    # Clips that nobody assigned to a split are all there to be measured on.
+    chosen = [r for r in read_recordings(data, validation_share=1.0) if r.split == split]
+    for recording in spread(chosen, limit):
+        phones = _given_phones(rows.get(recording.id, {}), index)
+        text = _transcript(recording, rows, root)
+        if not phones and align and text:
+            if aligner is None:
+                from .phone_alignment import PhoneAligner
+
+                aligner = PhoneAligner()
+            phones = aligner.align(recording.sound(), text)
+        yield Reference(recording.id, recording.speaker, recording.sound, recording.motion, tuple(phones))
+
+
+def _given_phones(row: dict[str, Any], path: Path) -> list[Phone]:
+    try:
+        return [(str(phone), float(start), float(end)) for _, phone, start, end in row.get("phones") or ()]
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"“{path}”: the phones of {row['id']} are not rows of word, symbol, start and end.", "data_index"
+        ) from error
+
+
+def _transcript(recording: Recording, rows: dict[str, dict[str, Any]], root: Path) -> str:
+    text = rows.get(recording.id, {}).get("text")
+    if isinstance(text, str):
+        return text
+    beside = root / f"{recording.id}.txt"
+    try:
+        return beside.read_text(encoding="utf-8") if beside.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"“{beside}” cannot be read as UTF-8 text.", "data_transcript") from error
+
+
+def spread(items: list[Any], limit: int | None) -> list[Any]:
+    """At most `limit` of the items, evenly spread."""
+    if limit is None or len(items) <= limit:
+        return items
+    return [items[round(k * (len(items) - 1) / max(1, limit - 1))] for k in range(limit)]

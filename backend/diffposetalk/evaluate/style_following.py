@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a model follows style references: retrieval, mouth opening and head amplitude over many styles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..audio import SpeechAudio
+from ..config import FPS
+from ..errors import DataError
+from ..generation import Line, Sampling, generate_lines
+from ..model import DiffPoseTalk
+from ..motion import MotionClip, from_vectors, to_vectors
+from ..speech_encoder import SAMPLES_PER_FRAME
+from ..styles import extract_style
+from ..train.arkit import EXPRESSIONS
+from ..train.performance import draw_factors, perform
+from ..train.prosody import analyse
+from ..train.recordings import read_motion
+from ..train.sequences import join
+from .evaluation import head_amplitude
+from .geometry import FaceRegions
+from .references import Reference
+from .style_retrieval import rank_correlation, top_1
+
+REFERENCE_FRAMES = 200
+"""Of a drawn style reference, two windows of the style encoder."""
+QUARTER = 4
+
+
+def read_style_references(folder: str | Path) -> list[MotionClip]:
+    """The motion clips of a folder, by name.
+
+    Raises:
+        DataError: fewer than two.
+        MotionError: one cannot be read.
+    """
+    paths = [p for s in ("*.npz", "*.csv") for p in sorted(Path(folder).glob(s))]
+    if len(paths) < 2:
+        raise DataError(f"“{folder}” holds {len(paths)} motion clips; styles to tell apart are at least two.")
+    return [read_motion(path) for path in paths]
+
+
+def drawn_style_references(references: Sequence[Reference], count: int, seed: int = 20) -> list[MotionClip]:
+    """Style references performed in `count` manners that no training has seen, on recorded lips (ARKit basis).
+
+    The manners are drawn as training's are (`train.performance`), with a seed of their own.
+
+    Raises:
+        DataError: no reference has motion in the ARKit basis.
+    """
+    spoken = [r for r in references if r.motion is not None and r.motion.basis == "arkit"]
+    if not spoken:
+        raise DataError(
+            "Styles can only be drawn for recordings with motion in the ARKit basis.", "data_styles"
+        )
+    rng = np.random.default_rng(seed)
+    clips = []
+    for index in range(count):
+        lips: list[np.ndarray] = []
+        sound: list[np.ndarray] = []
+        while sum(map(len, lips)) < REFERENCE_FRAMES:
+            reference = spoken[(index + len(lips)) % len(spoken)]
+            assert reference.motion is not None
+            samples = reference.samples()
+            frames = min(len(reference.motion), len(samples) // SAMPLES_PER_FRAME)
+            lips.append(to_vectors(reference.motion, 54)[:frames])
+            sound.append(samples[: frames * SAMPLES_PER_FRAME])
+        motion = join(lips)
+        prosody = analyse(np.concatenate(sound), len(motion))
+        performed = perform(motion[:, :50], motion[:, 53], prosody, draw_factors(rng), rng)
+        exp, pose = from_vectors(performed)
+        clips.append(MotionClip(exp, pose, FPS, "arkit", None, EXPRESSIONS, {"performed": True}))
+    return clips
+
+
+def evaluate_style_following(
+    model: DiffPoseTalk,
+    styles: Sequence[MotionClip],
+    audio: SpeechAudio,
+    regions: FaceRegions,
+    sampling: Sampling | None = None,
+    style_guidance: float | None = None,
+) -> dict[str, float]:
+    """Let the model say the same in every style, and see what of the style arrives.
+
+    Args:
+        styles: references in the model's basis.
+        audio: speech of at least the style encoder's window (4 s).
+        regions: of a head of the model's basis.
+
+    Returns:
+        Figures by the keys of `metrics.STYLE`, NaN where they cannot be measured.
+
+    Raises:
+        StyleError: a reference is too short or of another basis.
+    """
+    with torch.no_grad():
+        wanted = [extract_style(model, clip) for clip in styles]
+    lines = [
+        Line(audio, [seed], style=vector, style_guidance=style_guidance) for seed, vector in enumerate(wanted)
+    ]
+    spoken = dict(generate_lines(model, lines, sampling))
+    outputs = [spoken[index][0] for index in range(len(styles))]
+    given = [extract_style(model, clip) for clip in outputs]
+    asked, said = (
+        [float(np.percentile(regions.track(clip).opening, 95)) for clip in clips]
+        for clips in (styles, outputs)
+    )
+    quarter = max(1, len(styles) // QUARTER)
+    order = np.argsort(asked)
+    small = np.mean([said[i] for i in order[:quarter]])
+    large = np.mean([said[i] for i in order[-quarter:]])
+    return {
+        "style_top1": top_1(torch.stack(given).cpu().numpy(), torch.stack(wanted).cpu().numpy()),
+        "style_chance": 1 / len(styles),
+        "style_opening": rank_correlation(said, asked),
+        "style_opening_ratio": float(large / small) if small > 1e-6 else float("nan"),
+        "style_head": rank_correlation(
+            [head_amplitude(clip.pose[:, :3]) for clip in outputs],
+            [head_amplitude(clip.pose[:, :3]) for clip in styles],
+        ),
+    }

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be measured: a model, the motion files of another system, a baseline, or the recorded motion itself.
+
+A subject gives, for each reference recording, one clip a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ..errors import DataError, MotionError
+from ..generation import Line, Sampling, generate_lines
+from ..model import DiffPoseTalk
+from ..motion import MotionClip, from_vectors
+from ..styles import MIN_REFERENCE_FRAMES, extract_style, resolve_style
+from ..train.recordings import check_length, read_motion
+from .phone_average import PhoneAverage
+from .references import Reference
+
+Convert = Callable[[MotionClip], MotionClip]
+
+SPEAKER = "speaker"
+"""Style of a model: that of another recording of the same speaker."""
+NONE = "none"
+_SEED = re.compile(r"^(?P<id>.*)-seed(?P<seed>\d+)$")
+
+
+class Subject(Protocol):
+    """Something that speaks.
+
+    Attributes:
+        name: its row in tables.
+        runs: clips it gives for each recording.
+        notes: what a reader of its figures should know.
+    """
+
+    name: str
+    runs: int
+    notes: list[str]
+
+    def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
+        """(index of the reference, one clip a run), in any order."""
+        ...
+
+
+@dataclass
+class ModelSubject:
+    """A model, run with `runs` seeds, all takes of all recordings batched together.
+
+    Attributes:
+        style: `speaker`, `none`, a preset's name, or a motion clip (.npz) or style vector (.npy).
+        speech_guidance, style_guidance: None takes the model's own.
+        to_reference, from_reference: conversion of motion from and to the model's basis, where the references speak
+            another.
+    """
+
+    model: DiffPoseTalk
+    name: str
+    runs: int = 10
+    style: str = SPEAKER
+    sampling: Sampling = field(default_factory=Sampling)
+    speech_guidance: float | None = None
+    style_guidance: float | None = None
+    first_seed: int = 0
+    to_reference: Convert | None = None
+    from_reference: Convert | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
+        """Generate; run r of reference i has the seed first_seed + r * len(references) + i."""
+        lines = (
+            Line(
+                reference.audio(),
+                [self.first_seed + run * len(references) + index for run in range(self.runs)],
+                style=self.style_of(references, index),
+                style_name=self.style,
+                shape=self._shape(reference),
+                speech_guidance=self.speech_guidance,
+                style_guidance=self.style_guidance,
+            )
+            for index, reference in enumerate(references)
+        )
+        for index, clips in generate_lines(self.model, lines, self.sampling):
+            yield index, [self.to_reference(clip) if self.to_reference else clip for clip in clips]
+
+    def style_of(self, references: Sequence[Reference], index: int) -> torch.Tensor | None:
+        """The style vector that a reference is spoken in; with `speaker` never from the reference itself.
+
+        Raises:
+            StyleError: the preset is not known, or the file cannot be used.
+        """
+        if self.style == NONE:
+            return None
+        if self.style != SPEAKER:
+            return resolve_style(self.model, style_spec(self.style))
+        speaker = references[index].speaker
+        others = [
+            references[(index + step) % len(references)]
+            for step in range(1, len(references))
+            if references[(index + step) % len(references)].speaker == speaker
+        ]
+        for other in others:
+            if other.motion is not None and len(other.motion) >= MIN_REFERENCE_FRAMES:
+                clip = self.from_reference(other.motion) if self.from_reference else other.motion
+                return extract_style(self.model, clip)
+        default = self.model.config.sampling.style
+        self._note(
+            "No second recording of the speaker to take the style from: "
+            + (f"the model's preset “{default}” is used." if default else "no style is used.")
+        )
+        return resolve_style(self.model, {"preset": default}) if default else None
+
+    def _shape(self, reference: Reference) -> torch.Tensor | None:
+        known = reference.motion is not None and reference.motion.basis == self.model.config.basis
+        shape = reference.motion.shape if reference.motion is not None and known else None
+        return None if shape is None else torch.as_tensor(shape, dtype=torch.float32)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def style_spec(style: str) -> dict[str, str]:
+    """What `styles.resolve_style` takes, from a preset's name or a file's."""
+    suffix = Path(style).suffix.lower()
+    return {"motion" if suffix == ".npz" else "vector" if suffix == ".npy" else "preset": style}
+
+
+class MotionFolder:
+    """Motion files that some system made for the references, named like them.
+
+    One file ID.npz (or Live Link ID.csv) a recording; several runs as subfolders that each hold all of them, or as
+    ID-seed0.npz, ID-seed1.npz, … as our own command line names takes.
+
+    Raises:
+        DataError: kind data_missing; the folder is not there, or lacks recordings in some run.
+    """
+
+    def __init__(
+        self, folder: str | Path, references: Sequence[Reference], name: str = "", fps: float | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        self.name = name or self.folder.name
+        self.fps = fps
+        self.notes: list[str] = []
+        if not self.folder.is_dir():
+            raise DataError(f"There is no folder of motion files at “{folder}”.", "data_missing")
+        self._files = self._find([reference.id for reference in references])
+        self.runs = len(self._files)
+
+    @staticmethod
+    def speaks(folder: str | Path, references: Sequence[Reference]) -> bool:
+        """Whether any file below the folder is named like one of the references."""
+        stems = {path.stem for suffix in ("*.npz", "*.csv") for path in Path(folder).rglob(suffix)}
+        names = {match["id"] if (match := _SEED.match(stem)) else stem for stem in stems} | stems
+        return any(Path(reference.id).name in names for reference in references)
+
+    def _find(self, ids: list[str]) -> list[dict[str, Path]]:
+        """Files by id, of each run."""
+        whole = _motion_files(self.folder)
+        if any(id in whole for id in ids):
+            candidates = [("", whole)]
+        else:
+            seeds: dict[int, dict[str, Path]] = {}
+            for stem, path in whole.items():
+                match = _SEED.match(stem)
+                if match:
+                    seeds.setdefault(int(match["seed"]), {})[match["id"]] = path
+            candidates = [(f"seed {seed}", seeds[seed]) for seed in sorted(seeds)]
+            if not candidates:
+                folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
+                candidates = [(path.name, _motion_files(path)) for path in folders]
+                candidates = [(name, files) for name, files in candidates if any(id in files for id in ids)]
+        for run, files in candidates or [("", {})]:
+            missing = [id for id in ids if id not in files]
+            if missing:
+                named = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+                where = f"“{self.folder}”" + (f", run {run}," if run else "")
+                raise DataError(
+                    f"{where} lacks {len(missing)} of {len(ids)} recordings: {named}. Files must be named like the "
+                    "references (ID.npz).",
+                    "data_missing",
+                )
+        return [files for _, files in candidates]
+
+    def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
+        """Read the files.
+
+        Raises:
+            MotionError: a file is damaged, not finite, not as long as its recording, or of another basis.
+        """
+        for index, reference in enumerate(references):
+            clips = []
+            seconds = reference.audio().seconds
+            for files in self._files:
+                path = files[reference.id]
+                clip = read_motion(path, fps=self.fps, seconds=seconds)
+                check_length(clip, seconds, path.name)
+                if reference.motion is not None and clip.basis != reference.motion.basis:
+                    raise MotionError(
+                        f"“{path.name}” is in the {clip.basis} basis, the references are in "
+                        f"{reference.motion.basis}. Convert it first: diffposetalk convert motion.",
+                        "motion_basis",
+                    )
+                clips.append(clip)
+            yield index, clips
+
+
+def _motion_files(folder: Path) -> dict[str, Path]:
+    """Motion files below a folder by their path-like names, as `Reference.id` has them."""
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for suffix in ("*.csv", "*.npz")
+        for path in sorted(folder.rglob(suffix))
+    }
+
+
+@dataclass
+class PhoneAverageSubject:
+    """The per-phone average of a tracked speaker; speaks only what has phones."""
+
+    average: PhoneAverage
+    basis: str = "arkit"
+    name: str = "per-phone average"
+    runs: int = 1
+    notes: list[str] = field(default_factory=list)
+
+    def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
+        """Look the phones up. Raises DataError if a recording has none."""
+        for index, reference in enumerate(references):
+            if not reference.phones:
+                raise DataError(
+                    f"{reference.id} has no phones, which the per-phone average speaks from. "
+                    "Give them in index.json, or --align a transcript.",
+                    "data_phones",
+                )
+            frames = reference.audio().frames
+            exp, pose = from_vectors(self.average.motion(reference.phones, frames))
+            yield index, [MotionClip(exp, pose, basis=self.basis)]
+
+
+@dataclass
+class Recorded:
+    """The references' own motion: the real speaker's column."""
+
+    name: str = "recorded"
+    runs: int = 1
+    notes: list[str] = field(default_factory=list)
+
+    def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
+        """Those that have motion."""
+        for index, reference in enumerate(references):
+            if reference.motion is not None:
+                yield index, [reference.motion]
