@@ -30,6 +30,12 @@ class AudioError(DiffPoseTalkError):
     default_kind = "audio_unreadable"
 
 
+class VideoError(DiffPoseTalkError):
+    """A video cannot be read, or no face can be tracked in it; kinds begin with ``video_`` or ``tracker_``."""
+
+    default_kind = "video_unreadable"
+
+
 class ModelError(DiffPoseTalkError):
     """A model directory or head asset is missing, damaged or of the wrong sort."""
 

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MediaPipe's face landmarker: landmarks, 52 blendshapes and the head's position of the faces in a picture.
+
+Its model file (`face_landmarker.task`, Apache-2.0) is the user's: named in a call, or by the environment variable
+DIFFPOSETALK_TRACKER. It is never fetched.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..errors import VideoError
+
+ENVIRONMENT_VARIABLE = "DIFFPOSETALK_TRACKER"
+LANDMARKS = 478
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one picture.
+
+    landmarks: (478, 3), x and y as shares of the picture's width and height, z in the units of x.
+    blendshapes: (52,) scores 0 to 1 in the order of `FaceTracker.names`.
+    matrix: (4, 4) from the canonical face (centimetres, y up, z out of the face) to camera space.
+    """
+
+    landmarks: np.ndarray
+    blendshapes: np.ndarray
+    matrix: np.ndarray
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the face as shares of the picture."""
+        low, high = self.landmarks[:, :2].min(axis=0), self.landmarks[:, :2].max(axis=0)
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+    @property
+    def centre(self) -> np.ndarray:
+        """(2,), shares of the picture."""
+        left, top, right, bottom = self.box
+        return np.array([(left + right) / 2, (top + bottom) / 2])
+
+    @property
+    def size(self) -> float:
+        """Area, as a share of the picture's."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+
+def find_tracker(path: str | Path | None = None) -> Path:
+    """The landmarker's model file: the one given, else that of DIFFPOSETALK_TRACKER.
+
+    Raises:
+        VideoError: `tracker_missing`, `tracker_format`.
+    """
+    found = path or os.environ.get(ENVIRONMENT_VARIABLE)
+    if not found:
+        raise VideoError(
+            "Tracking faces needs MediaPipe's model file face_landmarker.task. Get it from MediaPipe's page on the "
+            f"face landmarker and name it with --tracker or in {ENVIRONMENT_VARIABLE}.",
+            "tracker_missing",
+        )
+    file = Path(found)
+    if not file.is_file():
+        raise VideoError(f"There is no tracker model at “{file}”.", "tracker_missing")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        raise VideoError(
+            f"“{file.name}” is not a MediaPipe model (.task), or damaged.", "tracker_format"
+        ) from error
+    if "face_landmarks_detector.tflite" not in names or "face_blendshapes.tflite" not in names:
+        raise VideoError(
+            f"“{file.name}” is a MediaPipe model, but not the face landmarker's.", "tracker_format"
+        )
+    return file
+
+
+class FaceTracker:
+    """The landmarker over the frames of one video, or (`still`) over single pictures; use with `with`.
+
+    Args:
+        model: the file that `find_tracker` gives.
+        faces: most faces to look for. With 1, MediaPipe also steadies the landmarks over time.
+        still: pictures have nothing to do with one another.
+
+    Raises:
+        VideoError: `tracker_extra` (MediaPipe is not installed or cannot run here), `tracker_format`.
+    """
+
+    def __init__(self, model: Path, faces: int = 1, still: bool = False) -> None:
+        # Its C++ parts write to standard error past Python's logging.
+        os.environ.setdefault("GLOG_minloglevel", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        try:
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
+        except ImportError as error:
+            raise VideoError(
+                'Tracking faces needs MediaPipe: pip install "diffposetalk[tracking]".', "tracker_extra"
+            ) from error
+        except OSError as error:
+            raise VideoError(
+                f"MediaPipe cannot run here: {error}. On Debian and Ubuntu it needs libgles2, libegl1 and libgl1.",
+                "tracker_extra",
+            ) from error
+        mode = vision.RunningMode.IMAGE if still else vision.RunningMode.VIDEO
+        options = vision.FaceLandmarkerOptions(
+            # The bytes rather than the path: MediaPipe does not open all that Python does (letters beyond ASCII).
+            base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
+            running_mode=mode,
+            num_faces=faces,
+            output_face_blendshapes=True,
+            output_facial_transformation_matrixes=True,
+        )
+        try:
+            self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise VideoError(
+                f"MediaPipe cannot use “{model.name}”: {str(error).splitlines()[0][:200]}", "tracker_format"
+            ) from error
+        self._mediapipe = mediapipe
+        self._still = still
+        self._clock = -1
+        self.names: tuple[str, ...] = ()
+        """Names of the blendshapes, known once a face has been seen."""
+
+    def __enter__(self) -> FaceTracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._landmarker.close()
+
+    def faces(self, image: np.ndarray, seconds: float = 0.0) -> list[Face]:
+        """The faces in a picture (H, W, 3) uint8 RGB; times of a video's frames must not go backwards."""
+        # MediaPipe reads the memory as if rows followed each other without padding, and says nothing if not.
+        picture = self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)
+        )
+        if self._still:
+            found = self._landmarker.detect(picture)
+        else:
+            self._clock = max(self._clock + 1, int(seconds * 1000))
+            found = self._landmarker.detect_for_video(picture, self._clock)
+        faces = []
+        for marks, shapes, matrix in zip(
+            found.face_landmarks, found.face_blendshapes, found.facial_transformation_matrixes, strict=False
+        ):
+            if not self.names:
+                self.names = tuple(shape.category_name for shape in shapes)
+            faces.append(
+                Face(
+                    np.array([(m.x, m.y, m.z) for m in marks], np.float32),
+                    np.array([shape.score for shape in shapes], np.float32),
+                    np.array(matrix, np.float64),
+                )
+            )
+        return faces

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How good a face's track is, in figures that can be shown, and what to beware of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from .arkit_motion import MAX_GAP, good_frames
+from .face_track import FaceTrack
+
+SMALL_FACE = 60.0
+"""Pixels between the outer eye corners under which lips lose detail."""
+TURNED = 35.0
+"""Degrees from the camera beyond which the far side of the mouth is hidden."""
+OPENED = 0.06
+"""Lip gap over mouth width that speech exceeds; mumbling reaches 0.1."""
+STILL = 2e-4
+"""Standard deviation of a face's position (shares of the picture) that no living face stays under."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A track in figures.
+
+    Attributes:
+        frames: looked at. seconds: of video. fps: mean rate of the frames looked at.
+        face_share: of frames with a face, 0 to 1. used_share: with a usable one.
+        faces: most seen at once.
+        face_size: median distance of the outer eye corners, pixels.
+        yaw, pitch, roll: 5th and 95th percentile, degrees from the camera (to the speaker's left, down, and
+            towards the right shoulder are positive).
+        mouth_opening: 95th percentile of the lip gap over the mouth's width at rest.
+        gaps: stretches longer than 0.4 s without a usable face, as (start, end) seconds.
+        warnings: sentences for the user.
+    """
+
+    frames: int
+    seconds: float
+    fps: float
+    face_share: float
+    used_share: float
+    faces: int
+    face_size: float
+    yaw: tuple[float, float]
+    pitch: tuple[float, float]
+    roll: tuple[float, float]
+    mouth_opening: float
+    gaps: tuple[tuple[float, float], ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """One line for a log or a panel."""
+        return (
+            f"{self.seconds:.1f} s, face in {100 * self.face_share:.0f} % of frames ({100 * self.used_share:.0f} % "
+            f"usable), {self.face_size:.0f} px between the eyes' outer corners, yaw {self.yaw[0]:+.0f}° to "
+            f"{self.yaw[1]:+.0f}°, mouth opens to {self.mouth_opening:.2f} of its width"
+        )
+
+
+def assess(track: FaceTrack) -> Quality:
+    """The quality of a track; see `Quality`."""
+    found, good = track.found, good_frames(track)
+    seconds = float(track.times[-1] - track.times[0]) if len(track.times) > 1 else 0.0
+    fps = (len(track.times) - 1) / seconds if seconds > 0 else 0.0
+    angles = np.degrees(Rotation.from_rotvec(track.rotations[found]).as_euler("YXZ"))
+    yaw, pitch, roll = (
+        (float(np.percentile(column, 5)), float(np.percentile(column, 95))) for column in angles.T
+    )
+    size = float(np.median(track.eye_distance[found]))
+    opening = float(np.percentile(track.lip_gap[found], 95) / np.median(track.mouth_width[found]))
+    gaps = _gaps(track.times, good)
+    face_share, used_share = float(found.mean()), float(good.mean())
+    turned = float((np.abs(angles[:, 0]) > TURNED).mean())
+
+    warnings = []
+    if face_share < 0.9:
+        warnings.append(f"A face was found in only {100 * face_share:.0f} % of the frames.")
+    if face_share - used_share > 0.1:
+        warnings.append(
+            f"{100 * (face_share - used_share):.0f} % of the frames show it too badly to be used."
+        )
+    if size < SMALL_FACE:
+        warnings.append(
+            f"The face is small: {size:.0f} pixels between the eyes' outer corners. Lips lose detail."
+        )
+    if turned > 0.2:
+        warnings.append(
+            f"The head is turned away by more than {TURNED:.0f}° in {100 * turned:.0f} % of the frames."
+        )
+    if opening < OPENED:
+        warnings.append("The mouth hardly ever opens: is this person speaking?")
+    if fps and fps < 20:
+        warnings.append(f"Only {fps:.0f} frames a second: closures of the lips fall between them.")
+    if track.faces.max() > 1:
+        warnings.append(f"Up to {track.faces.max()} faces are in the picture; one was followed.")
+    centre = (track.boxes[found][:, :2] + track.boxes[found][:, 2:]) / 2
+    if (
+        found.sum() > 10
+        and float(centre.std(axis=0).max()) < STILL
+        and np.ptp(track.lip_gap[found]) < 0.02 * size
+    ):
+        warnings.append("Nothing moves: this looks like a still picture.")
+    return Quality(
+        len(track.times),
+        seconds,
+        fps,
+        face_share,
+        used_share,
+        int(track.faces.max()),
+        size,
+        yaw,
+        pitch,
+        roll,
+        opening,
+        gaps,
+        tuple(warnings),
+    )
+
+
+def _gaps(times: np.ndarray, good: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Where nothing usable is seen for longer than is bridged."""
+    edges = np.concatenate([[times[0]], times[good], [times[-1]]])
+    long = np.flatnonzero(np.diff(edges) > MAX_GAP)
+    return tuple((round(float(edges[i]), 2), round(float(edges[i + 1]), 2)) for i in long)
