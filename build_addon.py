@@ -38,9 +38,17 @@ BLENDERS = {"4.2": ["bpy==4.2.23", "numpy<2"], "4.5": ["bpy==4.5.15"], "5.0": ["
 DEMO_BLENDER = "5.0"
 TEST_TOOLS = ["pytest==9.2.0"]
 DEVELOPMENT_TOOLS = [*TEST_TOOLS, "ruff==0.17.6", "mypy==2.4.1", "matplotlib==3.11.2"]
+TRAINING_TOOLS = [
+    "accelerate==1.15.0",
+    "tensorboard==2.21.0",
+    "pillow==13.0.0",
+    "pocketsphinx==5.1.1",
+    "lmdb==3.0.0",
+]
+TRACKING_TOOLS = ["mediapipe==1.2.2", "av==18.1.0"]
 OLDEST_BLENDER = (4, 2)
 
-# Shared libraries that Blender's wheels and rendering without a display need, with Debian's packages of them.
+# Shared libraries that Blender's wheels, rendering without a display and MediaPipe need, with Debian's packages.
 SYSTEM_LIBRARIES = {
     "libGL.so.1": "libgl1",
     "libEGL.so.1": "libegl1",
@@ -54,6 +62,8 @@ SYSTEM_LIBRARIES = {
     "libXxf86vm.so.1": "libxxf86vm1",
     "libxkbcommon.so.0": "libxkbcommon0",
     "libgomp.so.1": "libgomp1",
+    "libGLESv2.so.2": "libgles2",
+    "libglib-2.0.so.0": "libglib2.0-0",
 }
 MESA_DRIVERS = ("/usr/lib/*/dri/*_dri.so", "/usr/lib*/dri/*_dri.so", "/usr/lib/*/libgallium*.so")
 
@@ -403,7 +413,9 @@ def backend_environment(cache: Path) -> Path:
     """Interpreter of an environment with the backend, as users have it, and the tools for development."""
     pinned = (ROOT / "backend" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = [line for line in pinned if line and not line.startswith("#")]
-    python = environment(cache, "backend", [*requirements, *DEVELOPMENT_TOOLS])
+    python = environment(
+        cache, "backend", [*requirements, *DEVELOPMENT_TOOLS, *TRAINING_TOOLS, *TRACKING_TOOLS]
+    )
     install_backend(cache, python)
     return python
 
