@@ -169,7 +169,7 @@ def rasterise(
         for first in range(0, len(group), at_once):
             chosen = group[first : first + at_once]
             found.append(_covered(corners[chosen], area[chosen], low[chosen], chosen, side, height, width))
-        side *= 2
+        side = max(side + 1, round(1.35 * side))
     hit = np.full(height * width, -1)
     weights = np.zeros((height * width, 3))
     if found:
@@ -194,13 +194,14 @@ def _covered(
     pixel = low[:, None] + grid
     place = pixel + 0.5 - corners[:, :1, :2]
     edge1, edge2 = (corners[:, k, :2] - corners[:, 0, :2] for k in (1, 2))
-    second = (place[..., 0] * edge2[:, None, 1] - place[..., 1] * edge2[:, None, 0]) / area[:, None]
-    third = (place[..., 1] * edge1[:, None, 0] - place[..., 0] * edge1[:, None, 1]) / area[:, None]
-    share = np.stack([1 - second - third, second, third], axis=-1)
-    inside = (share >= -1e-9).all(axis=-1) & (pixel >= 0).all(axis=-1)
-    inside &= (pixel[..., 0] < width) & (pixel[..., 1] < height)
-    which, spot = np.nonzero(inside)
-    share = share[which, spot]
-    depth = (share * corners[which, :, 2]).sum(axis=1)
+    edge1, edge2 = edge1 / area[:, None], edge2 / area[:, None]
+    second = place[..., 0] * edge2[:, 1:] - place[..., 1] * edge2[:, :1]
+    third = place[..., 1] * edge1[:, :1] - place[..., 0] * edge1[:, 1:]
+    first = 1 - second - third
+    which, spot = np.nonzero(np.minimum(np.minimum(second, third), first) >= -1e-9)
     x, y = pixel[which, spot].T
+    within = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    which, spot, x, y = which[within], spot[within], x[within], y[within]
+    share = np.stack([first[which, spot], second[which, spot], third[which, spot]], axis=-1)
+    depth = (share * corners[which, :, 2]).sum(axis=1)
     return y * width + x, depth, index[which], share
