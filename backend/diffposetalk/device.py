@@ -149,7 +149,8 @@ def device_errors(device: torch.device) -> Iterator[None]:
                 "takes at once, or choose the CPU.",
                 "out_of_memory",
             ) from error
-        if isinstance(error, torch.AcceleratorError) or (
+        lost = getattr(torch, "AcceleratorError", ())  # from PyTorch 2.8 on
+        if isinstance(error, lost) or (
             device.type != "cpu"
             and any(word in str(error) for word in ("CUDA error", "HIP error", "MPS backend"))
         ):

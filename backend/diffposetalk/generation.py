@@ -13,7 +13,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -32,6 +32,7 @@ from .guidance import Condition, DynamicThreshold, GuidedDenoiser
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
 from .samplers import Denoise, sample
+from .speech_windows import SpeechWindows
 
 OnProgress = Callable[[str, int, int], None]
 """(stage, done, total); stages are `speech` and `motion`."""
@@ -39,7 +40,6 @@ OnWindow = Callable[[int, int, MotionClip], None]
 """(take, first frame, the window's clip), as soon as a window is finished."""
 
 GUIDANCE_LIMIT = 20.0
-CANCEL_POLL_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +232,7 @@ class _Part:
         self.first_noise: torch.Tensor | None = None
         self.previous_motion = model.start_motion.expand(len(takes), -1, -1)
         self.previous_speech = model.start_speech[0]
-        self.speech: _SpeechWindows | None = None
+        self.speech: SpeechWindows | None = None
         self.motion: list[np.ndarray] = []
 
     @property
@@ -271,7 +271,7 @@ class _Part:
         """Projected speech features (T_w, C) of the window to come."""
         if self.speech is None:
             on_chunk = run.on_chunk(self) if self.window == 0 else None
-            self.speech = _SpeechWindows(self.model, self.line.audio, self.windows, run.thread, on_chunk)
+            self.speech = SpeechWindows(self.model, self.line.audio, self.windows, run.thread, on_chunk)
             self.speech.skip(self.window, run.check)
         return self.speech.window(self.window, run.check)
 
@@ -298,61 +298,6 @@ class _Part:
             run.clip(self.line, motion, run.provenance(self.line, take))
             for take, motion in zip(self.takes, whole, strict=True)
         ]
-
-
-class _SpeechWindows:
-    """Speech features of a recording, projected, a window at a time as the encoder yields them.
-
-    The encoder works ahead by one piece on a thread of its own, while windows are sampled.
-    """
-
-    def __init__(
-        self,
-        model: DiffPoseTalk,
-        audio: SpeechAudio,
-        windows: int,
-        thread: Executor,
-        on_chunk: Callable[[int, int], None] | None,
-    ) -> None:
-        self.model, self.thread = model, thread
-        self.length = model.config.denoiser.window
-        self.frames = windows * self.length
-        self.on_chunk = on_chunk
-        self.pieces = model.speech_encoder.features(audio.samples, self.frames, self._report)
-        self.known = torch.zeros(0, model.config.denoiser.width, device=model.device)
-        self.first = 0
-        self.ahead = thread.submit(self._next_piece)
-
-    def _report(self, done: int, total: int) -> None:
-        if self.on_chunk:
-            self.on_chunk(done, total)
-
-    @torch.inference_mode()
-    def _next_piece(self) -> torch.Tensor:
-        return self.model.speech_proj(next(self.pieces))
-
-    def skip(self, window: int, check: Callable[[], None]) -> None:
-        """Begin at a later window."""
-        for earlier in range(window):
-            self.window(earlier, check)
-
-    def window(self, window: int, check: Callable[[], None]) -> torch.Tensor:
-        """Features (T_w, C); windows are asked for in order, the last one again and again.
-
-        Args:
-            check: called while waiting; may raise.
-        """
-        while self.first + len(self.known) < (window + 1) * self.length:
-            while not self.ahead.done():
-                check()
-                wait([self.ahead], timeout=CANCEL_POLL_SECONDS)
-            self.known = torch.cat([self.known, self.ahead.result()])
-            if self.first + len(self.known) < self.frames:
-                self.ahead = self.thread.submit(self._next_piece)
-        self.on_chunk = None  # from here on listening goes with the motion
-        begin = window * self.length - self.first
-        self.known, self.first = self.known[begin:], window * self.length
-        return self.known[: self.length]
 
 
 class _Run:

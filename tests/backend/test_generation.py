@@ -266,3 +266,30 @@ def test_dynamic_thresholding_limits_the_motion(model: DiffPoseTalk):
         threshold=DynamicThreshold(0.5, 0.1, 0.2),
     )
     assert np.abs(clamped.pose).max() < np.abs(plain.pose).max()
+
+
+def test_long_speech_is_heard_as_it_is_needed(model: DiffPoseTalk):
+    """What is known of a recording ahead of the motion does not grow with its length."""
+    heard = 0
+    ahead: list[int] = []
+    plain = model.speech_encoder.features
+
+    def counted(samples: np.ndarray, frames: int, on_chunk: object = None) -> Iterator[torch.Tensor]:
+        nonlocal heard
+        for piece in plain(samples, frames, on_chunk):
+            heard += len(piece)
+            yield piece
+
+    model.speech_encoder.features = counted  # type: ignore[method-assign]
+    try:
+        generate(
+            model,
+            speech(120),
+            style=None,
+            seeds=[0],
+            steps=1,
+            on_window=lambda take, first, clip: ahead.append(heard - first),
+        )
+    finally:
+        del model.speech_encoder.features
+    assert len(ahead) == 30 and max(ahead) <= 100 + 3 * 200

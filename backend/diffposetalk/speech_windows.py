@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Speech features of a recording, window by window, computed ahead of the sampling that needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, wait
+
+import torch
+
+from .audio import SpeechAudio
+from .model import DiffPoseTalk
+
+CANCEL_POLL_SECONDS = 0.1
+
+
+class SpeechWindows:
+    """Speech features of a recording, projected, a window at a time as the encoder yields them.
+
+    The encoder works ahead by one piece on a thread of its own, while windows are sampled.
+    """
+
+    def __init__(
+        self,
+        model: DiffPoseTalk,
+        audio: SpeechAudio,
+        windows: int,
+        thread: Executor,
+        on_chunk: Callable[[int, int], None] | None,
+    ) -> None:
+        self.model, self.thread = model, thread
+        self.length = model.config.denoiser.window
+        self.frames = windows * self.length
+        self.on_chunk = on_chunk
+        self.pieces = model.speech_encoder.features(audio.samples, self.frames, self._report)
+        self.known = torch.zeros(0, model.config.denoiser.width, device=model.device)
+        self.first = 0
+        self.ahead = thread.submit(self._next_piece)
+
+    def _report(self, done: int, total: int) -> None:
+        if self.on_chunk:
+            self.on_chunk(done, total)
+
+    @torch.inference_mode()
+    def _next_piece(self) -> torch.Tensor:
+        return self.model.speech_proj(next(self.pieces))
+
+    def skip(self, window: int, check: Callable[[], None]) -> None:
+        """Begin at a later window."""
+        for earlier in range(window):
+            self.window(earlier, check)
+
+    def window(self, window: int, check: Callable[[], None]) -> torch.Tensor:
+        """Features (T_w, C); windows are asked for in order, the last one again and again.
+
+        Args:
+            check: called while waiting; may raise.
+        """
+        while self.first + len(self.known) < (window + 1) * self.length:
+            while not self.ahead.done():
+                check()
+                wait([self.ahead], timeout=CANCEL_POLL_SECONDS)
+            self.known = torch.cat([self.known, self.ahead.result()])
+            if self.first + len(self.known) < self.frames:
+                self.ahead = self.thread.submit(self._next_piece)
+        self.on_chunk = None  # from here on listening goes with the motion
+        begin = window * self.length - self.first
+        self.known, self.first = self.known[begin:], window * self.length
+        return self.known[: self.length]
