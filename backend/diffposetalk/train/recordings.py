@@ -259,7 +259,7 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
                 continue
         elif suffix != ".npz" or path.stem.endswith(".head"):
             continue
-        speaker, _ = _place(root, path)
+        speaker, _ = place(root, path)
         item = _pair(root, path, speaker)
         if isinstance(item, _Item):
             if item.sound in paired:
@@ -271,7 +271,7 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
         if path.suffix.lower() in SOUND_SUFFIXES and path not in paired:
             with_motion = any(path.with_suffix(suffix) in files for suffix in (".npz", ".csv"))
             if not with_motion:
-                speaker, split = _place(root, path)
+                speaker, split = place(root, path)
                 if split == "test":
                     continue
                 yield _Item(_id(root, path), speaker, _SPLITS.get(split), path, None)
@@ -280,7 +280,7 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
 def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
     """A motion file with the sound beside it."""
     name = _id(root, motion)
-    _, split = _place(root, motion)
+    _, split = place(root, motion)
     if split == "test":
         return Skipped(name, "it is in a folder of test clips.")
     # Live Link Face adds _cal or _raw to the name of its table but not to that of its video.
@@ -306,7 +306,7 @@ def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
     )
 
 
-def _place(root: Path, path: Path) -> tuple[str, str]:
+def place(root: Path, path: Path) -> tuple[str, str]:
     """Speaker and given split (or "") of a file, by the folders between it and the root."""
     folders = list(path.relative_to(root).parts[:-1])
     split = ""
