@@ -48,8 +48,8 @@ PHONES = [
 def test_openness_asked_for_by_phones():
     wanted = expected_openness(PHONES, 75)
     assert wanted[15] == 1.0 and wanted[11] == 0.0 and wanted[42] == pytest.approx(0.35)
-    # frame 12 (0.48 to 0.52 s) is half B, half AA; frame 70 is silence, and so is what nothing is said of
-    assert wanted[12] == pytest.approx(0.5) and wanted[70] == 0.0
+    # frame 20 (0.78 to 0.82 s) is P; frame 19 (0.74 to 0.78 s) a quarter AA; frame 70 is silence
+    assert wanted[20] == 0.0 and wanted[19] == pytest.approx(0.25) and wanted[70] == 0.0
     assert expected_openness([], 5).tolist() == [0] * 5
 
 

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Beat alignment (BA): whether the head moves in the rhythm of the real one.
 
-Beats are the local minima of the smoothed speed of the motion. Bailando (Li et al. 2022, section 4.1) averages, over
+Beats are the local minima of the smoothed speed of the motion. Bailando (Li et al. 2022) averages, over
 the beats of the music, a Gaussian of the distance to the nearest beat of the dance; SadTalker (Zhang et al. 2023) takes
 that to head motion. The paper's modification (section 4.3) puts the actual head's beats in the place of the music's:
 
     BA = 1/|B| sum over b in B of exp(-min over p in P of (p - b)² / (2 sigma²))
 
 B actual and P predicted beats in frames. Smoothing (a Gaussian of 5 frames) and sigma (3 frames) are those of
-Bailando's published script, applied at 25 frames a second as SadTalker and the paper do. Random heads then score
-about 0.3: the score is to be read beside `shuffled_control`, the same heads against the beats of other clips.
+Bailando's published script, applied at 25 frames a second as SadTalker and the paper seem to. Random heads then score
+0.2 to 0.3, by the length of the clips: the score is to be read beside `shuffled_control`, the same heads against the
+beats of other clips.
 """
 
 from __future__ import annotations

@@ -61,9 +61,9 @@ def correlation_by_lag(curves: Sequence[tuple[np.ndarray, np.ndarray]], limit: i
 
 
 def expected_openness(phones: Sequence[Phone], frames: int, fps: float = FPS) -> np.ndarray:
-    """Openness 0 to 1 that the phones ask for, (frames,): the mean over each frame's span of time."""
+    """Openness 0 to 1 that the phones ask for, (frames,): the mean over the time around each frame t, at t / fps."""
     steps = 8  # points of time a frame
-    times = (np.arange(frames * steps) + 0.5) / (fps * steps)
+    times = ((np.arange(frames * steps) + 0.5) / steps - 0.5) / fps
     fine = np.zeros(frames * steps)
     for phone, start, end in phones:
         fine[(times >= start) & (times < end)] = OPENNESS.get(phone, OTHER_OPENNESS)
@@ -74,7 +74,7 @@ def lip_to_phone_lag(clips: Sequence[tuple[np.ndarray, Sequence[Phone]]], fps: f
     """How much later than the phones the mouth opens and closes, in frames, to a fraction of one.
 
     The lag at which the openings correlate best with what the phones ask for, by a parabola through the best and its
-    neighbours. Real lips lead: they are on their way to a phone before it sounds.
+    neighbours. Real lips have a lag of their own, near none: it is what a figure is to be held against.
 
     Args:
         clips: (opening (T,) in any unit, phones as (ARPAbet symbol, start, end) in seconds) per clip.

@@ -137,7 +137,7 @@ METRICS: tuple[Metric, ...] = (
         "frames",
         "recorded",
         2,
-        "Frames by which openings follow what the phones ask for; real lips lead.",
+        "Frames (40 ms) by which openings follow what the phones ask for.",
     ),
     Metric(
         "opening_variance",
@@ -355,5 +355,5 @@ def printed(metric: Metric, value: Estimate | None) -> str:
     scale = 100 if metric.percent else 1
     text = f"{scale * value.mean:.{metric.digits}f}"
     if value.half_width is not None:
-        text += f" ± {scale * value.half_width:.{max(metric.digits, 1)}f}"
+        text += f" ± {scale * value.half_width:.{metric.digits}f}"
     return text

@@ -33,10 +33,10 @@ class PhoneAverage:
         """Motion vectors (frames, D) of a sequence of phones; silence where none is given, the head at rest."""
         silence = self.trajectories.get("SIL", self.other)
         out = np.tile(silence[POINTS // 2], (frames, 1))
-        middle = (np.arange(frames) + 0.5) / fps
+        times = np.arange(frames) / fps
         for phone, start, end in phones:
-            inside = np.flatnonzero((middle >= start) & (middle < end))
-            place = (middle[inside] - start) / max(end - start, 1e-6) * (POINTS - 1)
+            inside = np.flatnonzero((times >= start) & (times < end))
+            place = (times[inside] - start) / max(end - start, 1e-6) * (POINTS - 1)
             trajectory = self.trajectories.get(phone, self.other)
             low = np.minimum(place.astype(int), POINTS - 2)
             share = (place - low)[:, None]
@@ -58,12 +58,12 @@ def fit_phone_average(spoken: Iterable[tuple[Sequence[Phone], np.ndarray]], fps:
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     for phones, motion in spoken:
-        centres = (np.arange(len(motion)) + 0.5) / fps
+        frames = np.arange(len(motion)) / fps
         for phone, start, end in phones:
             if end <= start or start >= len(motion) / fps:
                 continue
             times = np.linspace(start, end, POINTS)
-            sampled = np.stack([np.interp(times, centres, channel) for channel in motion.T], axis=1)
+            sampled = np.stack([np.interp(times, frames, channel) for channel in motion.T], axis=1)
             sums[phone] = sums.get(phone, 0) + sampled
             counts[phone] = counts.get(phone, 0) + 1
     if not sums:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def intervals(corpus: Corpus, keys: Sequence[str]) -> bytes | None:
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
     shown = [f for f in corpus.figures if any(m.key in f.estimates for m in metrics)]
-    figure = _figure(3.5 * columns, rows * (0.7 + 0.34 * len(shown)))
+    figure = _figure(3.6 * columns, rows * (0.75 + 0.32 * len(shown)), "constrained")
     for place, metric in enumerate(metrics):
         axes = figure.add_subplot(rows, columns, place + 1)
         _interval_panel(axes, corpus, shown, metric, place % columns == 0)
@@ -108,7 +108,7 @@ def curves(corpus: Corpus, index: int) -> bytes:
     for figures in shown:
         colour = colour_of(corpus, figures)
         runs = 1e3 * figures.openings[index]
-        time = (np.arange(runs.shape[1]) + 0.5) / FPS
+        time = np.arange(runs.shape[1]) / FPS
         for other in runs[1:]:
             opening.plot(time, other, color=colour, linewidth=0.6, alpha=0.25)
         width = 2.0 if figures.subject == "recorded" else 1.4
@@ -153,7 +153,7 @@ def spectra(corpus: Corpus, long_take: LongTake | None) -> bytes | None:
         name = f"model, {long_take.seconds:.0f} s"
         openings.append((name, "#1c3f66", [1e3 * opening for opening in long_take.openings]))
         heads.append((name, "#1c3f66", [np.degrees(clip.pose[:, :3]) for clip in long_take.clips]))
-    figure = _figure(11, 3.4)
+    figure = _figure(11, 3.4, "constrained")
     drawn = False
     for place, (title, unit, sets) in enumerate(
         (("Mouth opening", "mm²/Hz", openings), ("Head rotation, all axes", "°²/Hz", heads))
@@ -231,12 +231,10 @@ def telling_moments(phones: Sequence[Phone], frames: int, count: int = STRIP_FRA
     return found
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib import rc_context
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:
     from matplotlib.figure import Figure
 
-    with rc_context():
-        return Figure(figsize=(width, height), facecolor="white")
+    return Figure(figsize=(width, height), facecolor="white", layout=layout)
 
 
 def _png(figure: Figure) -> bytes:

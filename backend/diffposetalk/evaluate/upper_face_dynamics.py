@@ -3,7 +3,7 @@
 
 The motion of an upper-face vertex is its distance from the resting face; its dynamics are the standard deviation
 of that over time. FDD is the mean over vertices of the actual dynamics less the predicted (Xing et al. 2023,
-CodeTalker, equation 9; section 4.3 of the paper), per clip, in 1e-5 m. Distances are L2 norms; CodeTalker's script
+CodeTalker; section 4.3 of the paper), per clip, in 1e-5 m. Distances are L2 norms; CodeTalker's script
 leaves them squared. Its sign says which way a clip deviates (positive: it moves too little); over clips the magnitudes
 are averaged, so that too lively and too still ones do not cancel.
 """
