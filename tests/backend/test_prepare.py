@@ -112,6 +112,7 @@ def test_what_is_left_out_and_why(tmp_path: Path) -> None:
     given = [
         recording("good"),
         recording("good"),
+        replace(recording("good"), id="copy", split="validation"),
         replace(recording("mute"), motion=None),
         bad("nan", exp=nan),
         bad("wide", exp=np.full((250, 50), 3, np.float32)),
@@ -130,6 +131,7 @@ def test_what_is_left_out_and_why(tmp_path: Path) -> None:
     reasons = {s.id: s.reason for s in report.skipped}
     expected = {
         "good": "same name",
+        "copy": "same sound and motion as good",
         "mute": "no motion",
         "nan": "not finite",
         "wide": "0 to 1",
@@ -220,7 +222,7 @@ def test_command_line(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFi
     root = tmp_path / "Meine Aufnahmen ü"
     for speaker in ("Ann", "Bob"):
         for k in range(4):
-            sound(root / speaker / f"{k}.wav", 9.0)
+            sound(root / speaker / f"{k}.wav", 9.0, seed=len(list(root.rglob("*.wav"))))
             clip(root / speaker / f"{k}.npz", 225)
     sound(root / "no motion.wav")
     clip(root / "Ann" / "3.npz", 100)

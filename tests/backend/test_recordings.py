@@ -16,9 +16,9 @@ from diffposetalk.train.recordings import Recording, Skipped, hashed_split, read
 from .live_link_files import performance, write_table
 
 
-def sound(path: Path, seconds: float = 2.0, rate: int = 16_000) -> Path:
+def sound(path: Path, seconds: float = 2.0, rate: int = 16_000, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     soundfile.write(path, 0.1 * rng.standard_normal(int(seconds * rate)), rate)
     return path
 

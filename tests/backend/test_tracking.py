@@ -46,6 +46,8 @@ def made_up(seconds: float = 6.0, fps: float = 30.0) -> FaceTrack:
     blink = np.exp(-(((times[:, None] - np.arange(1, seconds, 1.5)) / 0.06) ** 2)).sum(axis=1)
     for name in ("eyeBlinkLeft", "eyeBlinkRight"):
         shapes[:, NAMES.index(name)] = 0.1 + 0.6 * blink
+    for name in ("eyeLookDownLeft", "eyeLookDownRight", "eyeSquintLeft"):
+        shapes[:, NAMES.index(name)] = 0.7 * blink  # as the tracker has it
     angles = np.stack([0.3 * np.sin(2 * np.pi * 0.2 * times), 0.1 * np.sin(2 * np.pi * 0.5 * times) + 0.1], 1)
     rotations = Rotation.from_euler("YX", angles)
     facing = rotations.as_matrix()
@@ -105,6 +107,8 @@ def test_motion_of_a_clean_track(head: HeadModel) -> None:
     blinks = clip.exp[:, INDEX["eyeBlinkLeft"]]
     assert ((blinks[1:-1] > 0.6) & (blinks[1:-1] >= blinks[:-2]) & (blinks[1:-1] > blinks[2:])).sum() == 4
     assert np.median(blinks) < 0.05
+    for name in ("eyeLookDownLeft", "eyeSquintLeft"):
+        assert clip.exp[:, INDEX[name]].max() < 0.1  # a blink is no look down
 
 
 def test_short_gaps_are_bridged_and_long_ones_split(head: HeadModel) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import percentile_filter
+from scipy.ndimage import binary_dilation, percentile_filter
 from scipy.spatial.transform import Rotation
 
 from ..config import FPS
@@ -21,7 +21,7 @@ from ..motion import MotionClip
 from ..train.arkit import EXPRESSIONS, INDEX, both
 from ..train.tracked_motion import CLOSED_GAP, GAINS, JAW_SHARE, OUTER_EYE_DISTANCE, LipGap
 from .face_track import FaceTrack
-from .smoothing import between, continuous, frame_times, runs, savitzky_golay
+from .smoothing import between, continuous, fill, frame_times, runs, savitzky_golay
 
 MIN_EYE_DISTANCE = 24.0
 """Pixels between the outer eye corners under which lips are a guess."""
@@ -175,6 +175,15 @@ def _motion(
     raw = between(times, track.blendshapes[frames], wanted)
     smooth = np.clip(savitzky_golay(raw, FACE_FILTER), 0, 1)
     channels = dict(zip(track.names, smooth.T, strict=True))
+    # Lids: what rises above the slowly changing base that squinting and looking down give.
+    lid = raw[:, [track.names.index("eyeBlinkLeft"), track.names.index("eyeBlinkRight")]].mean(axis=1)
+    base = percentile_filter(lid, 30, size=31)
+    blink = np.clip((lid - base - 0.08) / np.clip(0.62 - base, 0.2, None), 0, 1)
+    # A closing lid looks to the tracker like looking down and squinting: both wait until it is open again.
+    open_eyes = ~binary_dilation(blink > 0.15, iterations=2)
+    if open_eyes.any():
+        for name in (n for n in track.names if n.startswith(("eyeLook", "eyeSquint"))):
+            channels[name] = fill(channels[name][:, None], open_eyes)[:, 0]
     exp = np.zeros((len(wanted), len(EXPRESSIONS)), np.float32)
     for name in EXPRESSIONS:
         if name in channels and not name.startswith(("eyeBlink", "eyeLook", "mouthClose")):
@@ -190,10 +199,7 @@ def _motion(
     jaw = JAW_SHARE * channels["jawOpen"] * head.jaw_open_angle
     exp, jaw = lips.reach(exp, jaw, np.clip(gap - calibration.closed, 0, None))
 
-    # Lids: what rises above the slowly changing base that squinting and looking down give.
-    lid = raw[:, [track.names.index("eyeBlinkLeft"), track.names.index("eyeBlinkRight")]].mean(axis=1)
-    base = percentile_filter(lid, 30, size=31)
-    exp[:, both("eyeBlink")] = np.clip((lid - base - 0.08) / np.clip(0.62 - base, 0.2, None), 0, 1)[:, None]
+    exp[:, both("eyeBlink")] = blink[:, None]
     left, up = _gaze(channels)
     left, up = left - calibration.gaze[0], up - calibration.gaze[1]
     for name, value in {

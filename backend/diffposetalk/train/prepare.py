@@ -112,14 +112,16 @@ def prepare_recordings(
     """
     report = report or Report()
     shards = _Shards(work / "prepared", encoder, config, keep_sound or encoder is None)
-    done: list[_Shard] = []
+    done: dict[Path, _Shard] = {}
     short: dict[tuple[str, str], list[Recording]] = {}
     seen: set[str] = set()
-    speakers: set[str] = set()
+    taken: dict[str, str] = {}  # speakers by recording
 
     def add(members: list[Recording]) -> None:
         shard = shards.of(members)
-        done.append(shard)
+        if shard.path in done:  # one of them might be trained on and the other validated on
+            raise DataError(f"it has the same sound and motion as {done[shard.path].id}.")
+        done[shard.path] = shard
         report.reused += shard.reused
         if on_progress is not None:
             on_progress(len(done), members[0].id)
@@ -145,8 +147,7 @@ def prepare_recordings(
         except DiffPoseTalkError as error:
             report.skipped.append(Skipped(recording.id, error.message))
             continue
-        report.recordings += 1
-        speakers.add(recording.speaker)
+        taken[recording.id] = recording.speaker
     for (speaker, split), members in sorted(short.items()):
         frames = sum(len(m.motion) for m in members if m.motion is not None)
         if frames < WHOLE:
@@ -156,13 +157,18 @@ def prepare_recordings(
         for group in _groups(members):
             if cancelled is not None and cancelled():
                 raise Cancelled()
-            add(group)
-        report.recordings += len(members)
-        speakers.add(speaker)
-    report.speakers = len(speakers)
-    if not any(shard.split == "train" for shard in done):
+            try:
+                add(group)
+            except DataError as error:
+                report.skipped += [Skipped(m.id, error.message) for m in group]
+                continue
+            taken.update((m.id, speaker) for m in group)
+    report.recordings, report.speakers = len(taken), len(set(taken.values()))
+    if not any(shard.split == "train" for shard in done.values()):
         raise DataError(_nothing(report), "data_empty")
-    _assemble(work / "set", sorted(done, key=lambda s: s.id), shards, config, basis or "arkit", report)
+    _assemble(
+        work / "set", sorted(done.values(), key=lambda s: s.id), shards, config, basis or "arkit", report
+    )
     return report
 
 

@@ -94,6 +94,7 @@ def read_videos(
         DiffPoseTalkError, Cancelled: as above.
     """
     head = head or load_head()
+    seen: dict[Path, str] = {}
     for path in videos_in(source):
         name = path.stem if source.is_file() else path.relative_to(source).with_suffix("").as_posix()
         speaker, given = place(source, path) if source.is_dir() else ("", "")
@@ -116,6 +117,11 @@ def read_videos(
                 raise
             on_skip(Skipped(name, error.message))
             continue
+        if tracked.folder in seen:  # one of them might be trained on and the other validated on
+            if on_skip is not None:
+                on_skip(Skipped(name, f"it is the same video as {seen[tracked.folder]}."))
+            continue
+        seen[tracked.folder] = name
         if on_tracked is not None:
             on_tracked(name, tracked)
         split: Split = split_of(name, speaker)
