@@ -31,7 +31,8 @@ p { max-width: 46rem; margin: .4rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .7rem 0 1rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .4rem; max-width: 46rem; }
-th, td { padding: .28rem 1.1rem .28rem 0; white-space: nowrap; border-bottom: 1px solid #e8eaed; vertical-align: top; text-align: right; }
+th, td { padding: .28rem 1.1rem .28rem 0; border-bottom: 1px solid #e8eaed; vertical-align: top; text-align: right;
+  white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #b9bec6; font-weight: 600; vertical-align: bottom; }
 th.group { color: #62676f; font-weight: 600; padding-top: .9rem; text-align: left; }

@@ -111,7 +111,7 @@ class ModelSubject:
                 return extract_style(self.model, clip)
         default = self.model.config.sampling.style
         self._note(
-            "No second recording of the speaker to take the style from: "
+            "No other recording of the speaker has motion to take the style from: "
             + (f"the model's preset “{default}” is used." if default else "no style is used.")
         )
         return resolve_style(self.model, {"preset": default}) if default else None
