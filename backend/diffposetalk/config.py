@@ -88,7 +88,7 @@ class SamplingConfig:
     """Start every window from the first one's noise, as the released code does."""
     hears_before: bool = False
     """The guidance branch without speech hears the frames before the window all the same, as the released code
-    has it; this project trains with those silenced too."""
+    has it. A model must be trained so: training goes by this field too."""
     join_face: int = 0
     join_head: int = 0
     """Frames over which a window is eased into the previous one (expression and jaw; head); 0 leaves it be."""

@@ -37,5 +37,5 @@ class NoiseSchedule:
             step: diffusion steps, shape (B,), in 0..N.
             noise: standard normal, shape of `x0`.
         """
-        alpha_bar = self.alpha_bars.to(x0.device)[step].to(x0.dtype)[:, None, None]
+        alpha_bar = self.alpha_bars.to(x0.device, x0.dtype)[step][:, None, None]
         return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise

@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from ..errors import DataError
+
 KEEP = 2
+
+log = logging.getLogger(__name__)
 
 
 class Stateful(Protocol):
-    """Anything with PyTorch's state_dict convention: modules, optimisers, schedulers."""
+    """Anything with PyTorch's state_dict convention: modules, optimisers, gradient scalers."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -22,21 +28,44 @@ class Stateful(Protocol):
 
 
 def save_step(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
-    """Write `step-N.pt` and drop all but the newest KEEP."""
+    """Write `step-N.pt` and drop all but the newest KEEP. On disk before it has its name: power may fail."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "step.part"
-    torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, part)
+    with part.open("wb") as file:
+        torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, file)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(part, folder / f"step-{step:08d}.pt")
     for old in sorted(folder.glob("step-*.pt"))[:-KEEP]:
         old.unlink()
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a training has left a checkpoint in the folder."""
+    return any(folder.glob("step-*.pt"))
+
+
 def load_latest(folder: Path, parts: Mapping[str, Stateful]) -> int:
-    """Restore `parts` from the newest checkpoint; returns its step, or 0 where there is none."""
-    found = sorted(folder.glob("step-*.pt"))
-    if not found:
-        return 0
-    state = torch.load(found[-1], map_location="cpu", weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return int(state["step"])
+    """Restore `parts` from the newest checkpoint that can be read; returns its step, or 0 where there is none.
+
+    Raises:
+        DataError: `data_checkpoint`; checkpoints are there, but none can be read, or they are of another model.
+    """
+    found = sorted(folder.glob("step-*.pt"), reverse=True)
+    for path in found:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            log.warning("%s cannot be read (%s); trying the one before.", path, error)
+            continue
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise DataError(
+                f"The checkpoint “{path}” is of another model or another kind of training.", "data_checkpoint"
+            ) from error
+        return int(state["step"])
+    if found:
+        raise DataError(f"None of the checkpoints in “{folder}” can be read.", "data_checkpoint")
+    return 0

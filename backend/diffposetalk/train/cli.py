@@ -1,69 +1,223 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`diffposetalk train`: prepare, style, denoiser, export; each stage resumes where it was stopped."""
+"""`diffposetalk train`: its stages, from recordings to a model directory; each resumes where it was stopped."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import sys
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .recipe import (
+    ABLATIONS,
+    PRECISIONS,
+    Recipe,
+    ablate,
+    first_bundled,
+    read_recipe,
+    record,
+    recorded,
+)
+
+if TYPE_CHECKING:
+    from .training_set import TrainingSet
+
+# Stages with a module of their own, which has `add_arguments(parser)` and `run(arguments)`.
+MODULE_STAGES = {
+    "prepare": ("prepare_cli", "build a training set of your own recordings, takes and videos"),
+}
+
+TRAINING_NOTE = """
+A training is described by a recipe: “paper”, “bundled” or a TOML file with the same fields
+(diffposetalk/train/recipes/). Checkpoints, TensorBoard curves and the recipe are kept in the work folder; the same
+command goes on where a training was stopped or killed. Several GPUs: accelerate launch -m diffposetalk train …
+On a CPU, set OMP_NUM_THREADS to the free cores, MALLOC_TRIM_THRESHOLD_=-1 and MALLOC_MMAP_THRESHOLD_=4294967296.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-commands of `diffposetalk train`."""
-    stages = parser.add_subparsers(dest="stage", required=True)
-    prepare = stages.add_parser("prepare", help="build the training set from the corpora")
-    prepare.add_argument("data", type=Path, help="folder that holds grid_s1, kokoro_en and speechocean")
-    prepare.add_argument(
-        "--work", type=Path, required=True, help="folder for the training set and checkpoints"
-    )
-    prepare.add_argument("--whisper", type=Path, required=True, help="OpenAI's tiny.en.pt")
-    style = stages.add_parser("style", help="train the style encoder")
-    style.add_argument("--work", type=Path, required=True, help="folder that `prepare` wrote")
-    style.add_argument("--iterations", type=int, default=800, help="training steps (default: 800)")
-    denoiser = stages.add_parser("denoiser", help="train the denoiser")
-    denoiser.add_argument("--work", type=Path, required=True, help="folder with a trained style encoder")
-    denoiser.add_argument("--iterations", type=int, default=6000, help="training steps (default: 6000)")
-    denoiser.add_argument("--no-bfloat16", action="store_true", help="compute in float32 throughout")
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for name, (module_name, summary) in MODULE_STAGES.items():
+        module = import_module(f".{module_name}", __package__)
+        stage = stages.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        module.add_arguments(stage)
+        stage.set_defaults(run_stage=module.run)
+
+    bundled = stages.add_parser("prepare-bundled", help="build the bundled model's training set")
+    bundled.add_argument("data", type=Path, help="folder that holds grid_s1, kokoro_en and speechocean")
+    bundled.add_argument("--work", type=Path, required=True, help="folder for the set and checkpoints")
+    bundled.add_argument("--whisper", type=Path, required=True, help="OpenAI's tiny.en.pt")
+    bundled.set_defaults(run_stage=_prepare_bundled)
+
+    style = stages.add_parser("style", help="train the style encoder", epilog=TRAINING_NOTE)
+    _add_training_arguments(style)
+    style.set_defaults(run_stage=_style)
+
+    denoiser = stages.add_parser("denoiser", help="train the denoiser", epilog=TRAINING_NOTE)
+    _add_training_arguments(denoiser)
+    denoiser.add_argument("--style", type=Path, help="folder of the style encoder (default: WORK/style)")
+    denoiser.set_defaults(run_stage=_denoiser)
+
     export = stages.add_parser("export", help="write the model directory")
-    export.add_argument("--work", type=Path, required=True, help="folder with a trained denoiser")
-    export.add_argument("--whisper", type=Path, required=True, help="OpenAI's tiny.en.pt")
+    _add_folders(export)
+    export.add_argument("--whisper", type=Path, help="OpenAI's tiny.en.pt (default: the bundled copy)")
     export.add_argument("--out", type=Path, required=True, help="model directory to write")
+    export.set_defaults(run_stage=_export)
+
+    distill = stages.add_parser(
+        "distill",
+        help="distil a trained model into one that samples in a few steps",
+        description="Fold a model's guidance into one branch, then several sampling steps into one.",
+    )
+    _add_training_arguments(distill)
+    distill.add_argument("--model", type=Path, help="the teacher's model directory (default: the bundled)")
+    distill.add_argument(
+        "--steps", type=int, help="sampling steps of the student, 1 to 4 (default: the recipe's)"
+    )
+    distill.add_argument("--out", type=Path, required=True, help="model directory to write")
+    distill.set_defaults(run_stage=_distill)
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints")
+    parser.add_argument("--set", type=Path, help="training set (default: WORK/set)")
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_folders(parser)
+    parser.add_argument(
+        "--config",
+        help="recipe: paper, bundled or a TOML file (default: the one that WORK was begun with, or bundled)",
+    )
+    parser.add_argument(
+        "--ablation",
+        action="append",
+        choices=ABLATIONS,
+        default=[],
+        help="train a row of the paper's Table 1; may be given several times",
+    )
+    parser.add_argument("--iterations", type=int, help="where to end (default: the recipe's)")
+    parser.add_argument("--seed", type=int, help="default: the recipe's")
+    parser.add_argument("--precision", choices=PRECISIONS, help="mixed precision (default: the recipe's)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu"), default="auto", help="default: GPUs if there are"
+    )
+    parser.add_argument("--head", type=Path, help="head asset that the motion is for (default: the bundled)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run one stage; returns the exit status."""
-    import torch
+    """Run one stage; returns the exit status: 128 + its number where a signal stopped the training."""
+    from .loop import Stopped
 
+    try:
+        return int(arguments.run_stage(arguments) or 0)
+    except Stopped as stopped:
+        print(stopped.message, file=sys.stderr)
+        return 128 + stopped.signal
+
+
+def chosen_recipe(arguments: argparse.Namespace, stage: str) -> Recipe:
+    """The recipe of a stage: the one named, else the one WORK was begun with, else the bundled model's."""
+    from .checkpoints import has_checkpoint
+
+    begun = [found for name in (stage, "denoiser", "style") if (found := recorded(arguments.work / name))]
+    if arguments.config or (arguments.ablation and not begun):
+        recipe = read_recipe(arguments.config or "bundled")
+    elif begun:
+        recipe = begun[0][0]
+    elif has_checkpoint(arguments.work / stage):
+        recipe = first_bundled()
+    else:
+        recipe = read_recipe("bundled")
+    recipe = ablate(recipe, arguments.ablation)
+    given = {
+        name: getattr(arguments, name)
+        for name in ("iterations", "seed", "precision", "steps")
+        if getattr(arguments, name, None) is not None
+    }
+    values = recipe.to_dict()
+    values[stage] |= given
+    return Recipe.from_dict(values)
+
+
+def _load_set(arguments: argparse.Namespace) -> TrainingSet:
+    from .training_set import TrainingSet
+
+    return TrainingSet.load(arguments.set or arguments.work / "set")
+
+
+def _prepare_bundled(arguments: argparse.Namespace) -> None:
     from ..head_model import load_head
-    from ..model import DiffPoseTalk
-    from .bundled import bundled_config, export, load_encoder, new_model
-    from .checkpoints import load_latest
-    from .denoiser_training import DenoiserTraining, train_denoiser
-    from .sequences import TrainingSet, prepare
-    from .style_training import StyleTraining, train_style_encoder
+    from .bundled import load_encoder
+    from .sequences import prepare
 
-    work: Path = arguments.work
-    head = load_head()
-    if arguments.stage == "prepare":
-        prepare(arguments.data, work / "set", load_encoder(arguments.whisper), head)
-        return 0
-    data = TrainingSet.load(work / "set")
-    config = bundled_config(head)
-    if arguments.stage == "style":
-        settings = StyleTraining(iterations=arguments.iterations)
-        train_style_encoder(data, work / "style", config.style_encoder, settings)
-        return 0
-    model = new_model(config, data)
-    if arguments.stage == "denoiser":
-        load_latest(work / "style", {"model": model.style_encoder})
-        training = replace(
-            DenoiserTraining(), iterations=arguments.iterations, bfloat16=not arguments.no_bfloat16
-        )
-        train_denoiser(model, data, head, work / "denoiser", training)
-        return 0
-    average = torch.optim.swa_utils.AveragedModel(model)
-    load_latest(work / "denoiser", {"average": average})
-    trained = average.module
-    assert isinstance(trained, DiffPoseTalk)
-    export(trained, load_encoder(arguments.whisper), data, arguments.out)
-    return 0
+    prepare(arguments.data, arguments.work / "set", load_encoder(arguments.whisper), load_head())
+
+
+def _style(arguments: argparse.Namespace) -> None:
+    from ..head_model import load_head
+    from .recipe import model_config
+    from .style_training import train_style_encoder
+
+    data, recipe = _load_set(arguments), chosen_recipe(arguments, "style")
+    config = model_config(recipe, data.description, load_head(arguments.head).jaw_open_angle)
+    folder = arguments.work / "style"
+    record(folder, recipe, config, ("style_encoder",))
+    train_style_encoder(data, folder, config.style_encoder, recipe.style, arguments.device)
+
+
+def _denoiser(arguments: argparse.Namespace) -> None:
+    from ..errors import DataError
+    from ..head_model import load_head
+    from .checkpoints import load_latest
+    from .denoiser_training import train_denoiser
+    from .new_model import recipe_model
+
+    data, recipe = _load_set(arguments), chosen_recipe(arguments, "denoiser")
+    head = load_head(arguments.head)
+    model = recipe_model(recipe, data, head)
+    styles = arguments.style or arguments.work / "style"
+    if recipe.denoiser.styled and not load_latest(styles, {"model": model.style_encoder}):
+        raise DataError(f"“{styles}” holds no style encoder: train one first.", "data_checkpoint")
+    folder = arguments.work / "denoiser"
+    record(folder, recipe, model.config, ("denoiser", "style_encoder", "speech_encoder"))
+    train_denoiser(model, data, head, folder, recipe.denoiser, arguments.device)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from ..head_model import load_head
+    from .export import export, load_trained
+    from .recipe import model_config
+
+    data, folder = _load_set(arguments), arguments.work / "denoiser"
+    begun = recorded(folder)
+    if begun is None:
+        recipe = first_bundled()
+        begun = recipe, model_config(recipe, data.description, load_head().jaw_open_angle)
+    recipe, config = begun
+    features = 1 if data.features is None else data.features.shape[1]
+    trained, step = load_trained(folder, config, recipe, features)
+    export(trained, step, recipe, data, arguments.out, arguments.whisper)
+
+
+def _distill(arguments: argparse.Namespace) -> None:
+    from ..checkpoint import load_model
+    from ..head_model import load_head
+    from .distillation import distill, save_student
+
+    data, recipe = _load_set(arguments), chosen_recipe(arguments, "distill")
+    teacher = load_model(arguments.model, "cpu")
+    folder = arguments.work / "distill"
+    record(folder, recipe, teacher.config, ("denoiser", "style_encoder", "speech_encoder", "sampling"))
+    student = distill(
+        teacher,
+        data,
+        load_head(arguments.head),
+        folder,
+        recipe.denoiser,
+        recipe.distill,
+        arguments.device,
+    )
+    save_student(student, arguments.out)

@@ -4,122 +4,411 @@
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..config import SHAPE_DIM
+from ..errors import DataError
 from ..head_model import HeadModel
+from ..hubert_encoder import HubertSpeechEncoder
 from ..model import DiffPoseTalk
-from .checkpoints import Stateful, load_latest, save_step
-from .losses import GeometricLoss, LossWeights, head_loss, masked_mean
-from .sequences import TrainingSet
+from ..speech_encoder import SAMPLES_PER_FRAME
+from .loop import Loop, new_accelerator, random_numbers, share
+from .losses import GeometricLoss, head_loss, masked_mean, mouth_vertices, moving_vertices
+from .recipe import DenoiserTraining
+from .training_set import TrainingSet, motion_channels
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+MOBILITY_FRAMES = 512
+"""Frames of training motion from which the vertices that move are told."""
 
 
 @dataclass(frozen=True)
-class DenoiserTraining:
-    """The paper's settings, but for batch, rate and iterations, which fit a run on a few CPU cores."""
+class Sample:
+    """Where a two-window sample lies in the set's arrays, and how many of each window's frames are real."""
 
-    iterations: int = 6000
-    batch: int = 8
-    learning_rate: float = 4e-4
-    final_rate: float = 1e-5
-    warmup: int = 300
-    style_dropout: float = 0.45
-    all_dropout: float = 0.1
-    truncate_first: float = 0.3
-    truncate_second: float = 0.4
-    ema: float = 0.998
-    checkpoint_every: int = 250
-    bfloat16: bool = True
-    seed: int = 0
-    weights: LossWeights = field(default_factory=LossWeights)
+    sequence: int
+    speech_row: int
+    motion_row: int
+    real: tuple[int, int]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
-    """Two consecutive windows per sample: speech (B, 2·T_w, C), motion (B, 2·T_w, D), real frames per window."""
+    """B two-window samples and all that is drawn at random for them; index 0 of `pair` axes is the first window.
+
+    Attributes:
+        speech: (B, 2·T_w, C) features, or (B, 2·T_w·640) sound normalised over its recording.
+        motion: (B, 2·T_w, D) motion vectors.
+        real: (2, B) real frames of each window.
+        shape: (B, 100) identity coefficients, or None where the set does not know them.
+        noise: (2, B, T_w, D) standard normal.
+        step: (2, B) diffusion steps.
+        drop: (2, B) uniform numbers that decide which conditions are dropped.
+        any_shape: (2, B, 100) what stands in for unknown identities.
+    """
 
     speech: torch.Tensor
     motion: torch.Tensor
-    real: tuple[torch.Tensor, torch.Tensor]
+    real: torch.Tensor
+    shape: torch.Tensor | None
+    noise: torch.Tensor
+    step: torch.Tensor
+    drop: torch.Tensor
+    any_shape: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        moved = {f.name: v.to(device) for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        return replace(self, **moved)
 
 
-def draw_batch(data: TrainingSet, window: int, settings: DenoiserTraining, rng: np.random.Generator) -> Batch:
-    """Random samples, each a random stretch of a random sequence in one of its voices and styles."""
-    speech, motion, first, second = [], [], [], []
-    for index in rng.integers(len(data.sequences), size=settings.batch):
+@dataclass(frozen=True)
+class Windows:
+    """The first windows of a batch, then the second ones, 2B rows.
+
+    Attributes:
+        clean: (2B, T_w, D) normalised motion.
+        previous_motion: (2B, T_p, D) learned start features, then the ends of the first windows.
+        speech: (2B, T_p + T_w, width) projected.
+        style: (2B, S) of the sample's other window.
+        shape: (2B, 100) normalised identity.
+        identity: (2B, 100) identity coefficients, or None where they are not known.
+        indicator: (2B, T_w) 1 for real frames.
+    """
+
+    clean: torch.Tensor
+    previous_motion: torch.Tensor
+    speech: torch.Tensor
+    style: torch.Tensor
+    shape: torch.Tensor
+    identity: torch.Tensor | None
+    indicator: torch.Tensor
+
+
+def without_speech(model: DiffPoseTalk, speech: torch.Tensor) -> torch.Tensor:
+    """What the branch without speech hears in place of projected speech (B, T_p + T_w, width)."""
+    null = model.null_speech.expand_as(speech)
+    if not model.config.sampling.hears_before:
+        return null
+    previous = model.config.denoiser.previous
+    return torch.cat([speech[:, :previous], null[:, previous:]], dim=1)
+
+
+def draw_samples(
+    data: TrainingSet,
+    usable: list[int],
+    window: int,
+    count: int,
+    settings: DenoiserTraining,
+    rng: np.random.Generator,
+) -> list[Sample]:
+    """Random stretches of random sequences, each in one of its voices and styles."""
+    samples = []
+    for index in rng.choice(usable, count):
         sequence = data.sequences[index]
         offset = int(rng.integers(sequence.frames - 2 * window + 1))
-        f = int(rng.choice(sequence.feature_starts)) + offset
-        m = int(rng.choice(sequence.motion_starts)) + offset
-        s = np.array(data.features[f : f + 2 * window], dtype=np.float32)
-        lengths = []
-        for k, chance in enumerate((settings.truncate_first, settings.truncate_second)):
-            length = int(rng.integers(1, window)) if rng.random() < chance else window
-            lengths.append(length)
-            if k == 1:
-                # What follows the end of a recording at generation is encoded silence.
-                s[window + length :] = data.silence[: window - length]
-        first.append(lengths[0])
-        second.append(lengths[1])
-        speech.append(s)
-        motion.append(np.asarray(data.motion[m : m + 2 * window]))
-    return Batch(
-        torch.from_numpy(np.stack(speech)),
-        torch.from_numpy(np.stack(motion)),
-        (torch.tensor(first), torch.tensor(second)),
-    )
+        real = tuple(
+            int(rng.integers(1, window)) if rng.random() < chance else window
+            for chance in (settings.truncate_first, settings.truncate_second)
+        )
+        samples.append(
+            Sample(
+                int(index),
+                int(rng.choice(sequence.feature_starts)) + offset,
+                int(rng.choice(sequence.motion_starts)) + offset,
+                (real[0], real[1]),
+            )
+        )
+    return samples
 
 
-def train_denoiser(
-    model: DiffPoseTalk, data: TrainingSet, head: HeadModel, folder: Path, settings: DenoiserTraining
-) -> DiffPoseTalk:
-    """Train `model` (its style encoder frozen, its normaliser filled), resuming from `folder`'s newest checkpoint.
+class BatchSource:
+    """Batches of a training set for a model; each process loads only its own share of one.
 
-    Returns:
-        The exponential moving average of the model, in evaluation mode.
+    Args:
+        own: the samples of a batch that this process computes.
+        validation: draw from the sequences that are kept out of training.
+
+    Raises:
+        DataError: the set lacks the features or the sound that the model learns from.
     """
-    torch.manual_seed(settings.seed)
-    model.style_encoder.requires_grad_(False).eval()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
-    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "average": average}
-    first = load_latest(folder, parts)
-    geometry = GeometricLoss(head)
-    window = model.config.denoiser.window
-    silence = torch.from_numpy(data.silence)
-    sums: dict[str, float] = {}
-    began = time.monotonic()
-    for iteration in range(first, settings.iterations):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(iteration, settings)
-        rng = np.random.default_rng((settings.seed, iteration))
-        torch.manual_seed(hash((settings.seed, iteration)) % 2**31)
-        batch = draw_batch(data, window, settings, rng)
-        losses = step_losses(model, batch, silence, geometry, settings)
-        loss = torch.stack(list(losses.values())).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update_parameters(model)
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + value.item()
-        if (iteration + 1) % 50 == 0:
-            parts_text = " ".join(f"{k} {v / 50:.4f}" for k, v in sums.items())
-            speed = (time.monotonic() - began) / (iteration + 1 - first)
-            print(f"denoiser {iteration + 1}: {parts_text} ({speed:.2f} s/it)", flush=True)
-            sums = {}
-        if (iteration + 1) % settings.checkpoint_every == 0 or iteration + 1 == settings.iterations:
-            save_step(folder, iteration + 1, parts)
-    trained = average.module
-    assert isinstance(trained, DiffPoseTalk)
-    return trained.eval()
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        model: DiffPoseTalk,
+        settings: DenoiserTraining,
+        own: slice = slice(None),
+        validation: bool = False,
+    ) -> None:
+        d = model.config.denoiser
+        self.data, self.settings, self.own = data, settings, own
+        self.window, self.steps = d.window, d.steps
+        self.channels = motion_channels(d.motion_dim)
+        self.usable = data.drawable(2 * d.window, validation)
+        self.levels: dict[int, tuple[float, float]] = {}
+        if settings.train_speech_encoder and data.sound is None:
+            raise DataError(
+                "To train the speech encoder the training set must hold sound; prepare it with HuBERT as its "
+                "speech encoder.",
+                "data_set",
+            )
+        if not settings.train_speech_encoder and (data.features is None or d.window > len(self._silence())):
+            raise DataError(
+                "The training set holds no speech features (and of silence): prepare it with a speech encoder.",
+                "data_set",
+            )
+
+    def _silence(self) -> np.ndarray:
+        return np.zeros((0, 0)) if self.data.silence is None else self.data.silence
+
+    def draw(self, seed: int, iteration: int) -> Batch:
+        """The batch of an iteration: everything random is drawn for all processes alike, then shared out."""
+        rng, generator = random_numbers(seed, iteration)
+        count, d = self.settings.batch, len(self.channels)
+        samples = draw_samples(self.data, self.usable, self.window, count, self.settings, rng)
+        noise = torch.randn(2, count, self.window, d, generator=generator)
+        step = torch.randint(1, self.steps + 1, (2, count), generator=generator)
+        drop = torch.rand(2, count, generator=generator)
+        # Without known identities the model must not lean on them: half the time any, else the mean one.
+        any_shape = torch.randn(2, count, SHAPE_DIM, generator=generator)
+        any_shape *= torch.rand(2, count, 1, generator=generator) < 0.5
+        mine, own = samples[self.own], self.own
+        data, length = self.data, 2 * self.window
+        speech = np.stack([self._speech(s, length) for s in mine])
+        motion = np.stack([data.motion[s.motion_row : s.motion_row + length] for s in mine])
+        shapes = None if data.shapes is None else data.shapes[[s.sequence for s in mine]].astype(np.float32)
+        return Batch(
+            torch.from_numpy(speech),
+            torch.from_numpy(motion[..., self.channels]),
+            torch.tensor([s.real for s in mine]).T,
+            None if shapes is None else torch.from_numpy(shapes),
+            noise[:, own],
+            step[:, own],
+            drop[:, own],
+            any_shape[:, own],
+        )
+
+    def _speech(self, sample: Sample, length: int) -> np.ndarray:
+        rows = slice(sample.speech_row, sample.speech_row + length)
+        if not self.settings.train_speech_encoder:
+            assert self.data.features is not None
+            return np.asarray(self.data.features[rows], dtype=np.float32)
+        assert self.data.sound is not None
+        mean, deviation = self._level(sample)
+        return (np.asarray(self.data.sound[rows], dtype=np.float32).ravel() / 32768 - mean) / deviation
+
+    def _level(self, sample: Sample) -> tuple[float, float]:
+        """Mean and deviation of the whole recording, by which HuBERT's sound is normalised as at generation."""
+        sequence = self.data.sequences[sample.sequence]
+        start = max(s for s in sequence.feature_starts if s <= sample.speech_row)
+        if start not in self.levels:
+            assert self.data.sound is not None
+            sound = np.asarray(self.data.sound[start : start + sequence.frames], dtype=np.float32) / 32768
+            self.levels[start] = (
+                float(sound.mean(dtype=np.float64)),
+                float(sound.std(dtype=np.float64)) + 1e-5,
+            )
+        return self.levels[start]
+
+
+class TwoWindowLosses(nn.Module):
+    """The losses of both windows of a batch in one forward of the denoiser.
+
+    The first window starts from the learned start features and takes the style of the second; the second is
+    conditioned on the end of the first and takes the first's style.
+
+    Args:
+        model: its style encoder is frozen here, and of its HuBERT all but the layers that learn.
+        geometry: None leaves equations 3 to 5 away.
+        silence: (100, C) features of silence, for models that do not train their speech encoder.
+    """
+
+    silence: torch.Tensor
+
+    def __init__(
+        self,
+        model: DiffPoseTalk,
+        geometry: GeometricLoss | None,
+        silence: np.ndarray | None,
+        settings: DenoiserTraining,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.geometry = geometry
+        self.settings = settings
+        model.style_encoder.requires_grad_(False)
+        rows = np.zeros((0, 0), np.float32) if silence is None else np.asarray(silence, np.float32)
+        self.register_buffer("silence", torch.from_numpy(rows), persistent=False)
+        if settings.train_speech_encoder:
+            freeze_lower_layers(model.speech_encoder, settings.frozen_speech_layers)
+
+    def train(self, mode: bool = True) -> TwoWindowLosses:
+        """Training mode, but for the frozen style encoder."""
+        super().train(mode)
+        self.model.style_encoder.eval()
+        return self
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Each term of equation 6, weighted."""
+        model, settings = self.model, self.settings
+        count, previous = len(batch.motion), model.config.denoiser.previous
+        c = self.windows(batch)
+        drop = batch.drop.flatten()
+        no_style = drop < settings.style_dropout + settings.all_dropout
+        no_speech = drop < settings.all_dropout
+        style = torch.where(no_style[:, None], model.null_style, c.style)
+        speech = torch.where(no_speech[:, None, None], without_speech(model, c.speech), c.speech)
+        # What follows the end of a recording is unknown at generation: noise on the mean, not on its motion.
+        step = batch.step.flatten()
+        noisy = model.schedule.add_noise(c.clean * c.indicator[..., None], step, batch.noise.flatten(0, 1))
+        out = model.denoiser(noisy, c.previous_motion, speech, style, c.shape, step, c.indicator).float()
+        # The frames before a first window are learned, not real: only a second window's are compared.
+        before = torch.cat([torch.zeros(count, previous), torch.ones(count, previous)]).to(out.device)
+        mask = torch.cat([before, c.indicator], dim=1)
+        target = torch.cat([c.previous_motion.detach().float(), c.clean], dim=1)
+        with torch.autocast(out.device.type, enabled=False):
+            return self._losses(out, target, mask, c.identity)
+
+    def windows(self, batch: Batch) -> Windows:
+        """Both windows of a batch with all their conditions."""
+        model = self.model
+        d = model.config.denoiser
+        count, window, previous = len(batch.motion), d.window, d.previous
+        device = batch.motion.device
+        frame = torch.arange(window, device=device)
+        indicator = (frame[None, None] < batch.real[..., None]).float().flatten(0, 1)
+        with torch.autocast(device.type, enabled=False), torch.no_grad():
+            x0 = model.normalizer.normalize(batch.motion)
+            a, b = x0[:, :window], x0[:, window:]
+            style = torch.cat([model.style_encoder(b), model.style_encoder(a)])
+        proj_a, proj_b, proj_previous = self.hear(batch)
+        start_speech = model.start_speech.expand(count, -1, -1)
+        speech = torch.cat([torch.cat([start_speech, proj_a], 1), torch.cat([proj_previous, proj_b], 1)])
+        start_motion = model.start_motion.expand(count, -1, -1)
+        if batch.shape is None:
+            shape, identity = batch.any_shape.flatten(0, 1), None
+        else:
+            shape = model.normalizer.normalize_shape(batch.shape).repeat(2, 1)
+            identity = batch.shape.repeat(2, 1)
+        return Windows(
+            clean=torch.cat([a, b]),
+            previous_motion=torch.cat([start_motion, a[:, -previous:]]),
+            speech=speech,
+            style=style,
+            shape=shape,
+            identity=identity,
+            indicator=indicator,
+        )
+
+    def _losses(
+        self, out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, identity: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        model, w = self.model, self.settings.weights
+        losses = {"simple": masked_mean((out - target).square().mean(-1), mask)}
+        if self.geometry is not None:
+            vertex, velocity, smooth = self.geometry(
+                model.normalizer.denormalize(out),
+                model.normalizer.denormalize(target),
+                mask,
+                identity,
+            )
+            losses |= {
+                "vertex": w.vertex * vertex,
+                "velocity": w.velocity * velocity,
+                "smooth": w.smooth * smooth,
+            }
+        if model.config.head_pose:
+            losses["head"] = head_loss(out, target, mask, model.config.denoiser.previous, w)
+        return losses
+
+    def hear(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Projected speech of both windows (B, T_w, width) and of the T_p frames before the second.
+
+        A recording that ends within a window is followed by silence. Where the first one does, the second window
+        still follows the whole of it.
+        """
+        d = self.model.config.denoiser
+        window, previous = d.window, d.previous
+        frame = torch.arange(window, device=batch.motion.device)
+        ended = frame[None, None] >= batch.real[..., None]  # (2, B, T_w)
+        if self.settings.train_speech_encoder:
+            first, second, before = self._hear_sound(batch, ended)
+        else:
+            first, second = batch.speech[:, :window], batch.speech[:, window:]
+            before = first[:, -previous:]
+            silence = self.silence[(frame[None, None] - batch.real[..., None]).clamp_min(0)]
+            first, second = (
+                torch.where(ended[k, ..., None], silence[k], part) for k, part in enumerate((first, second))
+            )
+        projected = self.model.speech_proj(torch.cat([first, second, before], dim=1)).float()
+        parts = projected.split([window, window, previous], dim=1)
+        return parts[0], parts[1], parts[2]
+
+    def _hear_sound(
+        self, batch: Batch, ended: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """HuBERT over both windows together; first windows that end early are heard again, by themselves."""
+        d = self.model.config.denoiser
+        window, previous = d.window, d.previous
+        encoder = self.model.speech_encoder
+        assert isinstance(encoder, HubertSpeechEncoder)
+        silent = ended.repeat_interleave(SAMPLES_PER_FRAME, dim=2)
+        halves = batch.speech.chunk(2, dim=1)
+        second_half = torch.where(silent[1], 0.0, halves[1])
+        heard = encoder(torch.cat([halves[0], second_half], dim=1), 2 * window)
+        first, second = heard[:, :window], heard[:, window:]
+        before = first[:, -previous:]
+        short = (batch.real[0] < window).nonzero()[:, 0]
+        if len(short):
+            alone = encoder(torch.where(silent[0], 0.0, halves[0])[short], window)
+            first = first.index_copy(0, short, alone.to(first.dtype))
+        return first, second, before
+
+
+def freeze_lower_layers(encoder: object, layers: int) -> None:
+    """Let of a HuBERT only the transformer above its first `layers` layers learn (as the released code does)."""
+    assert isinstance(encoder, HubertSpeechEncoder)
+    hubert = encoder.hubert
+    hubert.feature_extractor._freeze_parameters()  # also keeps it from recording what gradients would need
+    frozen = [hubert.feature_extractor, hubert.feature_projection, *hubert.encoder.layers[:layers]]
+    for part in frozen:
+        part.requires_grad_(False)
+    # Layers skipped at random would differ from process to process, which then could not add up gradients.
+    hubert.config.layerdrop = 0.0
+
+
+def geometric_loss(
+    model: DiffPoseTalk, data: TrainingSet, head: HeadModel, settings: DenoiserTraining
+) -> GeometricLoss | None:
+    """The geometric losses of a recipe, or None where it has none.
+
+    Raises:
+        DataError: the head is not for the set's basis.
+    """
+    if not settings.weights.geometric:
+        return None
+    if head.basis != model.config.basis:
+        raise DataError(
+            f"The training set's motion is of the basis {model.config.basis}, the head's is {head.basis}. "
+            "Name a fitting head asset with --head.",
+            "data_head",
+        )
+    if settings.geometry == "mouth":
+        vertices, weights = mouth_vertices(head, settings.geometry_vertices)
+    else:
+        rows = np.linspace(0, len(data.motion) - 1, min(MOBILITY_FRAMES, len(data.motion))).astype(int)
+        vertices, weights = moving_vertices(head, np.asarray(data.motion[rows]), settings.geometry_vertices)
+    return GeometricLoss(head, vertices, weights, model.config.jaw_rest)
 
 
 def learning_rate(iteration: int, settings: DenoiserTraining) -> float:
@@ -131,69 +420,62 @@ def learning_rate(iteration: int, settings: DenoiserTraining) -> float:
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def step_losses(
+def train_denoiser(
     model: DiffPoseTalk,
-    batch: Batch,
-    silence: torch.Tensor,
-    geometry: GeometricLoss,
+    data: TrainingSet,
+    head: HeadModel,
+    folder: Path,
     settings: DenoiserTraining,
-) -> dict[str, torch.Tensor]:
-    """Losses of both windows of a batch in one forward.
+    device: str = "auto",
+) -> DiffPoseTalk:
+    """Train `model` (its style encoder trained, its normaliser filled), resuming from `folder`'s newest checkpoint.
 
-    The first window starts from the learned start features and takes the style of the second; the second is
-    conditioned on the end of the first and takes the first's style.
+    Returns:
+        The moving average of the model's weights, in evaluation mode.
+
+    Raises:
+        DataError: the set, the head and the recipe do not go together.
+        Stopped: see `Loop.run`.
     """
-    d = model.config.denoiser
-    count, window, previous = len(batch.motion), d.window, d.previous
-    x0 = model.normalizer.normalize(batch.motion)
-    a, b = x0[:, :window], x0[:, window:]
-    with torch.no_grad():
-        style_a, style_b = model.style_encoder(a), model.style_encoder(b)
-    real = torch.cat(batch.real)
-    frame = torch.arange(window)
-    indicator = (frame[None] < real[:, None]).float()
-    speech_a, speech_b = batch.speech[:, :window], batch.speech[:, window:]
-    # A truncated first window is followed by silence too; the second window still follows the whole first.
-    padded_a = torch.where(
-        indicator[:count, :, None] > 0, speech_a, silence[(frame[None] - batch.real[0][:, None]).clamp_min(0)]
+    accelerator = new_accelerator(settings.precision, device)
+    source = BatchSource(data, model, settings, share(accelerator, settings.batch))
+    objective = TwoWindowLosses(model, geometric_loss(model, data, head, settings), data.silence, settings)
+    objective.to(accelerator.device)
+    learning = [p for p in objective.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        learning, settings.learning_rate, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay
     )
-    with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-        projected = model.speech_proj(torch.cat([padded_a, speech_b, speech_a[:, -previous:]], dim=1))
-    projected = projected.float()
-    proj_a, proj_b, proj_prev = projected.split([window, window, previous], dim=1)
-    start_speech = model.start_speech.expand(count, -1, -1)
-    speech = torch.cat([torch.cat([start_speech, proj_a], 1), torch.cat([proj_prev, proj_b], 1)])
-    start_motion = model.start_motion.expand(count, -1, -1)
-    previous_motion = torch.cat([start_motion, a[:, -previous:]])
-    style = torch.cat([style_b, style_a])
-    clean = torch.cat([a, b])
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
 
-    drop = torch.rand(2 * count)
-    no_style = drop < settings.style_dropout + settings.all_dropout
-    no_speech = drop < settings.all_dropout
-    style = torch.where(no_style[:, None], model.null_style, style)
-    speech = torch.where(no_speech[:, None, None], model.null_speech, speech)
-    step = torch.randint(1, d.steps + 1, (2 * count,))
-    # The model must not lean on the identity, which says nothing of how someone talks.
-    shape = torch.randn(2 * count, d.shape_dim) * (torch.rand(2 * count, 1) < 0.5)
-    noisy = model.schedule.add_noise(clean, step, torch.randn_like(clean))
-    with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-        out = model.denoiser(noisy, previous_motion, speech, style, shape, step, indicator)
-    out = out.float()
-    # The frames before a first window are learned, not real: only a second window's are compared.
-    before = torch.cat([torch.zeros(count, previous), torch.ones(count, previous)])
-    mask = torch.cat([before, indicator], dim=1)
-    target = torch.cat([previous_motion.detach(), clean], dim=1)
-    w = settings.weights
-    vertex, velocity, smooth = geometry(
-        model.normalizer.denormalize(out), model.normalizer.denormalize(target), mask
-    )
-    losses = {
-        "simple": masked_mean((out - target).square().mean(-1), mask),
-        "vertex": w.vertex * vertex,
-        "velocity": w.velocity * velocity,
-        "smooth": w.smooth * smooth,
-    }
-    if model.config.head_pose:
-        losses["head"] = head_loss(out, target, mask, previous, w)
-    return losses
+    def inputs(iteration: int) -> tuple[Batch]:
+        return (source.draw(settings.seed, iteration).to(accelerator.device),)
+
+    def inspect(writer: SummaryWriter, step: int) -> None:
+        from .samples import show_samples, validation_losses
+
+        averaged = average.module
+        assert isinstance(averaged, DiffPoseTalk)
+        validation_losses(writer, step, objective, data)
+        show_samples(writer, step, averaged, data, head)
+
+    Loop(
+        name="denoiser",
+        folder=folder,
+        accelerator=accelerator,
+        objective=objective,
+        optimizer=optimizer,
+        inputs=inputs,
+        rate=lambda iteration: learning_rate(iteration, settings),
+        iterations=settings.iterations,
+        seed=settings.seed,
+        checkpoint_every=settings.checkpoint_every,
+        log_every=settings.log_every,
+        parts={"model": model, "average": average},
+        gradient_clip=settings.gradient_clip,
+        after_step=lambda: average.update_parameters(model),
+        inspect=inspect,
+        sample_every=settings.sample_every,
+    ).run()
+    trained = average.module
+    assert isinstance(trained, DiffPoseTalk)
+    return trained.eval()

@@ -3,76 +3,140 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
+from torch import nn
 
+from ..errors import ModelError
 from ..head_model import HeadModel
+from .recipe import LossWeights
+from .training_set import HEAD_CHANNELS
 
-HEAD_CHANNELS = slice(50, 53)
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """λ of equation 6 (vertices in metres²) and of the head losses (normalised head rotation).
-
-    The geometric weights are half the paper's: on vertices around the lips alone, errors are larger than on a
-    whole head. The paper's head weights (0.05, 5, 0.5, 0.5) punish each frame's noise so hard in normalised
-    units that the head never learns to move (measured: its rotation stayed at the mean); here the angle leads.
-    """
-
-    vertex: float = 1e6
-    velocity: float = 5e6
-    smooth: float = 1e5
-    head_angle: float = 0.5
-    head_velocity: float = 0.2
-    head_acceleration: float = 0.02
-    head_transition: float = 0.02
+_TENSORS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "eye_look_angles")
 
 
-class GeometricLoss:
-    """Vertex, velocity and smoothness losses on the vertices that speech moves, at zero head pose.
+class GeometricLoss(nn.Module):
+    """Vertex, velocity and smoothness losses at zero head pose, on chosen vertices of a head.
 
     Args:
         head: the head model whose basis the motion is in.
-        count: vertices taken from the lip region (the inner lips always) and a quarter as many of the upper face.
+        vertices: (K,) indices of the vertices.
+        weights: (K,) what each counts in the mean of squared errors; they need not add up to 1.
+        jaw_rest: jaw rotation about y and z, which motion vectors lack (radians).
     """
 
-    def __init__(self, head: HeadModel, count: int = 96, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        arrays = head.arrays
-        inner = np.concatenate(
-            [arrays["lip_inner_upper"], arrays["lip_inner_lower"], arrays["mouth_corners"]]
-        )
-        lips = rng.choice(arrays["mask_lips"], min(count, len(arrays["mask_lips"])), replace=False)
-        upper = arrays["mask_upper_face"]
-        upper = rng.choice(upper, min(count // 4, len(upper)), replace=False)
-        self.vertices = np.unique(np.concatenate([inner, lips, upper]))
-        self.head = head.restricted_to(self.vertices)
+    weights: torch.Tensor
 
-    def mesh(self, motion: torch.Tensor) -> torch.Tensor:
-        """M_0 of equations 3 to 5: vertices (B, T, K, 3), metres, of motion vectors (B, T, D) in their units."""
+    def __init__(
+        self,
+        head: HeadModel,
+        vertices: np.ndarray,
+        weights: np.ndarray,
+        jaw_rest: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        super().__init__()
+        self.vertices = vertices
+        self.head = head.restricted_to(vertices)
+        self.jaw_rest = jaw_rest
+        self.register_buffer("weights", torch.as_tensor(weights, dtype=torch.float32), persistent=False)
+
+    def mesh(self, motion: torch.Tensor, shape: torch.Tensor | None = None) -> torch.Tensor:
+        """M_0(β, X) of equations 3 to 5: vertices (B, T, K, 3), metres.
+
+        Args:
+            motion: (B, T, D) motion vectors in their units.
+            shape: (B, 100) identity coefficients; None is the template.
+        """
         batch, frames = motion.shape[:2]
         flat = motion.flatten(0, 1).float()
-        pose = torch.zeros(len(flat), 6, device=flat.device)
+        for name in _TENSORS:  # moved once; later nothing happens here
+            setattr(self.head, name, getattr(self.head, name).to(flat.device))
+        pose = flat.new_zeros(len(flat), 6)
         pose[:, 3] = flat[:, -1]
-        vertices = self.head.vertices(flat[:, :50], pose)[:, : len(self.vertices)]
+        pose[:, 4], pose[:, 5] = self.jaw_rest
+        betas = None if shape is None else shape.float().repeat_interleave(frames, 0)
+        vertices = self.head.vertices(flat[:, :50], pose, betas)[:, : len(self.vertices)]
         return vertices.unflatten(0, (batch, frames))
 
-    def __call__(
-        self, predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor
+    def forward(
+        self,
+        predicted: torch.Tensor,
+        target: torch.Tensor,
+        mask: torch.Tensor,
+        shape: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Equations 3, 4 and 5 for motion vectors (B, T, D); `mask` (B, T) is 1 on real frames."""
-        m_hat = self.mesh(predicted)
+        m_hat = self.mesh(predicted, shape)
         with torch.no_grad():
-            m = self.mesh(target)
-        vertex = masked_mean((m - m_hat).square().mean((-1, -2)), mask)
+            m = self.mesh(target, shape)
+        error = m - m_hat
         pair = mask[:, 1:] * mask[:, :-1]
-        velocity = masked_mean((m.diff(dim=1) - m_hat.diff(dim=1)).square().mean((-1, -2)), pair)
         triple = pair[:, 1:] * pair[:, :-1]
-        smooth = masked_mean(m_hat.diff(n=2, dim=1).square().mean((-1, -2)), triple)
-        return vertex, velocity, smooth
+        return (
+            masked_mean(self._mean(error), mask),
+            masked_mean(self._mean(error.diff(dim=1)), pair),
+            masked_mean(self._mean(m_hat.diff(n=2, dim=1)), triple),
+        )
+
+    def _mean(self, error: torch.Tensor) -> torch.Tensor:
+        """Weighted mean over vertices and coordinates of squared errors: (B, T, K, 3) to (B, T)."""
+        return error.square().mean(-1) @ self.weights
+
+
+def mouth_vertices(head: HeadModel, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The inner lips, `count` vertices of the lip region and a quarter as many of the upper face, equally weighted.
+
+    Raises:
+        ModelError: kind head_regions; the head asset has no masks of them.
+    """
+    rng = np.random.default_rng(seed)
+    arrays = head.arrays
+    named = ("lip_inner_upper", "lip_inner_lower", "mouth_corners", "mask_lips", "mask_upper_face")
+    missing = [name for name in named if name not in arrays]
+    if missing:
+        raise ModelError(
+            f'The head asset lacks {missing[0]!r}: train with geometry = "head", or convert it again with its '
+            "regions.",
+            "head_regions",
+        )
+    inner = np.concatenate([arrays[name] for name in named[:3]])
+    lips = rng.choice(arrays["mask_lips"], min(count, len(arrays["mask_lips"])), replace=False)
+    upper = arrays["mask_upper_face"]
+    upper = rng.choice(upper, min(count // 4, len(upper)), replace=False)
+    vertices = np.unique(np.concatenate([inner, lips, upper]))
+    return vertices, np.full(len(vertices), 1 / len(vertices))
+
+
+def moving_vertices(
+    head: HeadModel, motion: np.ndarray, count: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `count` vertices and weights by which squared errors average to those over the whole head.
+
+    A vertex is drawn with a probability in proportion to how far it moves in `motion` (T, D; a sample of the
+    training motion), and weighted by its inverse (Horvitz and Thompson 1952): the paper's λ, which are for the
+    mean over all vertices, keep their meaning, and vertices that never move cost nothing.
+    """
+    pose = np.zeros((len(motion), 6), np.float32)
+    pose[:, 3] = motion[:, -1]
+    with torch.no_grad():
+        moved = head.vertices(torch.as_tensor(motion[:, :50]).float(), torch.from_numpy(pose)).numpy()
+    mobility = np.sqrt(moved.var(axis=0).sum(axis=1)).astype(np.float64)
+    # Far-moving vertices are certain to be drawn, what they leave of the count goes to the others.
+    chance = np.zeros(len(mobility))
+    count = min(count, int((mobility > 1e-6).sum()))
+    certain = np.zeros(len(mobility), dtype=bool)
+    while True:
+        rest = np.where(certain | (mobility <= 1e-6), 0.0, mobility)
+        left = count - certain.sum()
+        chance = np.where(certain, 1.0, rest * (left / max(rest.sum(), 1e-12)))
+        if not (more := (chance > 1) & ~certain).any():
+            break
+        certain |= more
+    # Systematic sampling: one of the count at every whole number that the summed probabilities pass.
+    order = np.random.default_rng(seed).permutation(len(chance))
+    passed = np.floor(np.cumsum(chance[order]) + 0.5)
+    picked = np.sort(order[np.diff(passed, prepend=0.0) > 0])
+    return picked, 1 / (len(mobility) * chance[picked])
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -98,8 +162,8 @@ def head_loss(
     acceleration = masked_mean(p.diff(n=2, dim=1).square().mean(-1), triple)
     seam = slice(previous - 3, previous + 3)
     seam_mask = mask[:, seam]
-    second = seam_mask[:, 2:] * seam_mask[:, :-2]
-    third = seam_mask[:, 3:] * seam_mask[:, :-3]
+    second = seam_mask[:, 2:] * seam_mask[:, 1:-1] * seam_mask[:, :-2]
+    third = second[:, 1:] * second[:, :-1]
     transition = masked_mean(
         (p[:, seam].diff(n=2, dim=1) - t[:, seam].diff(n=2, dim=1)).square().mean(-1), second
     ) + masked_mean((p[:, seam].diff(n=3, dim=1) - t[:, seam].diff(n=3, dim=1)).square().mean(-1), third)

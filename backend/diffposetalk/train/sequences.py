@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The prepared training set: long sequences of speech features and motion, on disk as flat arrays.
+"""The bundled model's training set, built from the corpora.
 
 A sequence is several utterances of one speaker said one after the other (the corpora's clips are 3 to 5 s, a
 training sample needs two windows), heard in one or more sound variants and moved in one or more styles.
@@ -7,9 +7,7 @@ training sample needs two windows), heard in one or more sound variants and move
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence as Seq
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from .performance import draw_factors, perform
 from .phone_teacher import label, phone_features, train_teacher
 from .prosody import analyse
 from .tracked_motion import LipGap, TrackedCorpus
+from .training_set import Sequence, TrainingSet
 
 MIN_FRAMES = 210
 JOIN = 5
@@ -31,40 +30,6 @@ ROUNDS = {"grid_s1": 2, "kokoro_en": 1, "speechocean": 1}
 STYLES = 4
 """Manners of speaking that each sequence is performed in, besides the tracked one if there is one."""
 SILENCE_FRAMES = 100
-
-
-@dataclass
-class Sequence:
-    """Rows of one sequence in the flat arrays: `feature_starts` per sound variant, `motion_starts` per style."""
-
-    id: str
-    corpus: str
-    speaker: str
-    frames: int
-    feature_starts: list[int]
-    motion_starts: list[int]
-
-
-@dataclass
-class TrainingSet:
-    """features (N, C) float16, motion (M, 54) float32, sequences, and features of silence (100, C)."""
-
-    features: np.ndarray
-    motion: np.ndarray
-    sequences: list[Sequence]
-    silence: np.ndarray
-
-    @classmethod
-    def load(cls, folder: str | Path) -> TrainingSet:
-        """Open a folder that `prepare` wrote; arrays are memory-mapped."""
-        folder = Path(folder)
-        rows = json.loads((folder / "sequences.json").read_text(encoding="utf-8"))
-        return cls(
-            np.load(folder / "features.npy", mmap_mode="r"),
-            np.load(folder / "motion.npy", mmap_mode="r"),
-            [Sequence(**row) for row in rows],
-            np.load(folder / "silence.npy"),
-        )
 
 
 def group(utterances: Seq[Utterance], rng: np.random.Generator) -> list[list[Utterance]]:
@@ -162,11 +127,7 @@ def prepare(
             print(f"{name} round {turn + 1}: {len(sequences)} sequences", flush=True)
     tail = np.concatenate([_last_sound(training["grid_s1"][0]), np.zeros(SILENCE_FRAMES * SAMPLES_PER_FRAME)])
     silence = encode(encoder, tail.astype(np.float32), len(tail) // SAMPLES_PER_FRAME)[-SILENCE_FRAMES:]
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(out / "features.npy", np.concatenate(features))
-    np.save(out / "motion.npy", np.concatenate(motions))
-    np.save(out / "silence.npy", silence.cpu().numpy())
-    (out / "sequences.json").write_text(json.dumps([asdict(s) for s in sequences]), encoding="utf-8")
+    TrainingSet(np.concatenate(features), np.concatenate(motions), sequences, silence.cpu().numpy()).save(out)
 
 
 def _last_sound(utterance: Utterance) -> np.ndarray:

@@ -3,76 +3,122 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..config import StyleEncoderConfig
+from ..errors import DataError
 from ..style_encoder import StyleEncoder, nt_xent
-from .checkpoints import load_latest, save_step
-from .sequences import TrainingSet
+from .loop import Loop, new_accelerator, random_numbers, share
+from .recipe import StyleTraining
+from .training_set import TrainingSet, motion_channels
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+STATISTICS_FLOOR = 0.02
 
 
-@dataclass(frozen=True)
-class StyleTraining:
-    """The paper's settings, but for fewer iterations at a higher rate, which fit a run on a few CPU cores."""
+def motion_statistics(data: TrainingSet, motion_dim: int = 54) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (motion_dim,) of the set's motion.
 
-    iterations: int = 800
-    batch: int = 32
-    learning_rate: float = 3e-4
-    temperature: float = 0.1
-    checkpoint_every: int = 200
-    bfloat16: bool = True
-    seed: int = 0
-
-
-def motion_statistics(data: TrainingSet, floor: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (54,) of all motion; channels that hardly move get `floor` (radians / 5 for
-    rotations), so that normalising does not blow their noise up."""
+    ARKit channels that hardly move get at least STATISTICS_FLOOR (a fifth of it, in radians, for rotations), so
+    that normalising does not blow their noise up; FLAME's components have no unit that a floor could be given in.
+    """
     mean = data.motion.mean(axis=0, dtype=np.float64)
     std = data.motion.std(axis=0, dtype=np.float64)
-    limit = np.full(len(std), floor)
-    limit[50:] = floor / 5
-    return mean.astype(np.float32), np.maximum(std, limit).astype(np.float32)
+    limit = np.full(len(std), STATISTICS_FLOOR if data.description.basis == "arkit" else 1e-6)
+    limit[50:] = STATISTICS_FLOOR / 5
+    channels = motion_channels(motion_dim)
+    return mean.astype(np.float32)[channels], np.maximum(std, limit).astype(np.float32)[channels]
+
+
+class StyleContrast(nn.Module):
+    """Equation 9 on the two halves of each sample; with several processes, over the samples of all of them."""
+
+    def __init__(self, encoder: StyleEncoder, temperature: float, accelerator: Accelerator) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.temperature = temperature
+        self.accelerator = accelerator
+
+    def forward(self, motion: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Loss of normalised motion (B, 2T, D)."""
+        first, second = motion.chunk(2, dim=1)
+        styles = self.encoder(torch.cat([first, second])).float()
+        halves = [self._of_all(half) for half in styles.chunk(2)]
+        with torch.autocast(styles.device.type, enabled=False):
+            loss = nt_xent(halves[0], halves[1], self.temperature)
+        # Every process has the gradient by its own styles alone. Their sum is wanted, their mean will be taken.
+        count = self.accelerator.num_processes
+        return {"contrast": loss + (count - 1) * (loss - loss.detach())}
+
+    def _of_all(self, styles: torch.Tensor) -> torch.Tensor:
+        """The styles (B, S) of all processes, in their order."""
+        if self.accelerator.num_processes == 1:
+            return styles
+        parts = list(self.accelerator.gather(styles.detach()).chunk(self.accelerator.num_processes))
+        parts[self.accelerator.process_index] = styles
+        return torch.cat(parts)
 
 
 def train_style_encoder(
-    data: TrainingSet, folder: Path, config: StyleEncoderConfig, settings: StyleTraining
+    data: TrainingSet,
+    folder: Path,
+    config: StyleEncoderConfig,
+    settings: StyleTraining,
+    device: str = "auto",
 ) -> StyleEncoder:
-    """Train, resuming from the newest checkpoint in `folder`; returns the encoder in evaluation mode."""
-    torch.manual_seed(settings.seed)
-    mean, std = (torch.from_numpy(v) for v in motion_statistics(data))
-    encoder = StyleEncoder(config)
-    optimizer = torch.optim.Adam(encoder.parameters(), settings.learning_rate)
-    first = load_latest(folder, {"model": encoder, "optimizer": optimizer})
+    """Train, resuming from the newest checkpoint in `folder`; returns the encoder in evaluation mode.
+
+    Raises:
+        DataError: the set has too few sequences for the batch.
+        Stopped: see `Loop.run`.
+    """
+    accelerator = new_accelerator(settings.precision, device)
     window = config.window
-    began = time.monotonic()
-    encoder.train()
-    for iteration in range(first, settings.iterations):
-        rng = np.random.default_rng((settings.seed, iteration))
+    usable = data.drawable(2 * window)
+    if len(usable) < settings.batch:
+        raise DataError(
+            f"The style encoder's batch of {settings.batch} needs as many sequences, the training set has "
+            f"{len(usable)} of {2 * window} frames or more. Lower [style] batch in the recipe.",
+            "data_set",
+        )
+    torch.manual_seed(settings.seed)
+    encoder = StyleEncoder(config).to(accelerator.device)
+    optimizer = torch.optim.Adam(encoder.parameters(), settings.learning_rate)
+    mean, std = (torch.from_numpy(v) for v in motion_statistics(data, config.motion_dim))
+    channels = motion_channels(config.motion_dim)
+    own = share(accelerator, settings.batch)
+
+    def inputs(iteration: int) -> tuple[torch.Tensor]:
+        rng, _ = random_numbers(settings.seed, iteration)
         # Different sequences in a batch, so that every negative is another performance.
-        picked = rng.choice(len(data.sequences), settings.batch, replace=False)
-        rows = []
+        picked = rng.choice(usable, settings.batch, replace=False)
+        starts = []
         for index in picked:
             sequence = data.sequences[index]
             start = int(rng.choice(sequence.motion_starts))
-            start += int(rng.integers(sequence.frames - 2 * window + 1))
-            rows.append(data.motion[start : start + 2 * window])
-        motion = (torch.from_numpy(np.stack(rows)) - mean) / std
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-            styles = encoder(torch.cat([motion[:, :window], motion[:, window:]])).float()
-        loss = nt_xent(styles[: settings.batch], styles[settings.batch :], settings.temperature)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if (iteration + 1) % 50 == 0:
-            print(
-                f"style {iteration + 1}: loss {loss.item():.3f} ({time.monotonic() - began:.0f} s)",
-                flush=True,
-            )
-        if (iteration + 1) % settings.checkpoint_every == 0 or iteration + 1 == settings.iterations:
-            save_step(folder, iteration + 1, {"model": encoder, "optimizer": optimizer})
+            starts.append(start + int(rng.integers(sequence.frames - 2 * window + 1)))
+        rows = np.stack([data.motion[start : start + 2 * window] for start in starts[own]])[..., channels]
+        return (((torch.from_numpy(rows) - mean) / std).to(accelerator.device),)
+
+    Loop(
+        name="style",
+        folder=folder,
+        accelerator=accelerator,
+        objective=StyleContrast(encoder, settings.temperature, accelerator),
+        optimizer=optimizer,
+        inputs=inputs,
+        rate=lambda iteration: settings.learning_rate,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        checkpoint_every=settings.checkpoint_every,
+        log_every=settings.log_every,
+        parts={"model": encoder},
+    ).run()
     return encoder.eval()

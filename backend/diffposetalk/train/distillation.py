@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A student for drafts: guidance folded into one branch, then several sampling steps into one.
+
+First phase (guidance distillation; Meng et al. 2023, at fixed scales): at every diffusion step the student, given
+speech and style, is to predict what the teacher's branches give together (equation 10).
+
+    L = ‖ D_s(x_n, A, s) − x̂0_guided(x_n, A, s) ‖²
+
+Second phase (progressive distillation in one go; Salimans and Ho 2022): the student samples by DDIM on the grid
+n_0 = N > n_1 > … > n_K = 0 that `samplers.sample_ddim` takes. From x at n_i the frozen result of the first phase makes
+`substeps` DDIM steps to x' at n_{i+1}; the student is to predict the x̂0 that gets there in one:
+
+    x̂0* = (x' − r x) / (α_{i+1} − r α_i),  r = σ_{i+1} / σ_i;   L = ‖ D_s(x, A, s) − x̂0* ‖²
+
+Both add the vertex and velocity losses of the teacher's recipe between the student's and the wanted meshes; x is data
+with noise, as in training.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from .. import __version__
+from ..checkpoint import save_model
+from ..denoiser import Denoiser
+from ..head_model import HeadModel
+from ..hubert_encoder import HubertSpeechEncoder
+from ..model import DiffPoseTalk
+from ..samplers import half_log_snr, solver_steps
+from ..schedule import NoiseSchedule
+from .denoiser_training import (
+    Batch,
+    BatchSource,
+    TwoWindowLosses,
+    Windows,
+    geometric_loss,
+    learning_rate,
+    without_speech,
+)
+from .loop import Loop, new_accelerator, share
+from .losses import GeometricLoss, masked_mean
+from .recipe import DenoiserTraining, DistillTraining
+from .training_set import TrainingSet
+
+
+def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """Equation 10 at the model's own scales: predictions (B, T_w, D) for noisy windows x at steps (B,)."""
+    w_a, w_s = model.config.sampling.speech_guidance, model.config.sampling.style_guidance
+    null_style = model.null_style.expand_as(c.style)
+    branches = [
+        (without_speech(model, c.speech), null_style, 1 - w_a),
+        (c.speech, null_style, w_a - w_s),
+        (c.speech, c.style, w_s),
+    ]
+    used = [b for b in branches if b[2]]
+    speech, style = (torch.cat([b[k] for b in used]) for k in (0, 1))
+    count = len(used)
+    out = model.denoiser(
+        x.repeat(count, 1, 1),
+        c.previous_motion.repeat(count, 1, 1),
+        speech,
+        style,
+        c.shape.repeat(count, 1),
+        step.repeat(count),
+        c.indicator.repeat(count, 1),
+    ).float()
+    parts = out[:, -x.shape[1] :].chunk(count)
+    weights = torch.tensor([b[2] for b in used], device=out.device)
+    return torch.einsum("k,kbtd->btd", weights, torch.stack(parts))
+
+
+def step_table(schedule: NoiseSchedule, steps: int, substeps: int) -> torch.Tensor:
+    """Diffusion steps (K, substeps + 1): of each of the student's K steps its start, the teacher's stops, its end.
+
+    Stops are evenly spaced in half-logSNR, as far as whole steps allow; a stop may stand twice where they do not.
+    """
+    grid = solver_steps(schedule, steps)
+    lam = half_log_snr(schedule)
+    rows = []
+    for n, end in pairwise(grid):
+        low, high = lam[n - 1].item(), lam[max(end, 1) - 1].item()
+        stops = [n]
+        for k in range(1, substeps):
+            wanted = low + (high - low) * k / substeps
+            nearest = int((lam - wanted).abs().argmin()) + 1
+            stops.append(max(end, 1, min(stops[-1], nearest)))
+        rows.append([*stops, end])
+    return torch.tensor(rows)
+
+
+class Distillation(nn.Module):
+    """The losses of one phase.
+
+    Args:
+        windows: of the teacher, which is frozen; makes the conditions.
+        student: the network that learns.
+        folded: the one-branch teacher of the second phase; None in the first.
+    """
+
+    alpha: torch.Tensor
+    sigma: torch.Tensor
+    table: torch.Tensor
+
+    def __init__(
+        self,
+        windows: TwoWindowLosses,
+        student: Denoiser,
+        folded: Denoiser | None,
+        geometry: GeometricLoss | None,
+        training: DenoiserTraining,
+        settings: DistillTraining,
+    ) -> None:
+        super().__init__()
+        self.windows, self.student, self.folded, self.geometry = windows, student, folded, geometry
+        self.training_settings, self.settings = training, settings
+        windows.requires_grad_(False)
+        schedule = windows.model.schedule
+        self.register_buffer("alpha", schedule.alpha_bars.sqrt().float(), persistent=False)
+        self.register_buffer("sigma", (1 - schedule.alpha_bars).sqrt().float(), persistent=False)
+        table = step_table(schedule, settings.steps, settings.substeps)
+        self.register_buffer("table", table, persistent=False)
+        if folded is not None:
+            folded.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Distillation:
+        """Training mode for the student alone."""
+        super().train(mode)
+        self.windows.eval()
+        if self.folded is not None:
+            self.folded.eval()
+        return self
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Losses of the student on both windows of a batch."""
+        teacher = self.windows.model
+        noise = batch.noise.flatten(0, 1)
+        with torch.no_grad():
+            c = self.windows.windows(batch)
+            dropped = batch.drop.flatten() < self.settings.style_dropout
+            c = replace(c, style=torch.where(dropped[:, None], teacher.null_style, c.style))
+            clean = c.clean * c.indicator[..., None]
+            if self.folded is None:
+                step = batch.step.flatten()
+                x = self._noisy(clean, step, noise)
+                wanted = guided_prediction(teacher, c, x, step)
+            else:
+                stops = self.table[batch.step.flatten() % len(self.table)]
+                step = stops[:, 0]
+                x = self._noisy(clean, step, noise)
+                wanted = self._in_one_step(c, x, stops)
+        made = self._predict(self.student, c, x, step)
+        with torch.autocast(made.device.type, enabled=False):
+            losses = {"simple": masked_mean((made - wanted).square().mean(-1), c.indicator)}
+            if self.geometry is not None:
+                normalizer, w = teacher.normalizer, self.training_settings.weights
+                vertex, velocity, _ = self.geometry(
+                    normalizer.denormalize(made), normalizer.denormalize(wanted), c.indicator, c.identity
+                )
+                losses |= {"vertex": w.vertex * vertex, "velocity": w.velocity * velocity}
+        return losses
+
+    def _noisy(self, clean: torch.Tensor, step: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return self.alpha[step, None, None] * clean + self.sigma[step, None, None] * noise
+
+    def _predict(self, denoiser: Denoiser, c: Windows, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        out = denoiser(x, c.previous_motion, c.speech, c.style, c.shape, step, c.indicator)
+        return out[:, -x.shape[1] :].float()
+
+    def _in_one_step(self, c: Windows, x: torch.Tensor, stops: torch.Tensor) -> torch.Tensor:
+        """The clean prediction by which one DDIM step from x gets where the teacher's steps over `stops` end."""
+        assert self.folded is not None
+        y = x
+        for n, end in zip(stops.T[:-1], stops.T[1:], strict=True):
+            x0 = self._predict(self.folded, c, y, n)
+            ratio = (self.sigma[end] / self.sigma[n])[:, None, None]
+            y = ratio * y + (self.alpha[end, None, None] - ratio * self.alpha[n, None, None]) * x0
+        first, last = stops[:, 0], stops[:, -1]
+        ratio = (self.sigma[last] / self.sigma[first])[:, None, None]
+        return (y - ratio * x) / (self.alpha[last, None, None] - ratio * self.alpha[first, None, None])
+
+
+def distill(
+    teacher: DiffPoseTalk,
+    data: TrainingSet,
+    head: HeadModel,
+    folder: Path,
+    training: DenoiserTraining,
+    settings: DistillTraining,
+    device: str = "auto",
+) -> DiffPoseTalk:
+    """Both phases, each resuming from its newest checkpoint in `folder`.
+
+    Args:
+        teacher: a trained model with its settings for generation; its guidance scales are folded in.
+        training: the teacher's settings: vertices and weights of the geometric losses, truncation.
+
+    Returns:
+        The student: the teacher with another denoiser, and `ddim` at K steps without guidance as its settings.
+
+    Raises:
+        DataError: the set lacks what the teacher hears, or the head is of another basis.
+        Stopped: see `Loop.run`.
+    """
+    hears_sound = isinstance(teacher.speech_encoder, HubertSpeechEncoder) and data.features is None
+    training = replace(
+        training,
+        batch=settings.batch,
+        seed=settings.seed,
+        train_speech_encoder=hears_sound,
+        iterations=settings.iterations,
+        learning_rate=settings.learning_rate,
+        final_rate=settings.final_rate,
+        warmup=settings.warmup,
+    )
+    accelerator = new_accelerator(settings.precision, device)
+    teacher = teacher.to(accelerator.device).eval()
+    folded = copy.deepcopy(teacher.denoiser)
+    for phase, iterations in (("guidance", settings.guidance_iterations), ("steps", settings.iterations)):
+        student = copy.deepcopy(folded).requires_grad_(True)
+        objective = Distillation(
+            TwoWindowLosses(teacher, None, data.silence, training),
+            student,
+            None if phase == "guidance" else folded,
+            geometric_loss(teacher, data, head, training),
+            training,
+            settings,
+        ).to(accelerator.device)
+        source = BatchSource(data, teacher, training, share(accelerator, settings.batch))
+        average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+        rates = replace(training, iterations=iterations)
+        seed = settings.seed + (phase == "steps")  # other noise in the second phase
+        Loop(
+            name=f"distill {phase}",
+            folder=folder / phase,
+            accelerator=accelerator,
+            objective=objective,
+            optimizer=torch.optim.Adam(student.parameters(), settings.learning_rate),
+            inputs=lambda i, source=source, seed=seed: (source.draw(seed, i).to(accelerator.device),),  # type: ignore[misc]
+            rate=lambda i, rates=rates: learning_rate(i, rates),  # type: ignore[misc]
+            iterations=iterations,
+            seed=seed,
+            checkpoint_every=settings.checkpoint_every,
+            log_every=settings.log_every,
+            parts={"model": student, "average": average},
+            gradient_clip=settings.gradient_clip,
+            after_step=lambda average=average, student=student: average.update_parameters(student),  # type: ignore[misc]
+        ).run()
+        trained = average.module
+        assert isinstance(trained, Denoiser)
+        folded = trained.eval()
+    return student_model(teacher, folded, settings)
+
+
+def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTraining) -> DiffPoseTalk:
+    """The teacher with the student's network and the settings that it was trained for."""
+    student = copy.deepcopy(teacher)
+    student.denoiser.load_state_dict(denoiser.state_dict())
+    scales = teacher.config.sampling
+    provenance = {
+        **teacher.config.provenance,
+        "distilled_from": teacher.config.name,
+        "distilled_from_sha256": teacher.sha256,
+        "distilled_guidance": {"speech": scales.speech_guidance, "style": scales.style_guidance},
+        "distilled_steps": settings.steps,
+        "distilled_with": f"diffposetalk {__version__}, {date.today().isoformat()}",
+    }
+    sampling = replace(scales, sampler="ddim", steps=settings.steps, speech_guidance=1.0, style_guidance=1.0)
+    student.config = replace(
+        teacher.config, name=f"{teacher.config.name} (draft)", sampling=sampling, provenance=provenance
+    )
+    return student.eval()
+
+
+def save_student(student: DiffPoseTalk, out: Path) -> None:
+    """Write the student's model directory, with the teacher's styles."""
+    save_model(student.to("cpu"), out, student.styles)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The untrained model of a recipe, normalised by its training set, and the speech encoder it learns through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..config import ModelConfig, SpeechEncoderConfig
+from ..errors import ModelError
+from ..head_model import HeadModel
+from ..hubert_encoder import HubertSpeechEncoder, find_hubert, unloaded
+from ..model import DiffPoseTalk
+from ..speech_encoder import SpeechEncoder
+from .recipe import Recipe, model_config
+from .style_training import motion_statistics
+from .training_set import TrainingSet
+
+
+class CachedFeatures:
+    """Stands in for the speech encoder where features come from disk."""
+
+    def __init__(self, feature_dim: int) -> None:
+        self.feature_dim = feature_dim
+
+    def features(self, samples: np.ndarray, frames: int, on_chunk: object = None) -> Iterator[torch.Tensor]:
+        """Not available: raises TypeError."""
+        raise TypeError("features are cached; attach a speech encoder to encode sound")
+
+
+def own_hubert() -> tuple[HubertSpeechEncoder, SpeechEncoderConfig]:
+    """The user's HuBERT, and how the configuration of a model that holds its trained weights describes it.
+
+    Raises:
+        ModelError: it is not there, or of a kind that a model directory cannot describe.
+    """
+    folder = find_hubert()
+    encoder = HubertSpeechEncoder.from_folder(folder)
+    sizes = encoder.hubert.config
+    config = SpeechEncoderConfig(
+        kind="hubert",
+        layers=(int(sizes.num_hidden_layers),),
+        width=int(sizes.hidden_size),
+        heads=int(sizes.num_attention_heads),
+        depth=int(sizes.num_hidden_layers),
+        stored=True,
+    )
+    wanted = {k: v.shape for k, v in unloaded(config).state_dict().items()}
+    if wanted != {k: v.shape for k, v in encoder.state_dict().items()}:
+        raise ModelError(f"The HuBERT in “{folder}” is not built as the base model is.", "hubert_kind")
+    return encoder, config
+
+
+def recipe_model(recipe: Recipe, data: TrainingSet, head: HeadModel) -> DiffPoseTalk:
+    """The untrained model of a recipe for a training set; its weights depend on the recipe's seed alone.
+
+    Raises:
+        ModelError: the recipe's model is not valid, or HuBERT is to be trained and is not there.
+    """
+    config = model_config(recipe, data.description, head.jaw_open_angle)
+    encoder: HubertSpeechEncoder | None = None
+    if recipe.denoiser.train_speech_encoder:
+        encoder, speech = own_hubert()
+        config = replace(config, speech_encoder=speech)
+    torch.manual_seed(recipe.denoiser.seed)
+    return new_model(config, data, encoder)
+
+
+def new_model(config: ModelConfig, data: TrainingSet, encoder: SpeechEncoder | None = None) -> DiffPoseTalk:
+    """An untrained model normalised by the training set's statistics."""
+    features = 1 if data.features is None else data.features.shape[1]
+    model = DiffPoseTalk(config, encoder or CachedFeatures(features))
+    mean, std = motion_statistics(data, config.denoiser.motion_dim)
+    model.normalizer.motion_mean.copy_(torch.from_numpy(mean))
+    model.normalizer.motion_std.copy_(torch.from_numpy(std))
+    if data.shapes is None:
+        model.normalizer.shape_mean.zero_()
+        model.normalizer.shape_std.fill_(1.0)
+    else:
+        shapes = np.asarray(data.shapes, dtype=np.float64)
+        model.normalizer.shape_mean.copy_(torch.from_numpy(shapes.mean(axis=0)))
+        model.normalizer.shape_std.copy_(torch.from_numpy(np.maximum(shapes.std(axis=0), 1e-3)))
+    return model
