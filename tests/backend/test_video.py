@@ -75,8 +75,13 @@ def test_oblong_pixels_and_large_frames(tmp_path: Path) -> None:
 
 def test_frame_near(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", np.arange(100) / 25)
-    early, late = frame_near(path, 0.0), frame_near(path, 3.9)
-    assert early is not None and late is not None and int(late[24, 48, 2]) > int(early[24, 48, 2]) + 100
+    for wanted in (0.0, 1.0, 3.9):
+        exact, near = frame_near(path, wanted + 0.01, exact=True), frame_near(path, wanted + 0.01)
+        assert exact is not None and exact.time == pytest.approx(wanted, abs=0.041)
+        assert int(exact.image[24, 48, 2]) == pytest.approx(min(250, 125 * wanted), abs=20)
+        assert near is not None and near.time <= exact.time
+    last = frame_near(path, 100.0, exact=True)
+    assert last is not None and last.time == pytest.approx(3.96, abs=0.05)
 
 
 def test_sound_beside_the_pictures(tmp_path: Path) -> None:

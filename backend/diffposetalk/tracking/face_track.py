@@ -75,13 +75,15 @@ def faces_in(path: str | Path, model: str | Path | None = None) -> list[tuple[fl
         VideoError: as `track_face`.
     """
     info = probe_video(path)
-    found = []
+    found: list[tuple[float, Face]] = []
+    looked: set[float] = set()
     with FaceTracker(find_tracker(model), MAX_FACES, still=True) as tracker:
         count = SCAN_FRAMES if info.seconds > 1 else 1
-        for time in (np.arange(count) + 0.5) / count * info.seconds:
-            image = frame_near(path, float(time))
-            if image is not None:
-                found += [(float(time), face) for face in tracker.faces(image)]
+        for wanted in (np.arange(count) + 0.5) / count * info.seconds:
+            frame = frame_near(path, float(wanted))
+            if frame is not None and frame.time not in looked:
+                looked.add(frame.time)
+                found += [(frame.time, face) for face in tracker.faces(frame.image)]
     return found
 
 

@@ -110,18 +110,35 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE, max_rate: float = MA
             raise VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
 
 
-def frame_near(path: str | Path, seconds: float, max_side: int = MAX_SIDE) -> np.ndarray | None:
-    """The picture at or before a time, upright (H, W, 3), decoding no more than from the key frame before it."""
+def frame_near(
+    path: str | Path, seconds: float, max_side: int = MAX_SIDE, exact: bool = False
+) -> Frame | None:
+    """A picture of about this time (seconds from the first frame), or None where there is none.
+
+    Args:
+        path, max_side: as for `read_frames`.
+        exact: the last picture at or before that time, decoded from the key frame before it, rather than that key
+            frame itself (which may be seconds away, and is there at once).
+    """
     path = Path(path)
     with _open(path) as container:
         stream = _video_stream(container, path)
-        start = float((stream.start_time or 0) * stream.time_base) if stream.time_base is not None else 0.0
+        base = stream.time_base
+        start = float((stream.start_time or 0) * base) if base is not None else 0.0
         try:
             container.seek(int((start + seconds) * 1e6), backward=True)
         except _av().error.FFmpegError:
             container.seek(0)
-        picture = next(_decoded(container, stream, path), None)
-        return None if picture is None else _image(picture, stream, path, max_side)
+        chosen = None
+        for picture in _decoded(container, stream, path):
+            if chosen is not None and (picture.time is None or picture.time > start + seconds + 1e-6):
+                break
+            chosen = picture
+            if not exact:
+                break
+        if chosen is None:
+            return None
+        return Frame(max(0.0, (chosen.time or 0.0) - start), _image(chosen, stream, path, max_side))
 
 
 def read_sound(path: str | Path) -> np.ndarray:
