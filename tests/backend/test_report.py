@@ -19,7 +19,8 @@ from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
 from diffposetalk.errors import DataError
 from diffposetalk.evaluate.confidence import Estimate
-from diffposetalk.evaluate.evaluation import evaluate
+from diffposetalk.evaluate.cli import _pictured
+from diffposetalk.evaluate.evaluation import Figures, evaluate
 from diffposetalk.evaluate.geometry import FaceRegions
 from diffposetalk.evaluate.long_take import evaluate_long_take, joined_speech, take_figures
 from diffposetalk.evaluate.metrics import BY_KEY, printed
@@ -61,8 +62,9 @@ def reference(name: str, seconds: float = 2.0, seed: int = 0) -> Reference:
 def evaluation() -> Evaluation:
     references = [reference("first <clip>", seed=1), reference("second", seed=2)]
     corpus = Corpus("a & b", references, [], 4.0)
-    corpus.figures.append(evaluate(Recorded(), references, REGIONS, keep=[0]))
-    corpus.figures.append(evaluate(Wavering(), references, REGIONS, keep=[0]))
+    corpus.figures.append(evaluate(Recorded(), references, REGIONS, keep=True))
+    corpus.figures.append(evaluate(Wavering(), references, REGIONS, keep=True))
+    corpus.pictured = [0]
     return Evaluation({"Model": "<script>alert(1)</script>", "Runs": "3"}, [corpus], notes=["a note & more"])
 
 
@@ -147,6 +149,19 @@ def test_a_report_is_written_whole(evaluation: Evaluation, tmp_path: Path):
     evaluation = Evaluation(evaluation.settings, [])
     path = write_report(evaluation, tmp_path / "seite mit ö.html", HEAD)
     assert path.read_text(encoding="utf-8").endswith("</html>\n") and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_worst_recording_is_pictured():
+    references = [reference(f"clip {index}") for index in range(6)]
+    figures = Figures(
+        "model", 1, by_clip={f"clip {k}": {"lve": error} for k, error in enumerate((1, 2, 9, 1))}
+    )
+    corpus = Corpus("c", references, [Figures("recorded", 1), figures], 12.0)
+    assert corpus.worst() == 2
+    assert (
+        _pictured(corpus, 3) == [0, 2, 5] and _pictured(corpus, 1) == [0] and len(_pictured(corpus, 9)) == 6
+    )
+    assert Corpus("c", references, [Figures("recorded", 1)], 12.0).worst() is None
 
 
 def test_printed():

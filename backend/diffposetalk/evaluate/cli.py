@@ -79,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--align", action="store_true", help="align transcripts (NAME.txt) where phones are missing"
     )
     more.add_argument(
+        "--noise", type=float, metavar="DB", help="add noise to the sound at this signal-to-noise ratio (dB)"
+    )
+    more.add_argument(
         "--long-seconds",
         type=float,
         default=60.0,
@@ -92,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("results")
     out.add_argument("--report", type=Path, help="write a report page (.html)")
     out.add_argument("--json", type=Path, help="write all figures (.json)")
-    out.add_argument("--pictures", type=int, default=2, help="recordings pictured a corpus (default: 2)")
+    out.add_argument("--pictures", type=int, default=3, help="recordings pictured a corpus (default: 3)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -130,7 +133,7 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     """Everything that the arguments ask for, measured."""
     from .evaluation import evaluate
     from .geometry import FaceRegions
-    from .references import read_references, spread
+    from .references import read_references, with_noise
     from .results import Corpus, Evaluation
 
     regions = FaceRegions(head)
@@ -141,6 +144,8 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     evaluation = Evaluation(_settings(arguments, head, subject), [])
     spoken_for: set[str] = set()
     for name, references in corpora.items():
+        if arguments.noise is not None:
+            references = [with_noise(reference, arguments.noise) for reference in references]
         has_motion = any(reference.motion is not None for reference in references)
         subjects = _subjects(arguments, references, subject, average, has_motion, spoken_for)
         if not any(reference.phones for reference in references):
@@ -148,13 +153,13 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
                 f"{name}: no phones, so articulation is not measured. Give them in index.json, or transcripts "
                 "and --align."
             )
-        keep = spread(list(range(len(references))), arguments.pictures)
         seconds = sum(reference.audio().seconds for reference in references)
         corpus = Corpus(name, references, [], seconds)
         for one in subjects:
             corpus.figures.append(
-                evaluate(one, references, regions, keep, _progress(f"{one.name} on {name}"))
+                evaluate(one, references, regions, bool(arguments.report), _progress(f"{one.name} on {name}"))
             )
+        corpus.pictured = _pictured(corpus, arguments.pictures)
         evaluation.corpora.append(corpus)
     missed = [folder for _, folder in _motion_folders(arguments) if str(folder) not in spoken_for]
     if missed:
@@ -165,6 +170,17 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     if subject is not None:
         _measure_model_alone(arguments, head, regions, subject, evaluation.corpora, evaluation)
     return evaluation
+
+
+def _pictured(corpus: Corpus, count: int) -> list[int]:
+    """Recordings evenly spread over a corpus, one of which gives way to the worst."""
+    from .references import spread
+
+    worst = corpus.worst()
+    if count < 2 or worst is None or len(corpus.references) <= count:
+        return spread(list(range(len(corpus.references))), count)
+    others = [index for index in range(len(corpus.references)) if index != worst]
+    return sorted([worst, *spread(others, count - 1)])
 
 
 def _subjects(
@@ -370,7 +386,8 @@ def _settings(arguments: argparse.Namespace, head: HeadModel, subject: ModelSubj
             f"style {_or(arguments.style_guidance, defaults.style_guidance):g}",
         }
     settings |= {
-        "Data": arguments.data.resolve().name,
+        "Data": arguments.data.resolve().name
+        + ("" if arguments.noise is None else f", with noise at {arguments.noise:g} dB"),
         "Head": str(head.arrays.get("name", arguments.head or "bundled")),
         "Made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by diffposetalk {__version__}",
     }

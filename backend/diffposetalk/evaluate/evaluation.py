@@ -83,7 +83,7 @@ def evaluate(
     subject: Subject,
     references: Sequence[Reference],
     regions: FaceRegions,
-    keep: Sequence[int] = (),
+    keep: bool = False,
     on_clip: Callable[[int, int], None] | None = None,
 ) -> Figures:
     """Measure a subject.
@@ -91,7 +91,7 @@ def evaluate(
     Args:
         references: recordings of one corpus; those without motion are judged by their phones alone.
         regions: of a head of the references' basis.
-        keep: indices of the references whose motion is to be kept for pictures.
+        keep: whether the clips of the first run and all openings are to be kept, for pictures.
         on_clip: called with (done, all) references.
 
     Raises:
@@ -117,7 +117,7 @@ def evaluate(
         if len(clips) > 1:
             diversity["div_exp"].append(expression_diversity(faces))
             diversity["div_hp"].append(head_pose_diversity(heads))
-        if index in keep:
+        if keep:
             figures.clips[index] = clips[0]
             known = [m for m in measured[index] if m is not None]
             figures.openings[index] = np.stack([m.opening for m in known])

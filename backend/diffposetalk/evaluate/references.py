@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation"]
 CALIBRATION_CLIPS = 200
 """Training clips of a tracked corpus from which the head's neutral rotation is taken."""
+
+
+LOWEST_NOISE = 50.0
+"""Hz below which added noise no longer grows."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,25 @@ def read_references(
         if twice:
             raise DataError(f"Two recordings of “{name}” have the name {sorted(twice)[0]}.", "data_repeated")
     return corpora
+
+
+def with_noise(reference: Reference, ratio: float) -> Reference:
+    """The same recording with pink noise added, the same noise every time.
+
+    Args:
+        ratio: signal-to-noise, dB, over the whole recording.
+    """
+
+    def samples() -> np.ndarray:
+        clean = reference.samples()
+        rng = np.random.default_rng(list(reference.id.encode()))
+        spectrum = np.fft.rfft(rng.standard_normal(len(clean)))
+        spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(len(clean), 1 / SAMPLE_RATE), LOWEST_NOISE))
+        noise = np.fft.irfft(spectrum, len(clean))
+        level = np.sqrt((clean**2).mean() / (noise**2).mean()) * 10 ** (-ratio / 20)
+        return (clean + level * noise).astype(np.float32)
+
+    return replace(reference, samples=samples)
 
 
 def _corpus_folders(data: Path) -> list[Path]:

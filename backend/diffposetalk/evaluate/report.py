@@ -127,10 +127,10 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
             "every time have no interval.",
         )
     )
-    pictured = sorted({index for figures in corpus.figures for index in figures.clips})
-    for index in pictured:
-        reference = corpus.references[index]
-        parts.append(f"<h3>{_text(reference.id)}</h3>")
+    worst = corpus.worst()
+    for index in corpus.pictured:
+        remark = ' <small class="muted">largest LVE</small>' if index == worst else ""
+        parts.append(f"<h3>{_text(corpus.references[index].id)}{remark}</h3>")
         parts.append(
             _image(
                 plots.strip(corpus, index, head),
@@ -146,14 +146,15 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
                 "rounded phones (blue).",
             )
         )
-    if pictured:
+    spectra = plots.spectra(corpus, evaluation.long_take)
+    if spectra is not None:
         parts.append("<h3>Spectra</h3>")
         parts.append(
             _image(
-                plots.spectra(corpus, evaluation.long_take),
+                spectra,
                 "png",
-                "Power by frequency of the recordings pictured above (first run)"
-                + (" and of the long recording." if evaluation.long_take else "."),
+                "Power by frequency, first run"
+                + (", and of the long recording." if evaluation.long_take else "."),
             )
         )
     return "\n".join(part for part in parts if part)

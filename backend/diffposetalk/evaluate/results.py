@@ -20,12 +20,22 @@ from .references import Reference
 
 @dataclass
 class Corpus:
-    """The figures of all subjects on the references of one corpus."""
+    """The figures of all subjects on the references of one corpus; `pictured`: indices of those to be shown."""
 
     name: str
     references: list[Reference]
     figures: list[Figures]
     seconds: float
+    pictured: list[int] = field(default_factory=list)
+
+    def worst(self) -> int | None:
+        """The reference on which the first subject that can be compared has the largest LVE."""
+        for figures in self.figures:
+            errors = [figures.by_clip.get(r.id, {}).get("lve", float("nan")) for r in self.references]
+            known = {index: error for index, error in enumerate(errors) if math.isfinite(error)}
+            if known:
+                return max(known, key=lambda index: known[index])
+        return None
 
     @property
     def has_motion(self) -> bool:
