@@ -18,8 +18,8 @@ from diffposetalk.audio import load_speech
 from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
 from diffposetalk.errors import DataError
-from diffposetalk.evaluate.confidence import Estimate
 from diffposetalk.evaluate.cli import _pictured
+from diffposetalk.evaluate.confidence import Estimate
 from diffposetalk.evaluate.evaluation import Figures, evaluate
 from diffposetalk.evaluate.geometry import FaceRegions
 from diffposetalk.evaluate.long_take import evaluate_long_take, joined_speech, take_figures
@@ -136,7 +136,11 @@ def test_the_page_has_the_figures_and_the_papers(text: str, evaluation: Evaluati
 
 def test_terminal_and_json(evaluation: Evaluation):
     text = to_text(evaluation)
-    assert "a & b: 2 recordings" in text and "w/ HP: Ours" in text and "8.94 ± 0.013" in text
+    assert (
+        "a & b: 2 recordings of 1 speaker, 4 s, with recorded motion; 4 P B M and 2 open vowels." in text
+        and "w/ HP: Ours" in text
+        and "8.94 ± 0.013" in text
+    )
     data = json.loads(to_json(evaluation), parse_constant=pytest.fail)
     subject = data["corpora"]["a & b"]["subjects"]["wavering"]
     assert len(subject["by_run"]["lve"]) == 3 and set(subject["by_clip"]) == {"first <clip>", "second"}

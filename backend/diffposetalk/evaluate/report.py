@@ -112,13 +112,8 @@ def _notes(evaluation: Evaluation) -> str:
 
 
 def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
-    speakers = len({reference.speaker for reference in corpus.references})
-    about = (
-        f"{len(corpus.references)} recordings of {speakers} speaker{'s' if speakers > 1 else ''}, "
-        f"{corpus.seconds:.0f} s; "
-        + ("with recorded motion." if corpus.has_motion else "sound and phones alone, no recorded motion.")
-    )
-    parts = [f"<h2>{_text(corpus.name)}</h2>", f'<p class="muted">{about}</p>', _figures_table(corpus)]
+    about = f'<p class="muted">{_text(corpus.described())}</p>'
+    parts = [f"<h2>{_text(corpus.name)}</h2>", about, _figures_table(corpus)]
     parts.append(
         _image(
             plots.intervals(corpus, ["lve", "fdd", "mod", "ba", "closure", "opening"]),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .articulation import BILABIALS, OPEN_VOWELS
 from .confidence import LEVEL, Estimate
 from .evaluation import Figures
 from .long_take import LongTake
@@ -28,6 +29,21 @@ class Corpus:
     seconds: float
     pictured: list[int] = field(default_factory=list)
 
+    def described(self) -> str:
+        """What it holds, in words."""
+        speakers = len({reference.speaker for reference in self.references})
+        spoken = [phone for reference in self.references for phone, _, _ in reference.phones]
+        closures, openings = (sum(phone in kind for phone in spoken) for kind in (BILABIALS, OPEN_VOWELS))
+        return (
+            f"{_count(len(self.references), 'recording')} of {_count(speakers, 'speaker')}, {self.seconds:.0f} s, "
+            + ("with recorded motion" if self.has_motion else "without recorded motion")
+            + (
+                f"; {_count(closures, 'P B M', '')} and {_count(openings, 'open vowel')}."
+                if spoken
+                else "; phones not known."
+            )
+        )
+
     def worst(self) -> int | None:
         """The reference on which the first subject that can be compared has the largest LVE."""
         for figures in self.figures:
@@ -41,6 +57,10 @@ class Corpus:
     def has_motion(self) -> bool:
         """Whether any reference has motion to compare with."""
         return any(reference.motion is not None for reference in self.references)
+
+
+def _count(number: int, name: str, plural: str = "s") -> str:
+    return f"{number} {name}{plural if number != 1 else ''}"
 
 
 @dataclass
@@ -133,7 +153,7 @@ def to_text(evaluation: Evaluation) -> str:
     """Tables for the terminal."""
     parts = []
     for corpus in evaluation.corpora:
-        parts.append(f"{corpus.name}: {len(corpus.references)} recordings, {corpus.seconds:.0f} s")
+        parts.append(f"{corpus.name}: {corpus.described()}")
         header = ["", "", *(f.subject for f in corpus.figures)]
         rows = [
             [m.title, m.unit, *(printed(m, f.estimates.get(m.key)) for f in corpus.figures)]
