@@ -218,6 +218,20 @@ def test_flame_data_keeps_identities_and_the_jaws_rest(tmp_path: Path) -> None:
     assert data.description.jaw_rest == pytest.approx((0.01, -0.02), abs=1e-6)
 
 
+def test_motion_of_another_basis_is_converted_or_left_out(tmp_path: Path) -> None:
+    def halved(motion: MotionClip) -> MotionClip:
+        return replace(motion, basis="arkit", exp=motion.exp / 2)
+
+    given = [recording("a"), bad("b", basis="flame", pose=recording("b", seed=2).motion.pose)]  # type: ignore[union-attr]
+    report = prepare_recordings(given, tmp_path, Counting(), CONFIG, convert={"flame": halved})
+    data = TrainingSet.load(tmp_path / "set")
+    assert not report.skipped and data.description.basis == "arkit" and len(data.sequences) == 2
+    motion = given[1].motion
+    assert motion is not None and np.array_equal(data.motion[250:, :50], motion.exp / 2)
+    other = prepare_recordings(given, tmp_path, Counting(), CONFIG, basis="flame")
+    assert [s.id for s in other.skipped] == ["a"] and "--flame-head" in other.skipped[0].reason
+
+
 def test_command_line(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "Meine Aufnahmen ü"
     for speaker in ("Ann", "Bob"):

@@ -145,7 +145,7 @@ class _Corpus:
             with self.environment.begin() as transaction:
                 for key in transaction.cursor().iternext(keys=True, values=False):
                     clip, _, last = bytes(key).decode("utf-8", "replace").rpartition("/")
-                    if clip and _SEGMENT.match(last):
+                    if clip.isprintable() and clip and _SEGMENT.match(last):
                         clips.setdefault(clip, []).append(last)
         except self._failure as error:
             raise DataError(f"“{self.folder}” is a damaged LMDB: {error}.", "data_format") from error
