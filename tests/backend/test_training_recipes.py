@@ -115,6 +115,22 @@ def test_bad_recipes_are_told_in_a_sentence(tmp_path: Path, line: str, word: str
     assert "\n" not in raised.value.message
 
 
+def test_a_recipe_may_hold_only_what_differs(tmp_path: Path):
+    (tmp_path / "mine.toml").write_text(
+        'base = "bundled"\n[denoiser]\nbatch = 4\n[denoiser.weights]\nvertex = 3e6'
+    )
+    (tmp_path / "ours.toml").write_text('base = "mine.toml"\nablations = ["no-guidance"]\n[style]\nbatch = 9')
+    bundled, mine = read_recipe("bundled"), read_recipe(str(tmp_path / "mine.toml"))
+    assert mine.name == "mine" and mine.model == bundled.model
+    weights = replace(bundled.denoiser.weights, vertex=3e6)
+    assert mine.denoiser == replace(bundled.denoiser, batch=4, weights=weights)
+    ours = read_recipe(str(tmp_path / "ours.toml"))
+    assert (ours.denoiser.batch, ours.style.batch, ours.ablations) == (4, 9, ("no-guidance",))
+    (tmp_path / "mine.toml").write_text('base = "ours.toml"')
+    with pytest.raises(DataError, match="circle"):
+        read_recipe(str(tmp_path / "ours.toml"))
+
+
 def test_a_recipe_that_does_not_exist():
     with pytest.raises(DataError, match="bundled, paper"):
         read_recipe("papper")

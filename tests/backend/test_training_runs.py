@@ -160,6 +160,22 @@ def test_curves_and_samples(made: Path, tmp_path: Path):
     assert "sample/training" not in curves.Tags()["images"]
 
 
+def test_mixed_precision(made: Path, recipe: str, whole: Path, tmp_path: Path):
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # which allows one precision a process
+    try:
+        assert train("denoiser", tmp_path, made, "--config", recipe, "--precision", "bf16") == 0
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    rounded, exact = newest(tmp_path / "denoiser")["model"], newest(whole / "denoiser")["model"]
+    for name, value in rounded.items():
+        assert value.dtype == exact[name].dtype and torch.isfinite(value).all(), name
+    weight = "denoiser.motion_head.0.weight"
+    moved = (exact[weight] - rounded[weight]).abs().mean()
+    assert 0 < moved < 5e-3  # the weights themselves stay in float32; 6 steps of 2e-3 are 1.2e-2
+
+
 def test_validation_sequences_are_never_trained_on():
     data = made_set(held_out=3)
     assert data.drawable(40) == list(range(9)) and data.drawable(40, validation=True) == [9, 10, 11]

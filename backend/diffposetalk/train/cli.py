@@ -32,7 +32,8 @@ TRAINING_NOTE = """
 A training is described by a recipe: “paper”, “bundled” or a TOML file with the same fields
 (diffposetalk/train/recipes/). Checkpoints, TensorBoard curves and the recipe are kept in the work folder; the same
 command goes on where a training was stopped or killed. Several GPUs: accelerate launch -m diffposetalk train …
-On a CPU, set OMP_NUM_THREADS to the free cores, MALLOC_TRIM_THRESHOLD_=-1 and MALLOC_MMAP_THRESHOLD_=4294967296.
+On a CPU set OMP_NUM_THREADS to the free cores, and keep freed memory for the next step: MALLOC_MMAP_MAX_=0
+MALLOC_TRIM_THRESHOLD_=-1 MALLOC_TOP_PAD_=536870912 (glibc).
 """
 
 

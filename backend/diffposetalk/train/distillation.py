@@ -55,13 +55,13 @@ def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: to
     """Equation 10 at the model's own scales: predictions (B, T_w, D) for noisy windows x at steps (B,)."""
     w_a, w_s = model.config.sampling.speech_guidance, model.config.sampling.style_guidance
     null_style = model.null_style.expand_as(c.style)
-    branches = [
+    branches: list[tuple[torch.Tensor, torch.Tensor, float]] = [
         (without_speech(model, c.speech), null_style, 1 - w_a),
         (c.speech, null_style, w_a - w_s),
         (c.speech, c.style, w_s),
     ]
     used = [b for b in branches if b[2]]
-    speech, style = (torch.cat([b[k] for b in used]) for k in (0, 1))
+    speech, style = torch.cat([b[0] for b in used]), torch.cat([b[1] for b in used])
     count = len(used)
     out = model.denoiser(
         x.repeat(count, 1, 1),

@@ -192,27 +192,49 @@ def _check(recipe: Recipe) -> None:
 def read_recipe(name: str) -> Recipe:
     """A shipped recipe by its name (`paper`, `bundled`), or one from a TOML file.
 
+    A file may name another recipe as its `base`, and then holds only what differs.
+
     Raises:
         DataError: `data_recipe`; no such recipe, or one that is not valid.
     """
     try:
+        values = _read_values(name)
+        wanted = values.pop("ablations", [])
+        values.setdefault("name", Path(name).stem)
+        return ablate(Recipe.from_dict(values), wanted)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"The recipe “{name}” is not valid: {error}.", "data_recipe") from error
+
+
+def _read_values(name: str, depth: int = 0) -> dict[str, Any]:
+    """The tables of a recipe laid over those of its base."""
+    try:
         import tomllib
     except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib  # type: ignore[import-not-found, no-redef]
+        import tomli as tomllib  # type: ignore[no-redef]
 
     shipped = sorted(path.stem for path in SHIPPED.glob("*.toml"))
     path = SHIPPED / f"{name}.toml" if name in shipped else Path(name)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-        wanted = values.pop("ablations", [])
-        values.setdefault("name", path.stem)
-        return ablate(Recipe.from_dict(values), wanted)
     except OSError as error:
         raise DataError(
             f"There is no recipe “{name}”: give a TOML file or one of {', '.join(shipped)}.", "data_recipe"
         ) from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"The recipe “{name}” is not valid: {error}.", "data_recipe") from error
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if depth == 8:
+        raise ValueError("bases that lead in a circle")
+    beside = path.parent / str(base)
+    under = _read_values(str(beside) if beside.is_file() else str(base), depth + 1)
+    under.pop("name", None)
+    return _laid_over(under, values)
+
+
+def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {k: _laid_over(under[k], v) for k, v in over.items() if isinstance(v, dict) and k in under}
+    return {**under, **over, **both}
 
 
 def _without_geometric_losses(recipe: Recipe) -> Recipe:
