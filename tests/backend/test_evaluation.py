@@ -16,7 +16,7 @@ from diffposetalk.errors import DataError, ModelError, MotionError
 from diffposetalk.evaluate.evaluation import evaluate, head_amplitude
 from diffposetalk.evaluate.geometry import FaceRegions
 from diffposetalk.evaluate.phone_average import POINTS, fit_phone_average
-from diffposetalk.evaluate.references import Reference, read_references, spread, with_noise
+from diffposetalk.evaluate.references import Reference, passed_over, read_references, spread, with_noise
 from diffposetalk.evaluate.subjects import ModelSubject, MotionFolder, PhoneAverageSubject, Recorded
 from diffposetalk.head_model import JAW, HeadModel, load_head
 from diffposetalk.motion import MotionClip
@@ -287,6 +287,43 @@ def test_motion_files_of_another_system(tmp_path: Path, references: list[Referen
     assert MotionFolder(tmp_path / "runs", references).runs == 3
     assert MotionFolder.speaks(tmp_path / "seeds", references)
     assert not MotionFolder.speaks(tmp_path / "runs", [Reference("x", "y", lambda: np.zeros(1), None, ())])
+
+
+def test_a_models_clips_measure_the_same_from_files(
+    tmp_path: Path, tiny_model: Path, references: list[Reference], regions: FaceRegions
+):
+    from diffposetalk.checkpoint import load_model
+
+    subject = ModelSubject(load_model(tiny_model, device="cpu"), "tiny", runs=2)
+    for index, clips in subject.takes(references):
+        for run, clip in enumerate(clips):
+            path = tmp_path / f"{references[index].id}-seed{run}.npz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clip.save(path)
+    from_files = evaluate(MotionFolder(tmp_path, references), references, regions)
+    from_model = evaluate(subject, references, regions)
+    for key, values in from_model.by_run.items():
+        assert from_files.by_run[key] == pytest.approx(values, rel=1e-3, abs=1e-4, nan_ok=True), key
+
+
+def test_corpora_in_a_folder_are_read_by_themselves(tmp_path: Path, head: HeadModel):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        rows = [{"id": f"{name}{k}", "phones": PHONES} for k in range(12)]
+        (tmp_path / name / "index.json").write_text(json.dumps(rows))
+        for row in rows:
+            soundfile.write(tmp_path / name / f"{row['id']}.flac", np.zeros(16_000), 16_000)
+    (tmp_path / "other").mkdir()
+    corpora = read_references(tmp_path, head)
+    assert {name: [r.id for r in found] for name, found in corpora.items()} == {
+        "one": ["one0", "one10"],
+        "two": ["two0", "two10"],
+    }
+    assert corpora["one"][0].motion is None and passed_over(tmp_path) == ["other"]
+    assert passed_over(tmp_path / "one") == []
+    (tmp_path / "two" / "index.json").write_text('[{"name": 3}]')
+    with pytest.raises(DataError, match="rows with an “id”"):
+        read_references(tmp_path, head)
 
 
 def test_missing_motion_files_are_named(tmp_path: Path, references: list[Reference]):

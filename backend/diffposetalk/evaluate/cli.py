@@ -133,7 +133,7 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     """Everything that the arguments ask for, measured."""
     from .evaluation import evaluate
     from .geometry import FaceRegions
-    from .references import read_references, with_noise
+    from .references import passed_over, read_references, with_noise
     from .results import Corpus, Evaluation
 
     regions = FaceRegions(head)
@@ -142,6 +142,9 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     subject = None if arguments.no_model else _model_subject(arguments, head)
     average = _phone_average(arguments, head) if arguments.baseline else None
     evaluation = Evaluation(_settings(arguments, head, subject), [])
+    others = passed_over(arguments.data)
+    if others:
+        evaluation.notes.append(f"Not measured, as they have no index.json with phones: {', '.join(others)}.")
     spoken_for: set[str] = set()
     for name, references in corpora.items():
         if arguments.noise is not None:

@@ -114,6 +114,14 @@ def read_references(
     return corpora
 
 
+def passed_over(data: str | Path) -> list[str]:
+    """Folders beside the corpora in a folder of corpora that are not corpora themselves, and so are not measured."""
+    folders = _corpus_folders(Path(data))
+    if not folders or Path(data) in folders:
+        return []
+    return [path.name for path in sorted(Path(data).iterdir()) if path.is_dir() and path not in folders]
+
+
 def with_noise(reference: Reference, ratio: float) -> Reference:
     """The same recording with pink noise added, the same noise every time.
 
