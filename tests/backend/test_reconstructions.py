@@ -107,6 +107,19 @@ def test_head_from_a_second_file(tmp_path: Path) -> None:
         load_reconstruction(face, fps=25, head=tmp_path / "what.npy")
 
 
+def test_identity_from_a_second_file(tmp_path: Path) -> None:
+    face = save(tmp_path / "a.npz", exp=EXP, pose=np.hstack([HEAD, JAW]), shape=np.zeros(100))
+    code = np.random.default_rng(0).standard_normal((1, 300)).astype(np.float32)
+    np.save(tmp_path / "identity.npy", code)  # MICA's
+    np.savez(tmp_path / "identity.npz", shape=code[0])
+    for name in ("identity.npy", "identity.npz"):
+        clip = load_reconstruction(face, identity=tmp_path / name)
+        assert clip.shape is not None and np.array_equal(clip.shape, code[0, :100])
+    np.save(tmp_path / "short.npy", code[:, :50])
+    with pytest.raises(MotionError, match="at least 100"):
+        load_reconstruction(face, identity=tmp_path / "short.npy")
+
+
 def test_noise_is_filtered_and_identity_averaged(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, EXP.shape)

@@ -156,6 +156,19 @@ def test_list_of_recordings(tmp_path: Path) -> None:
         list(read_recordings(tmp_path))
 
 
+def test_second_files_for_head_and_identity(tmp_path: Path) -> None:
+    sound(tmp_path / "a b.wav")
+    turned = np.tile(np.diag([1.0, -1.0, -1.0]), (50, 1, 1))
+    exp = np.random.default_rng(0).random((50, 50))
+    np.savez(tmp_path / "a b.npz", exp=exp, pose=np.zeros((50, 6)))
+    np.save(tmp_path / "a b.head.npy", turned)
+    np.savez(tmp_path / "a b.shape.npz", shape=np.ones(300))
+    found, skipped = read(tmp_path)
+    motion = found["a b"].motion
+    assert not skipped and motion is not None and motion.shape is not None and motion.shape.sum() == 100
+    assert np.abs(motion.pose[:, 0]) == pytest.approx(np.pi, abs=1e-5)
+
+
 def test_live_link_takes(tmp_path: Path) -> None:
     times, columns = performance()
     folder = tmp_path / "Ann" / "Take 1"

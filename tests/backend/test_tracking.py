@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from diffposetalk.tracking.arkit_motion import good_frames, stretches
 from diffposetalk.tracking.face_track import FaceTrack, track_face
 from diffposetalk.tracking.landmarker import Face, find_tracker
 from diffposetalk.tracking.quality import assess
-from diffposetalk.tracking.video import VideoInfo
+from diffposetalk.tracking.video import VideoInfo, read_frames
 from diffposetalk.train.arkit import APPLE_ORDER, INDEX
 from diffposetalk.train.tracked_motion import LipGap, TrackedCorpus
 
@@ -301,3 +302,64 @@ def test_pictures_without_a_face(tmp_path: Path) -> None:
     damaged.write_bytes(data)
     with pytest.raises(VideoError):
         track_face(black, damaged)
+
+
+def _grid_frames(name: str) -> list[np.ndarray]:
+    return [frame.image for frame in read_frames(FOOTAGE / f"{name}.mpg")]
+
+
+def _write(path: Path, images: list[np.ndarray], times: np.ndarray, rotation: int = 0) -> Path:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "12", "preset": "veryfast"})
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for image, time in zip(images, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _given_jaw(name: str) -> np.ndarray:
+    index = json.loads((FOOTAGE.parent / "meta.json").read_text())["blendshape_names"].index("jawOpen")
+    with np.load(FOOTAGE.parent / f"{name}.npz") as given:
+        return given["blendshapes"][:, index]
+
+
+@pytest.mark.shared
+@needs_footage
+def test_turned_and_uneven_footage(tmp_path: Path) -> None:
+    """The same face on its side, as a phone films it, with every third frame missing."""
+    pytest.importorskip("mediapipe")
+    images = _grid_frames("pbac1s")
+    keep = np.arange(75) % 3 != 1
+    turned = [np.rot90(image, -1) for image, kept in zip(images, keep, strict=True) if kept]
+    path = _write(tmp_path / "phone.mp4", turned, np.arange(75)[keep] / 25, rotation=90)
+    track = track_face(path, MODEL)
+    assert track.found.all() and (track.video.width, track.video.height) == (360, 288)
+    assert track.times == pytest.approx(np.arange(75)[keep] / 25, abs=2e-3)
+    jaw = track.blendshapes[:, track.names.index("jawOpen")]
+    assert np.corrcoef(jaw, _given_jaw("pbac1s")[keep])[0, 1] > 0.97
+    (stretch,) = stretches(track, load_head(BUNDLED_HEAD))
+    assert len(stretch.clip) == 75
+
+
+@pytest.mark.shared
+@needs_footage
+def test_two_people_in_one_picture(tmp_path: Path) -> None:
+    pytest.importorskip("mediapipe")
+    left, right = _grid_frames("bbaf2n"), _grid_frames("pbac1s")
+    both = [np.hstack([a[:, 40:260], b[:, 40:260]]) for a, b in zip(left, right, strict=True)]
+    path = _write(tmp_path / "zwei.mp4", both, np.arange(75) / 25)
+    for name, at in (("bbaf2n", (0.25, 0.5)), ("pbac1s", (0.75, 0.5))):
+        track = track_face(path, MODEL, face=at)
+        assert track.found.mean() > 0.95 and track.faces.max() == 2
+        jaw = track.blendshapes[track.found, track.names.index("jawOpen")]
+        assert np.corrcoef(jaw, _given_jaw(name)[track.found])[0, 1] > 0.9
+        assert any("faces" in warning for warning in assess(track).warnings)

@@ -111,12 +111,13 @@ def track_face(
     """
     file = find_tracker(model)
     info = probe_video(path)
-    several = face is not None or _most_faces(path, file) > 1
+    # No more than there are: MediaPipe looks for missing ones anew in every frame, and all of them suffer.
+    count = max(1, _most_faces(path, file))
     rate = info.fps or 25.0
     total = round(info.seconds * rate / max(1, math.ceil(rate / MAX_RATE)))
     rows: list[_Row] = []
     last: tuple[float, np.ndarray, float] | None = None  # when, where and how wide it was seen
-    with FaceTracker(file, MAX_FACES if several else 1) as tracker:
+    with FaceTracker(file, count) as tracker:
         for frame in read_frames(path):
             if cancelled is not None and cancelled():
                 raise Cancelled()

@@ -16,7 +16,9 @@ Arrays are found by the names these tools use, in one `.npz` a clip:
 
 A dimension of 1 after the first is dropped. A head or jaw array of its own takes the place of that part of `pose`,
 as the paper replaces SPECTRE's head rotation by 6DRepNet's. The head may also be in a second file (6DRepNet's
-output): `.npy` with (T, 3, 3) matrices or (T, 3) Euler angles in degrees, or `.npz` with the names above.
+output): `.npy` with (T, 3, 3) matrices or (T, 3) Euler angles in degrees, or `.npz` with the names above. So may the
+identity (MICA's `identity.npy`): `.npy`, or `.npz` with one of its names. Tools that write a folder of small files
+for every frame (EMOCA's --save_codes) need them stacked into such an `.npz` first.
 
 Rotations are FLAME's: y up, z out of the face, x to its left. 6DRepNet's matrices are taken as they are, as the
 paper's data has them; its Euler angles are the ones its own function makes of such a matrix, R = Rz Ry Rx of pitch
@@ -76,6 +78,7 @@ def load_reconstruction(
     fps: float | None = None,
     seconds: float | None = None,
     head: str | Path | None = None,
+    identity: str | Path | None = None,
     smooth: bool = True,
 ) -> MotionClip:
     """A reconstruction as a motion clip in FLAME's basis at its own frame rate; our own clips as they are.
@@ -85,6 +88,7 @@ def load_reconstruction(
         fps: rate of a file that does not state it.
         seconds: length of the clip's sound, by which the rate is worked out where neither is known.
         head: second file with the head's rotation.
+        identity: second file with the identity.
         smooth: filter as the paper does.
 
     Returns:
@@ -96,7 +100,7 @@ def load_reconstruction(
     """
     path = Path(path)
     arrays = _arrays(path)
-    if "basis" in arrays and head is None:
+    if "basis" in arrays and head is None and identity is None:
         return load_motion(path)
     exp = _expression(path, _one(path, arrays, _EXPRESSION, "expression"))
     count = len(exp)
@@ -135,7 +139,7 @@ def load_reconstruction(
         "fps": stated,
         "head_rotation": turned is not None or both is not None,
     }
-    shape = _shape(path, arrays)
+    shape = _shape(path, arrays) if identity is None else _identity_file(Path(identity))
     return MotionClip(exp.astype(np.float32), pose.astype(np.float32), rate, "flame", shape, (), provenance)
 
 
@@ -345,7 +349,18 @@ def _six(path: Path, arrays: Mapping[str, np.ndarray], six: np.ndarray, name: st
 
 
 def _shape(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    shape = _one(path, arrays, _SHAPE, "identity", needed=False)
+    return _identity(path, _one(path, arrays, _SHAPE, "identity", needed=False))
+
+
+def _identity_file(path: Path) -> np.ndarray | None:
+    arrays = _arrays(path)
+    if "" in arrays:
+        return _identity(path, _finite(path, "it", arrays[""]))
+    return _identity(path, _one(path, arrays, _SHAPE, "identity"))
+
+
+def _identity(path: Path, shape: np.ndarray | None) -> np.ndarray | None:
+    """The first 100 coefficients, the mean over frames."""
     if shape is None:
         return None
     if shape.ndim == 2:

@@ -8,7 +8,8 @@ What `read_recordings` recognises:
   sound. The folders above a clip name its speaker; folders called train, validation (val) and test, where there
   are any, its split.
 - a list, `manifest.csv` in such a folder or any CSV with these columns: `audio` and `motion` (paths relative to
-  the list), and optionally `id`, `speaker`, `split`, `fps` and `head` (a second file with the head's rotation).
+  the list), and optionally `id`, `speaker`, `split`, `fps`, `head` and `shape` (second files with the head's rotation
+  and the identity; beside a NAME.npz, NAME.head.npy and NAME.shape.npy, or .npz).
 - the released TFHP/HDTF LMDB (a folder with data.mdb, see `lmdb_corpus`).
 - a single Live Link Face take (its CSV).
 
@@ -148,7 +149,12 @@ def hashed_split(name: str, share: float) -> Split:
 
 
 def read_motion(
-    path: str | Path, *, fps: float | None = None, seconds: float | None = None, head: Path | None = None
+    path: str | Path,
+    *,
+    fps: float | None = None,
+    seconds: float | None = None,
+    head: Path | None = None,
+    identity: Path | None = None,
 ) -> MotionClip:
     """A motion file of any kind: our clips, other tools' FLAME coefficients, Live Link Face; at 25 frames a second.
 
@@ -156,7 +162,7 @@ def read_motion(
         path: .npz or .csv.
         fps: of files that do not state it.
         seconds: length of the sound, by which a rate that is neither stated nor given is worked out.
-        head: another file with the head's rotation (see `reconstructions`).
+        head, identity: other files with the head's rotation and the identity (see `reconstructions`).
 
     Raises:
         MotionError: damaged, of another kind, or ambiguous.
@@ -164,7 +170,7 @@ def read_motion(
     path = Path(path)
     if path.suffix.lower() == ".csv":
         return load_live_link(path, fps=fps)
-    return resample(load_reconstruction(path, fps=fps, seconds=seconds, head=head), FPS)
+    return resample(load_reconstruction(path, fps=fps, seconds=seconds, head=head, identity=identity), FPS)
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,7 @@ class _Item:
     motion: Path | None
     fps: float | None = None
     head: Path | None = None
+    identity: Path | None = None
 
 
 def _skip(on_skip: OnSkip | None, skipped: Skipped, error: DiffPoseTalkError | None) -> None:
@@ -190,7 +197,9 @@ def _read(item: _Item, fps: float | None) -> Recording:
     sound, seconds = _sound(item.sound)
     motion = None
     if item.motion is not None:
-        motion = read_motion(item.motion, fps=item.fps or fps, seconds=seconds, head=item.head)
+        motion = read_motion(
+            item.motion, fps=item.fps or fps, seconds=seconds, head=item.head, identity=item.identity
+        )
         check_length(motion, seconds, item.motion.name)
     return Recording(item.id, item.speaker, "train", sound, motion)
 
@@ -257,7 +266,7 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
             calibrated = path.stem.endswith("_raw") and path.with_name(path.stem[:-4] + "_cal") in stems
             if path.stem.endswith("_neutral") or calibrated or not is_live_link(path):
                 continue
-        elif suffix != ".npz" or path.stem.endswith(".head"):
+        elif suffix != ".npz" or path.stem.endswith((".head", ".shape")):
             continue
         speaker, _ = place(root, path)
         item = _pair(root, path, speaker)
@@ -295,15 +304,24 @@ def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
                 name, f"there are several {kind} of that name: {', '.join(p.name for p in sounds)}."
             )
         if sounds:
-            heads = [
-                p for p in (motion.with_suffix(".head.npz"), motion.with_suffix(".head.npy")) if p.is_file()
-            ]
             return _Item(
-                name, speaker, _SPLITS.get(split), sounds[0], motion, head=heads[0] if heads else None
+                name,
+                speaker,
+                _SPLITS.get(split),
+                sounds[0],
+                motion,
+                head=_second(motion, "head"),
+                identity=_second(motion, "shape"),
             )
     return Skipped(
         name, f"there is no sound beside “{motion.name}” (.wav, .flac, .mp3 or a video of that name)."
     )
+
+
+def _second(motion: Path, what: str) -> Path | None:
+    """NAME.head.npy and the like beside NAME.npz."""
+    found = [motion.with_suffix(f".{what}{ending}") for ending in (".npz", ".npy")]
+    return next((path for path in found if path.is_file()), None)
 
 
 def place(root: Path, path: Path) -> tuple[str, str]:
@@ -332,7 +350,7 @@ def _listed(path: Path) -> Iterator[_Item | Skipped]:
     if not {"audio", "motion"} <= set(columns):
         raise DataError(
             f"“{path.name}” is no list of recordings: its first line must name the columns audio and motion "
-            f"(and may name id, speaker, split, fps, head); it has {', '.join(columns)[:120] or 'none'}.",
+            f"(and may name id, speaker, split, fps, head, shape); it has {', '.join(columns)[:120] or 'none'}.",
             "data_unknown",
         )
     rows.fieldnames = columns
@@ -377,4 +395,5 @@ def _row(path: Path, number: int, row: dict[str, str], seen: set[str]) -> _Item 
         motion=path.parent / row["motion"],
         fps=fps,
         head=path.parent / row["head"] if row.get("head") else None,
+        identity=path.parent / row["shape"] if row.get("shape") else None,
     )
