@@ -15,7 +15,8 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,22 +119,22 @@ def floors(rows: int, dtype: torch.dtype, device: torch.device) -> tuple[float, 
     return moved / bandwidth, operations / rate
 
 
-def measure_released(device: torch.device, precision: str, threads: int | None) -> Released:
-    """The plain loop against ours, same device and threads."""
-    compute = choose_compute(str(device), precision, threads)
-    rows = compute.rows
+def measure_released(device: torch.device, threads: int | None) -> list[Released]:
+    """The plain loop against ours in every precision, same device and threads, in turn."""
+    results = []
+    plain = PlainDenoiser(RELEASED).eval().to(device)
+    steps = partial(ancestral_steps, plain, RELEASED, PLAIN_STEPS, device)
     with torch.inference_mode():
-        plain = PlainDenoiser(RELEASED).eval().to(device)
-        a_step = best_of(lambda: ancestral_steps(plain, RELEASED, PLAIN_STEPS, device), device) / PLAIN_STEPS
-        return Released(
-            str(device),
-            compute.describe()["precision"],
-            a_step * RELEASED.steps,
-            best_of(ours(1, compute.dtype, device), device),
-            rows,
-            best_of(ours(rows, compute.dtype, device), device) / rows,
-            floors(1, compute.dtype, device),
-        )
+        a_step = best_of(steps, device) / PLAIN_STEPS
+        for precision in ("float32", "bfloat16"):
+            compute = choose_compute(str(device), precision, threads)
+            window = best_of(ours(1, compute.dtype, device), device)
+            batched = best_of(ours(compute.rows, compute.dtype, device), device) / compute.rows
+            limits = floors(1, compute.dtype, device)
+            a_step = min(a_step, best_of(steps, device) / PLAIN_STEPS)
+            name = compute.describe()["precision"]
+            results.append(Released(str(device), name, 0.0, window, compute.rows, batched, limits))
+    return [replace(r, plain=a_step * RELEASED.steps) for r in results]
 
 
 def measure_hubert(device: torch.device, seconds: float) -> float:
@@ -244,9 +245,7 @@ def main() -> None:
     released = []
     devices = [choose_compute("cpu").device, choose_compute().device]
     for device in dict.fromkeys(devices):
-        for precision in ("float32", "bfloat16"):
-            released.append(measure_released(device, precision, arguments.threads))
-            print(released[-1], flush=True)
+        released += measure_released(device, arguments.threads)
     hubert = measure_hubert(devices[-1], 20.0)
     arguments.out.mkdir(parents=True, exist_ok=True)
     text = report(bundled, released, hubert, 20.0)

@@ -28,7 +28,7 @@ from diffposetalk.schedule import NoiseSchedule
 from diffposetalk.speech_encoder import encode
 
 ASSETS = Path(__file__).resolve().parents[1] / "flame_assets"
-COUNTS = (6, 8, 10, 12, 14, 16, 20)
+COUNTS = (8, 10, 12, 14, 16, 20)
 SOLVERS = ("ddim", "dpmpp_2m", "unipc")
 
 
@@ -109,7 +109,7 @@ def main() -> None:
         for name in SOLVERS:
             for count in COUNTS:
                 print(errors(name, count, torch.float32), flush=True)
-        for count in (10, 12, 14, 16):
+        for count in (12, 14, 16):
             print(errors("unipc", count, torch.bfloat16), flush=True)
     steps = model.config.sampling.steps
     print(f"\nSteps of {steps}:", solver_steps(NoiseSchedule(model.config.denoiser.steps), steps))
