@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 INK, GREY, GRID = "#23262b", "#8a8f98", "#e3e5e8"
 RECORDED = "#23262b"
+LONG = "#12999f"
 COLOURS = ("#2f6fb5", "#d97a2b", "#3f8f5f", "#8a5aa8", "#b5404a")
 STRIP_FRAMES = 9
 STRIP_SIZE = 168
@@ -151,8 +152,8 @@ def spectra(corpus: Corpus, long_take: LongTake | None) -> bytes | None:
         heads.append((figures.subject, colour, [r for r in moving if np.ptp(r) > 0]))
     if long_take:
         name = f"model, {long_take.seconds:.0f} s"
-        openings.append((name, "#1c3f66", [1e3 * opening for opening in long_take.openings]))
-        heads.append((name, "#1c3f66", [np.degrees(clip.pose[:, :3]) for clip in long_take.clips]))
+        openings.append((name, LONG, [1e3 * opening for opening in long_take.openings]))
+        heads.append((name, LONG, [np.degrees(clip.pose[:, :3]) for clip in long_take.clips]))
     figure = _figure(11, 3.4, "constrained")
     drawn = False
     for place, (title, unit, sets) in enumerate(
