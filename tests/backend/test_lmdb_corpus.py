@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,10 @@ def test_damaged_pages_do_not_end_the_process(tmp_path: Path) -> None:
         path.write_bytes(content)
         with contextlib.suppress(DiffPoseTalkError):
             read(tmp_path / "d")
+
+
+def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_lmdb(tmp_path, entries("A/000", clip_arrays(20)))
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(DataError, match=r'pip install "diffposetalk\[train\]"'):
+        read(folder)

@@ -16,7 +16,9 @@ import torch
 from diffposetalk.cli import main
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import AudioError, Cancelled, DataError, OutputError
+from diffposetalk.hubert_encoder import HubertSpeechEncoder
 from diffposetalk.motion import MotionClip
+from diffposetalk.speech_encoder import encode
 from diffposetalk.train import prepare
 from diffposetalk.train.arkit import EXPRESSIONS
 from diffposetalk.train.prepare import prepare_recordings
@@ -24,6 +26,7 @@ from diffposetalk.train.recordings import Recording, Split
 from diffposetalk.train.training_set import TrainingSet
 
 from .released_lmdb import clip_arrays, entries, write_lmdb
+from .test_hubert_encoder import SMALL_HUBERT
 from .test_recordings import clip, sound
 
 CONFIG = SpeechEncoderConfig(layers=(1,), width=32, heads=2, depth=1)
@@ -201,6 +204,23 @@ def test_a_set_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytest.Monke
         prepare_recordings([recording("a"), recording("b")], tmp_path, Counting(), CONFIG)
     prepare_recordings([recording("a"), recording("b")], tmp_path, Counting(), CONFIG)
     assert len(TrainingSet.load(tmp_path / "set").sequences) == 2
+
+
+def test_features_of_hubert(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = HubertSpeechEncoder.from_config(**SMALL_HUBERT).eval()
+    width = encoder.feature_dim
+    config = SpeechEncoderConfig(kind="hubert", layers=(1,), width=width, heads=2, depth=1)
+    given = [recording("a", 210)]
+    prepare_recordings(given, tmp_path, encoder, config, keep_sound=True)
+    data = TrainingSet.load(tmp_path / "set")
+    assert data.features is not None and data.sound is not None and data.silence is not None
+    assert data.features.shape == (210, width) and data.description.speech_encoder.kind == "hubert"
+    expected = encode(encoder, given[0].sound(), 210).numpy()
+    assert np.abs(data.features - expected).max() < 1e-2
+    with torch.no_grad():
+        next(encoder.parameters()).add_(0.1)
+    assert prepare_recordings(given, tmp_path, encoder, config, keep_sound=True).reused == 0  # other weights
 
 
 def test_flame_data_keeps_identities_and_the_jaws_rest(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("av")
 
 from diffposetalk.errors import AudioError, VideoError
+from diffposetalk.tracking.landmarker import FaceTracker
 from diffposetalk.tracking.video import frame_near, probe_video, read_frames, read_sound
 from diffposetalk.train.recordings import read_recordings
 
@@ -159,3 +161,13 @@ def test_cut_off_and_damaged(tmp_path: Path) -> None:
         except VideoError:
             continue
         assert all(np.diff([f.time for f in frames]) > 0)
+
+
+def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "v.mp4", np.arange(3) / 25)
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(VideoError, match=r'pip install "diffposetalk\[tracking\]"'):
+        probe_video(path)
+    with pytest.raises(VideoError, match=r'pip install "diffposetalk\[tracking\]"'):
+        FaceTracker(tmp_path / "face_landmarker.task")

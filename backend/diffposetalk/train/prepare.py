@@ -385,9 +385,8 @@ def _assemble(
             row += shard.frames
             report.sequences[shard.split] += 1
             report.minutes[shard.split] += shard.frames / FPS / 60
-        for array in arrays.values():
-            array.flush()
-        arrays.clear()
+        while arrays:  # Windows does not rename what is still open
+            arrays.popitem()[1].flush()
         if with_shapes:
             np.save(part / "shapes.npy", shapes)
         silence = shards.silence(_some_sound(first, shards))
