@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +286,14 @@ def test_motion_files_of_another_system(tmp_path: Path, references: list[Referen
     for run in ("one", "two", "three"):
         save_all(tmp_path / "runs" / run, references)
     assert MotionFolder(tmp_path / "runs", references).runs == 3
+    for kind, pattern in (("flat", "{}.npz"), ("flat seeds", "{}-seed3.npz"), ("flat runs/first", "{}.npz")):
+        for reference in references:
+            (tmp_path / kind).mkdir(parents=True, exist_ok=True)
+            reference.motion.save(tmp_path / kind / pattern.format(reference.id[-1]))
+        assert MotionFolder(tmp_path / kind.partition("/")[0], references).runs == 1
+    alike = [replace(reference, id=f"{k}/a") for k, reference in enumerate(references)]
+    with pytest.raises(DataError, match="lacks 3 of 3"):  # three that are all called “a” are not told apart
+        MotionFolder(tmp_path / "flat", alike)
     assert MotionFolder.speaks(tmp_path / "seeds", references)
     assert not MotionFolder.speaks(tmp_path / "runs", [Reference("x", "y", lambda: np.zeros(1), None, ())])
 

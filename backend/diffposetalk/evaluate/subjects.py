@@ -136,7 +136,8 @@ class MotionFolder:
     """Motion files that some system made for the references, named like them.
 
     One file ID.npz (or Live Link ID.csv) a recording; several runs as subfolders that each hold all of them, or as
-    ID-seed0.npz, ID-seed1.npz, … as our own command line names takes.
+    ID-seed0.npz, ID-seed1.npz, … as our own command line names takes. Where ids are paths, their last part will do if
+    no two share it.
 
     Raises:
         DataError: kind data_missing; the folder is not there, or lacks recordings in some run.
@@ -162,23 +163,15 @@ class MotionFolder:
         return any(Path(reference.id).name in names for reference in references)
 
     def _find(self, ids: list[str]) -> list[dict[str, Path]]:
-        """Files by id, of each run."""
-        whole = _motion_files(self.folder)
-        if any(id in whole for id in ids):
-            candidates = [("", whole)]
-        else:
-            seeds: dict[int, dict[str, Path]] = {}
-            for stem, path in whole.items():
-                match = _SEED.match(stem)
-                if match:
-                    seeds.setdefault(int(match["seed"]), {})[match["id"]] = path
-            candidates = [(f"seed {seed}", seeds[seed]) for seed in sorted(seeds)]
-            if not candidates:
-                folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
-                candidates = [(path.name, _motion_files(path)) for path in folders]
-                candidates = [(name, files) for name, files in candidates if any(id in files for id in ids)]
-        for run, files in candidates or [("", {})]:
-            missing = [id for id in ids if id not in files]
+        """Files by id, of each run; ids that are paths may also be named by their last part, where that is unique."""
+        names = {id: id for id in ids}
+        runs = self._runs(ids)
+        if not runs:
+            last = {id: Path(id).name for id in ids}
+            if len(set(last.values())) == len(ids):
+                names, runs = last, self._runs(list(last.values()))
+        for run, files in runs or [("", {})]:
+            missing = [id for id in ids if names[id] not in files]
             if missing:
                 named = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
                 where = f"“{self.folder}”" + (f", run {run}," if run else "")
@@ -187,7 +180,27 @@ class MotionFolder:
                     "references (ID.npz).",
                     "data_missing",
                 )
-        return [files for _, files in candidates]
+        return [{id: files[names[id]] for id in ids} for _, files in runs]
+
+    def _runs(self, names: list[str]) -> list[tuple[str, dict[str, Path]]]:
+        """(run, its files by name): one run, one a seed, or one a subfolder; empty if no name is met."""
+        wanted = set(names)
+        whole = _motion_files(self.folder)
+        seeds: dict[int, dict[str, Path]] = {}
+        for stem, path in whole.items():
+            match = _SEED.match(stem)
+            if match:
+                seeds.setdefault(int(match["seed"]), {})[match["id"]] = path
+        folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
+        for candidates in (
+            [("", whole)],
+            [(f"seed {seed}", seeds[seed]) for seed in sorted(seeds)],
+            [(path.name, _motion_files(path)) for path in folders],
+        ):
+            found = [(run, files) for run, files in candidates if wanted & files.keys()]
+            if found:
+                return found
+        return []
 
     def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
         """Read the files.
