@@ -335,6 +335,40 @@ def test_corpora_in_a_folder_are_read_by_themselves(tmp_path: Path, head: HeadMo
         read_references(tmp_path, head)
 
 
+def test_what_cannot_be_measured_on_is_left_out_and_told(
+    tmp_path: Path, references: list[Reference], tiny_model: Path, capsys: pytest.CaptureFixture[str]
+):
+    for split, name in (("test", "x"), ("validation", "y"), ("validation", "z")):
+        folder = tmp_path / "data" / split
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f"{name}.wav", references[0].samples(), 16_000)
+        motion = references[0].motion
+        broken = motion.exp.copy()
+        broken[5, 5] = np.nan if name == "z" else 0
+        MotionClip(broken, motion.pose).save(folder / f"{name}.npz")
+    command = [
+        "evaluate",
+        str(tmp_path / "data"),
+        "--model",
+        str(tiny_model),
+        "--device",
+        "cpu",
+        "--runs",
+        "1",
+    ]
+    command += ["--head", str(BUNDLED_HEAD), "--long-seconds", "0"]
+    assert main(command) == 0
+    assert "2 recordings are left out" in capsys.readouterr().out
+    with pytest.raises(DataError):
+        read_references(tmp_path / "data", load_head(BUNDLED_HEAD))
+    (tmp_path / "data" / "validation" / "y.npz").unlink()
+    (tmp_path / "data" / "validation" / "y.wav").unlink()
+    assert main(command) == 2
+    assert (
+        "has no recordings to measure on" in (error := capsys.readouterr().err) and "First: test/x" in error
+    )
+
+
 def test_missing_motion_files_are_named(tmp_path: Path, references: list[Reference]):
     save_all(tmp_path, references[:2])
     with pytest.raises(DataError, match="lacks 1 of 3 recordings: validation/ann/c"):

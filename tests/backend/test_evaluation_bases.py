@@ -85,6 +85,28 @@ def test_a_flame_model_on_flame_references(
     assert "Lips close on P, B, M" in capsys.readouterr().out
 
 
+def test_the_released_database(flame_path: Path, flame_model: Path, tmp_path: Path):
+    """Its validation list is measured, on FLAME's mesh with each speaker's identity; test clips are left out."""
+    pytest.importorskip("lmdb")
+    from .released_lmdb import clip_arrays, entries, write_lmdb
+
+    clips = {name: clip_arrays(60, seed) for seed, name in enumerate(("A/000", "B/000", "C/000", "D/000"))}
+    values: dict[str, bytes] = {}
+    for name, arrays in clips.items():
+        values |= entries(name, arrays)
+    write_lmdb(tmp_path / "lmdb", values)
+    for name, listed in (("train.txt", "A/000"), ("val.txt", "B/000\nC/000"), ("test.txt", "D/000")):
+        (tmp_path / name).write_text(listed + "\n")
+    out = tmp_path / "figures.json"
+    command = ["evaluate", str(tmp_path), "--model", str(flame_model), "--device", "cpu", "--runs", "1"]
+    assert main([*command, "--head", str(flame_path), "--long-seconds", "0", "--json", str(out)]) == 0
+    data = json.loads(out.read_text())
+    [corpus] = data["corpora"].values()
+    assert set(corpus["subjects"]["tiny flame"]["by_clip"]) == {"B/000", "C/000"}
+    assert any("D/000: it is listed for testing" in note for note in data["notes"])
+    assert any("no phones" in note for note in data["notes"])
+
+
 def test_a_model_of_the_other_basis_needs_its_head(
     data: Path, flame_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ):

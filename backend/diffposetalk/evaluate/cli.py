@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..head_model import HeadModel
     from ..model import DiffPoseTalk
     from ..motion import MotionClip
+    from ..train.recordings import Skipped
     from .geometry import FaceRegions
     from .references import Reference
     from .results import Corpus, Evaluation
@@ -25,6 +26,8 @@ PHONE_AVERAGE_CLIPS = 300
 """Training clips that the per-phone average is taken from."""
 STYLE_SECONDS = 8.0
 """Of speech that is said in every style, two windows of the style encoder."""
+NAMED = 5
+"""Recordings left out that are named, at most."""
 LONG_TAKES = 4
 """At most, of the long recording."""
 
@@ -137,11 +140,27 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     from .results import Corpus, Evaluation
 
     regions = FaceRegions(head)
-    corpora = read_references(arguments.data, head, limit=arguments.clips, align=arguments.align)
+    skipped: list[Skipped] = []
+    try:
+        corpora = read_references(
+            arguments.data, head, limit=arguments.clips, align=arguments.align, on_skip=skipped.append
+        )
+    except DataError as error:
+        if error.kind == "data_split" and skipped:
+            raise DataError(
+                f"{error.message} First: {skipped[0].id}: {skipped[0].reason}", error.kind
+            ) from error
+        raise
     _check_basis(corpora, head)
     subject = None if arguments.no_model else _model_subject(arguments, head)
     average = _phone_average(arguments, head) if arguments.baseline else None
     evaluation = Evaluation(_settings(arguments, head, subject), [])
+    if skipped:
+        evaluation.notes.append(
+            f"{len(skipped)} recordings are left out. "
+            + " ".join(f"{one.id}: {one.reason}" for one in skipped[:NAMED])
+            + (" …" if len(skipped) > NAMED else "")
+        )
     others = passed_over(arguments.data)
     if others:
         evaluation.notes.append(f"Not measured, as they have no index.json with phones: {', '.join(others)}.")
@@ -303,7 +322,12 @@ def _phone_average(arguments: argparse.Namespace, head: HeadModel) -> Subject:
     from .subjects import PhoneAverageSubject
 
     corpora = read_references(
-        arguments.data, head, split="train", limit=PHONE_AVERAGE_CLIPS, align=arguments.align
+        arguments.data,
+        head,
+        split="train",
+        limit=PHONE_AVERAGE_CLIPS,
+        align=arguments.align,
+        on_skip=lambda skipped: None,  # told of already
     )
     spoken = [
         (reference.phones, to_vectors(reference.motion, 54))

@@ -25,7 +25,7 @@ from ..head_model import HeadModel
 from ..motion import MotionClip, from_vectors
 from ..train.arkit import EXPRESSIONS
 from ..train.corpora import Utterance, read_corpus
-from ..train.recordings import Recording, read_recordings
+from ..train.recordings import OnSkip, Recording, read_recordings
 from ..train.tracked_motion import TrackedCorpus
 from .articulation import Phone
 
@@ -73,6 +73,7 @@ def read_references(
     split: Split = "validation",
     limit: int | None = None,
     align: bool = False,
+    on_skip: OnSkip | None = None,
 ) -> dict[str, list[Reference]]:
     """References by corpus, those of the split, at most `limit` a corpus (spread evenly over it).
 
@@ -80,6 +81,7 @@ def read_references(
         data: see the module's description.
         head: the bundled head, onto whose lips tracked corpora are calibrated.
         align: force-align transcripts where there are no phones.
+        on_skip: told of recordings that cannot be used, or are kept for testing; without it the first raises.
 
     Raises:
         DataError: nothing there, nothing to validate on, or ids that are not unique. No training recordings are no
@@ -97,13 +99,13 @@ def read_references(
             if found:
                 corpora[folder.name] = found
     else:
-        corpora[data.name] = list(_recordings(data, split, limit, align))
+        corpora[data.name] = list(_recordings(data, split, limit, align, on_skip))
     corpora = {name: references for name, references in corpora.items() if references}
     if not corpora and split == "train":
         return {}
     if not corpora:
         raise DataError(
-            f"“{data}” has no recordings to measure on: all are marked as training's or the test's.",
+            f"“{data}” has no recordings to measure on: they are training's or the test's, or cannot be used.",
             "data_split",
         )
     for name, references in corpora.items():
@@ -193,13 +195,15 @@ def _tracked(tracker: TrackedCorpus | None, utterance: Utterance, basis: str) ->
     return MotionClip(exp, pose, FPS, "arkit", None, EXPRESSIONS, {"tracked": True})
 
 
-def _recordings(data: Path, split: Split, limit: int | None, align: bool) -> Iterator[Reference]:
+def _recordings(
+    data: Path, split: Split, limit: int | None, align: bool, on_skip: OnSkip | None
+) -> Iterator[Reference]:
     root = data if data.is_dir() else data.parent
     index = root / "index.json"
     rows = {row["id"]: row for row in _index(index)} if index.is_file() else {}
     aligner: PhoneAligner | None = None
     # Clips that nobody assigned to a split are all there to be measured on.
-    chosen = [r for r in read_recordings(data, validation_share=1.0) if r.split == split]
+    chosen = [r for r in read_recordings(data, validation_share=1.0, on_skip=on_skip) if r.split == split]
     for recording in spread(chosen, limit):
         phones = _given_phones(rows.get(recording.id, {}), index)
         text = _transcript(recording, rows, root)
