@@ -186,6 +186,19 @@ def test_exported_model(made: Path, tmp_path: Path):
     assert np.abs(spoken(folder).pose[:, :3]).max() > 0
 
 
+def test_without_a_moving_average_the_last_weights_are_exported(made: Path, tmp_path: Path):
+    recipe = write_recipe(tmp_path)
+    recipe.write_text(recipe.read_text().replace("ema = 0.5", "ema = 0.0"))
+    places = ["--work", str(tmp_path), "--set", str(made / "set")]
+    train = ["train", "denoiser", *places, "--config", str(recipe), "--device", "cpu"]
+    assert main([*train, "--style", str(made / "with" / "style"), "--iterations", "2"]) == 0
+    assert main(["train", "export", *places, "--out", str(tmp_path / "model")]) == 0
+    state = newest(tmp_path / "denoiser")
+    assert "average" not in state
+    model = load_model(tmp_path / "model", "cpu", "float32")
+    assert torch.equal(model.denoiser.positions, state["model"]["denoiser.positions"])
+
+
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_trains_exports_and_generates(made: Path, tmp_path: Path, name: str):
     styled = "without" if name == "no-head-pose" else "with"
@@ -228,6 +241,20 @@ def test_a_work_folder_goes_on_by_its_own_recipe_and_refuses_another_model(
     assert newest(tmp_path / "denoiser")["step"] == 6
     record = json.loads((tmp_path / "denoiser" / "recipe.json").read_text())
     assert record["recipe"]["ablations"] == ["no-alignment-mask"]
+
+
+def test_settings_changed_on_the_way_are_told_by_the_model(made: Path, tmp_path: Path):
+    trained(made, tmp_path, "--iterations", "2")
+    recipe = write_recipe(tmp_path, "")
+    recipe.write_text(recipe.read_text() + "[denoiser.weights]\nvertex = 5.0\n")
+    places = ["--work", str(tmp_path), "--set", str(made / "set")]
+    style = ["--style", str(made / "with" / "style"), "--device", "cpu"]
+    assert main(["train", "denoiser", *places, *style, "--config", str(recipe), "--iterations", "4"]) == 0
+    assert main(["train", "export", *places, "--out", str(tmp_path / "model")]) == 0
+    provenance = load_model(tmp_path / "model", "cpu", "float32").config.provenance
+    assert provenance["training"]["denoiser"]["weights"]["vertex"] == 5.0
+    [before] = provenance["training_before"]
+    assert before == {"until": 2, "denoiser": {"iterations": 2, "weights": {"vertex": 2e6}}}
 
 
 def test_a_denoiser_needs_a_trained_style_encoder(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -160,6 +160,27 @@ def test_curves_and_samples(made: Path, tmp_path: Path):
     assert "sample/training" not in curves.Tags()["images"]
 
 
+def test_style_retrieval_is_watched(made: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curves = EventAccumulator(str(made / "style" / "curves")).Reload()
+    assert {"retrieval/validation_of_2", "retrieval/training_of_10"} <= set(curves.Tags()["scalars"])
+    assert [event.step for event in curves.Scalars("retrieval/training_of_10")] == [3, 6]
+
+
+def test_style_retrieval_of_known_styles():
+    from diffposetalk.train.samples import style_retrieval
+
+    class Mean(torch.nn.Module):
+        def forward(self, motion: torch.Tensor) -> torch.Tensor:
+            return motion.mean(1)
+
+    motion = torch.eye(6)[:, None].repeat(1, 8, 1)
+    assert style_retrieval(Mean(), motion) == 1.0  # type: ignore[arg-type]
+    crossed = torch.cat([motion[:, :4], motion[[1, 0, 3, 2, 4, 5], 4:]], dim=1)
+    assert style_retrieval(Mean(), crossed) == pytest.approx(2 / 6)  # type: ignore[arg-type]
+
+
 def test_mixed_precision(made: Path, recipe: str, whole: Path, tmp_path: Path):
     from accelerate.state import AcceleratorState
 

@@ -14,6 +14,7 @@ from .recipe import (
     PRECISIONS,
     Recipe,
     ablate,
+    earlier_settings,
     first_bundled,
     read_recipe,
     record,
@@ -200,7 +201,7 @@ def _export(arguments: argparse.Namespace) -> None:
     recipe, config = begun
     features = 1 if data.features is None else data.features.shape[1]
     trained, step = load_trained(folder, config, recipe, features)
-    export(trained, step, recipe, data, arguments.out, arguments.whisper)
+    export(trained, step, recipe, data, arguments.out, arguments.whisper, earlier_settings(folder))
 
 
 def _distill(arguments: argparse.Namespace) -> None:

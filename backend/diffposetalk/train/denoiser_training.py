@@ -19,6 +19,7 @@ from ..head_model import HeadModel
 from ..hubert_encoder import HubertSpeechEncoder
 from ..model import DiffPoseTalk
 from ..speech_encoder import SAMPLES_PER_FRAME
+from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
 from .losses import GeometricLoss, head_loss, masked_mean, mouth_vertices, moving_vertices
 from .recipe import DenoiserTraining
@@ -431,7 +432,7 @@ def train_denoiser(
     """Train `model` (its style encoder trained, its normaliser filled), resuming from `folder`'s newest checkpoint.
 
     Returns:
-        The moving average of the model's weights, in evaluation mode.
+        The model, or the moving average of its weights if the recipe has one, in evaluation mode.
 
     Raises:
         DataError: the set, the head and the recipe do not go together.
@@ -445,7 +446,12 @@ def train_denoiser(
     optimizer = torch.optim.AdamW(
         learning, settings.learning_rate, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay
     )
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+    parts: dict[str, Stateful] = {"model": model}
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
+    if average is not None:
+        parts["average"] = average
+    trained = model if average is None else average.module
+    assert isinstance(trained, DiffPoseTalk)
 
     def inputs(iteration: int) -> tuple[Batch]:
         return (source.draw(settings.seed, iteration).to(accelerator.device),)
@@ -453,10 +459,12 @@ def train_denoiser(
     def inspect(writer: SummaryWriter, step: int) -> None:
         from .samples import show_samples, validation_losses
 
-        averaged = average.module
-        assert isinstance(averaged, DiffPoseTalk)
         validation_losses(writer, step, objective, data)
-        show_samples(writer, step, averaged, data, head)
+        show_samples(writer, step, trained, data, head, settings.styled)
+
+    def after_step() -> None:
+        if average is not None:
+            average.update_parameters(model)
 
     Loop(
         name="denoiser",
@@ -470,12 +478,10 @@ def train_denoiser(
         seed=settings.seed,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
-        parts={"model": model, "average": average},
+        parts=parts,
         gradient_clip=settings.gradient_clip,
-        after_step=lambda: average.update_parameters(model),
+        after_step=after_step,
         inspect=inspect,
         sample_every=settings.sample_every,
     ).run()
-    trained = average.module
-    assert isinstance(trained, DiffPoseTalk)
     return trained.eval()

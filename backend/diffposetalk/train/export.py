@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,12 +44,15 @@ def load_trained(
     encoder: SpeechEncoder = CachedFeatures(features)
     if recipe.denoiser.train_speech_encoder:
         encoder = unloaded(config.speech_encoder).to_empty(device="cpu")
-    average = AveragedModel(DiffPoseTalk(config, encoder))
-    step = load_latest(folder, {"average": average})
+    trained = DiffPoseTalk(config, encoder)
+    if recipe.denoiser.ema:
+        step = load_latest(folder, {"average": (average := AveragedModel(trained))})
+        assert isinstance(average.module, DiffPoseTalk)
+        trained = average.module
+    else:
+        step = load_latest(folder, {"model": trained})
     if not step:
         raise DataError(f"There is no checkpoint in “{folder}”: train the denoiser first.", "data_checkpoint")
-    trained = average.module
-    assert isinstance(trained, DiffPoseTalk)
     return trained.eval(), step
 
 
@@ -58,11 +63,13 @@ def export(
     data: TrainingSet,
     out: Path,
     whisper: Path | None = None,
+    changed: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Write the model directory: trained weights, the speech encoder's, statistics, presets, provenance.
 
     Args:
         step: iterations that the denoiser has been trained for.
+        changed: settings that were others earlier in the training, as `recipe.earlier_settings` gives them.
         whisper: OpenAI's published weights of a frozen Whisper; None takes the bundled model's copy.
 
     Raises:
@@ -87,6 +94,7 @@ def export(
         "ablations": list(recipe.ablations),
         "iterations": step,
         "training": {"style": asdict(recipe.style), "denoiser": settings},
+        **({"training_before": list(changed)} if changed else {}),
         "trained_with": f"diffposetalk {__version__}, {date.today().isoformat()}",
     }
     sampling = model.config.sampling

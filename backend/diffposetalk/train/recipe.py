@@ -337,7 +337,7 @@ def first_bundled() -> Recipe:
 
 
 def record(folder: Path, recipe: Recipe, config: ModelConfig, parts: tuple[str, ...]) -> None:
-    """Write down beside the checkpoints in `folder` what is trained there.
+    """Write down beside the checkpoints in `folder` what is trained there, and what was changed on the way.
 
     Args:
         parts: of the configuration; what is trained in the folder depends on these and the basis.
@@ -353,7 +353,12 @@ def record(folder: Path, recipe: Recipe, config: ModelConfig, parts: tuple[str, 
             "data_recipe",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"recipe": recipe.to_dict(), "model": config.to_dict()}, indent=1, ensure_ascii=False)
+    before = earlier_settings(folder)
+    if known is not None and (changed := _changed(known[0].to_dict(), recipe.to_dict())):
+        step = max((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.pt")), default=0)
+        before.append({"until": step, **changed})
+    values = {"recipe": recipe.to_dict(), "model": config.to_dict(), "before": before}
+    text = json.dumps(values, indent=1, ensure_ascii=False)
     part = folder / f"{RECORD}.{os.getpid()}.part"  # several processes may write the same
     part.write_text(text + "\n", encoding="utf-8")
     os.replace(part, folder / RECORD)
@@ -373,6 +378,25 @@ def recorded(folder: Path) -> tuple[Recipe, ModelConfig] | None:
         return Recipe.from_dict(values["recipe"]), ModelConfig.from_dict(values["model"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"“{path}” is damaged: {error}.", "data_recipe") from error
+
+
+def earlier_settings(folder: Path) -> list[dict[str, Any]]:
+    """Settings that a training in the folder was begun with and that were changed later: each until which iteration."""
+    path = folder / RECORD
+    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return list(values.get("before", []))
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The old values of a recipe's settings that are others now, nested as in the recipe; names count for nothing."""
+    changed: dict[str, Any] = {}
+    for key, value in before.items():
+        if isinstance(value, dict) and isinstance(now.get(key), dict):
+            if inner := _changed(value, now[key]):
+                changed[key] = inner
+        elif now.get(key) != value and key not in ("name", "ablations"):
+            changed[key] = value
+    return changed
 
 
 def _build_of(config: ModelConfig, parts: tuple[str, ...]) -> Any:

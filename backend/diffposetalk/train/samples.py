@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from ..guidance import Condition, GuidedDenoiser
 from ..head_model import HeadModel
@@ -15,6 +16,7 @@ from ..model import DiffPoseTalk
 from ..motion import from_vectors
 from ..prepared_denoiser import PreparedDenoiser
 from ..samplers import sample
+from ..style_encoder import StyleEncoder
 from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
@@ -70,12 +72,17 @@ def sample_windows(
 
 
 def show_samples(
-    writer: SummaryWriter, step: int, model: DiffPoseTalk, data: TrainingSet, head: HeadModel
+    writer: SummaryWriter,
+    step: int,
+    model: DiffPoseTalk,
+    data: TrainingSet,
+    head: HeadModel,
+    styled: bool = True,
 ) -> None:
     """Draw two windows of a recording: as recorded above, as the model moves to its speech below.
 
     The recording is the first that is kept out of training, or a training one where none is; the tag says which.
-    The style is the recording's own, taken from its second window.
+    The style is the recording's own, taken from its second window; `styled` False samples without one.
     """
     from ..evaluate.render import render_strip
 
@@ -90,7 +97,7 @@ def show_samples(
     try:
         own = torch.from_numpy(recorded[d.window :, motion_channels(d.motion_dim)])[None].to(model.device)
         with torch.no_grad():
-            style = None if "no-style-encoder" in _ablations(model) else model.encode_style(own)[0]
+            style = model.encode_style(own)[0] if styled else None
             features = _features(model, data, row, frames)
         made = sample_windows(model, features, style, seed=0).cpu().numpy()
     finally:
@@ -101,10 +108,6 @@ def show_samples(
         exp, pose = from_vectors(motion, model.config.jaw_rest)
         strips.append(render_strip(head, exp, pose, shown, PICTURE_HEIGHT))
     writer.add_image(f"sample/{tag}", np.concatenate(strips), step, dataformats="HWC")
-
-
-def _ablations(model: DiffPoseTalk) -> list[str]:
-    return list(model.config.provenance.get("ablations", ()))
 
 
 def _features(model: DiffPoseTalk, data: TrainingSet, row: int, frames: int) -> torch.Tensor:
@@ -134,3 +137,10 @@ def validation_losses(
     for name in results[0]:
         mean = sum(result[name].item() for result in results) / len(results)
         writer.add_scalar(f"validation/{name}", mean, step)
+
+
+def style_retrieval(encoder: StyleEncoder, motion: torch.Tensor) -> float:
+    """Share of samples (B, 2T, D; normalised motion) whose second half is the likest to their first half."""
+    first, second = (F.normalize(encoder(half), dim=-1) for half in motion.chunk(2, dim=1))
+    nearest = (first @ second.T).argmax(dim=1)
+    return float((nearest == torch.arange(len(motion), device=nearest.device)).float().mean())

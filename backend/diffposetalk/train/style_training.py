@@ -19,8 +19,11 @@ from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch.utils.tensorboard import SummaryWriter
 
 STATISTICS_FLOOR = 0.02
+RETRIEVED = 20
+"""Sequences at most among which TensorBoard's retrieval looks for the same style."""
 
 
 def motion_statistics(data: TrainingSet, motion_dim: int = 54) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +110,22 @@ def train_style_encoder(
         rows = np.stack([data.motion[start : start + 2 * window] for start in starts[own]])[..., channels]
         return (((torch.from_numpy(rows) - mean) / std).to(accelerator.device),)
 
+    def inspect(writer: SummaryWriter, step: int) -> None:
+        from .samples import style_retrieval
+
+        kept_out = [data.sequences[k] for k in data.drawable(2 * window, validation=True)]
+        for tag, sequences in (
+            ("validation", kept_out),
+            ("training", [data.sequences[k] for k in usable]),
+        ):
+            starts = [s.motion_starts[-1] for s in sequences[:: -(-len(sequences) // RETRIEVED) or 1]]
+            if len(starts) > 1:
+                rows = np.stack([data.motion[start : start + 2 * window] for start in starts])[..., channels]
+                motion = ((torch.from_numpy(rows) - mean) / std).to(accelerator.device)
+                with torch.no_grad():
+                    found = style_retrieval(encoder.eval(), motion)
+                writer.add_scalar(f"retrieval/{tag}_of_{len(starts)}", found, step)
+
     Loop(
         name="style",
         folder=folder,
@@ -120,5 +139,7 @@ def train_style_encoder(
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
         parts={"model": encoder},
+        inspect=inspect,
+        sample_every=settings.checkpoint_every,
     ).run()
     return encoder.eval()
