@@ -48,6 +48,9 @@ dropout = {dropout}
 [model.sampling]
 steps = 4
 hears_before = true
+join_face = 3
+join_head = 6
+smooth_head = 5
 
 [style]
 iterations = 6
