@@ -139,8 +139,24 @@ def test_divergence_is_told_and_leaves_the_last_good_checkpoint(
 
     monkeypatch.setattr(denoiser_training.TwoWindowLosses, "forward", burst)
     assert train("denoiser", tmp_path, made, "--config", recipe) == 2
-    assert "diverged at iteration 4" in capsys.readouterr().err
+    assert "diverged by iteration 4" in capsys.readouterr().err
     assert newest(tmp_path / "denoiser")["step"] == 3
+
+
+def test_weights_that_are_not_finite_are_never_saved(
+    made: Path, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    losses = denoiser_training.TwoWindowLosses.forward
+
+    def odd(self: torch.nn.Module, batch: denoiser_training.Batch) -> dict[str, torch.Tensor]:
+        root = (0 * self.model.null_speech).sum().abs().sqrt()  # 0, but its gradient is not a number
+        return {**losses(self, batch), "root": root}
+
+    monkeypatch.setattr(denoiser_training.TwoWindowLosses, "forward", odd)
+    only = ["--config", recipe, "--iterations", "1"]
+    assert train("denoiser", tmp_path, made, *only) == 2
+    assert "weight is not finite" in capsys.readouterr().err
+    assert not list((tmp_path / "denoiser").glob("step-*.pt"))
 
 
 def test_curves_and_samples(made: Path, tmp_path: Path):

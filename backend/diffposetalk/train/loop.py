@@ -120,7 +120,7 @@ class Loop:
 
         Raises:
             Stopped: SIGTERM or SIGINT came; a checkpoint has been written.
-            DiffPoseTalkError: `train_diverged`; a loss is not finite.
+            DiffPoseTalkError: `train_diverged`; a loss or a weight is not finite.
         """
         accelerator = self.accelerator
         parts: dict[str, Stateful] = {"optimizer": self.optimizer, **self.parts}
@@ -159,7 +159,7 @@ class Loop:
                 stop = _agreed(accelerator, asked)
                 save = step % self.checkpoint_every == 0 or step == self.iterations or bool(stop)
                 if save or step % self.log_every == 0:
-                    self._check(loss, step)
+                    self._check(loss, learning, step)
                 if step % self.log_every == 0:
                     means = {key: value / summed for key, value in sums.items()}
                     self._log(writer, step, means, (time.monotonic() - began) / (step - first))
@@ -173,12 +173,13 @@ class Loop:
                     objective.train()
         accelerator.wait_for_everyone()
 
-    def _check(self, loss: torch.Tensor, step: int) -> None:
-        bad = (~torch.isfinite(loss.detach())).float()
+    def _check(self, loss: torch.Tensor, weights: list[torch.Tensor], step: int) -> None:
+        finite = torch.stack([loss.detach(), *(w.detach().abs().max().float() for w in weights)]).isfinite()
+        bad = (~finite.all()).float()
         if self.accelerator.reduce(bad, "sum").item():
             raise DiffPoseTalkError(
-                f"The training diverged at iteration {step}: a loss is not finite. The last checkpoint is from "
-                "before; lower the learning rate or set gradient_clip.",
+                f"The training diverged by iteration {step}: a loss or a weight is not finite. The last checkpoint "
+                "is from before; lower the learning rate or set gradient_clip.",
                 "train_diverged",
             )
 
