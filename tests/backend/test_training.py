@@ -14,7 +14,7 @@ from diffposetalk.head_model import HeadModel, load_head
 from diffposetalk.model import DiffPoseTalk
 from diffposetalk.train.arkit import INDEX
 from diffposetalk.train.denoiser_training import Batch, BatchSource, TwoWindowLosses, train_denoiser
-from diffposetalk.train.losses import GeometricLoss, head_loss, mouth_vertices, moving_vertices
+from diffposetalk.train.losses import GeometricLoss, RealFrames, head_loss, mouth_vertices, moving_vertices
 from diffposetalk.train.new_model import new_model
 from diffposetalk.train.performance import StyleFactors, draw_factors, perform
 from diffposetalk.train.phone_teacher import closure_envelope, phone_features
@@ -205,15 +205,15 @@ def test_geometric_losses(head: HeadModel):
     loss = GeometricLoss(head, *mouth_vertices(head, 40))
     motion = torch.zeros(2, 12, 54)
     mask = torch.ones(2, 12)
-    assert all(v.item() == 0 for v in loss(motion, motion, mask))
+    assert all(v.item() == 0 for v in loss(motion, motion, RealFrames(mask)))
     opened = motion.clone()
     opened[:, 6:, 53] = 0.2
-    vertex, velocity, smooth = loss(opened, motion, mask)
+    vertex, velocity, smooth = loss(opened, motion, RealFrames(mask))
     assert vertex > 0 and velocity > 0 and smooth > 0
     # A mask that leaves the change out leaves the loss at zero.
     half = mask.clone()
     half[:, 6:] = 0
-    assert loss(opened, motion, half)[0].item() == 0
+    assert loss(opened, motion, RealFrames(half))[0].item() == 0
     # Vertices are those of the whole head, and head rotation does not move them.
     full = head.vertices(torch.zeros(1, 50), torch.tensor([[0, 0, 0, 0.2, 0, 0.0]]))[0, loss.vertices]
     turned = opened[:1, 6:7].clone()
@@ -233,9 +233,21 @@ def test_moving_vertices_stand_for_the_whole_head(head: HeadModel, count: int):
     whole = np.arange(len(head.v_template))
     exact = GeometricLoss(head, whole, np.full(len(whole), 1 / len(whole)))
     a, b = torch.from_numpy(motion[None, :20]), torch.from_numpy(motion[None, 20:40])
-    mask = torch.ones(1, 20)
-    for estimate, true in zip(loss(a, b, mask), exact(a, b, mask), strict=True):
+    real = RealFrames(torch.ones(1, 20))
+    for estimate, true in zip(loss(a, b, real), exact(a, b, real), strict=True):
         assert estimate.item() == pytest.approx(true.item(), rel=0.25 if count == 48 else 0.1)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_means_over_real_frames_add_up_over_processes(order: int):
+    rng = np.random.default_rng(order)
+    mask = torch.from_numpy((np.arange(12) < rng.integers(0, 13, (6, 1))).astype(np.float32))
+    values = torch.from_numpy(rng.standard_normal((6, 12 - order)))
+    kept = [values[b, t] for b in range(6) for t in range(12 - order) if mask[b, t : t + order + 1].all()]
+    whole = RealFrames(mask).mean(values, order)
+    assert whole.item() == pytest.approx(float(np.mean(kept)))
+    shares = [RealFrames(mask[k : k + 2], mask).mean(values[k : k + 2], order) for k in (0, 2, 4)]
+    assert torch.stack(shares).mean().item() == pytest.approx(whole.item())
 
 
 def test_head_loss_sees_the_seam():
@@ -244,7 +256,8 @@ def test_head_loss_sees_the_seam():
     for frame, expected in ((10, True), (25, False)):
         predicted = target.clone()
         predicted[:, frame:, 50:53] = 1.0
-        assert (head_loss(predicted, target, torch.ones(1, 30), 10, weights) > 0).item() is expected
+        real = RealFrames(torch.ones(1, 30))
+        assert (head_loss(predicted, target, real, 10, weights) > 0).item() is expected
 
 
 def test_performance_is_within_range_and_styled():

@@ -221,8 +221,7 @@ def test_validation_sequences_are_never_trained_on():
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["style", "denoiser"])
 def test_two_processes_train_as_one(made: Path, tmp_path: Path, stage: str):
-    even = "truncate_first = 0\ntruncate_second = 0\n"  # as many real frames in either half of a batch
-    recipe = str(write_recipe(tmp_path, even))
+    recipe = str(write_recipe(tmp_path))
     assert train(stage, tmp_path / "one", made, "--config", recipe) == 0
     command = arguments(stage, tmp_path / "two", made, "--config", recipe)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "diffposetalk"]

@@ -21,7 +21,7 @@ from ..model import DiffPoseTalk
 from ..speech_encoder import SAMPLES_PER_FRAME
 from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
-from .losses import GeometricLoss, head_loss, masked_mean, mouth_vertices, moving_vertices
+from .losses import GeometricLoss, RealFrames, head_loss, mouth_vertices, moving_vertices
 from .recipe import DenoiserTraining
 from .training_set import TrainingSet, motion_channels
 
@@ -55,6 +55,7 @@ class Batch:
         step: (2, B) diffusion steps.
         drop: (2, B) uniform numbers that decide which conditions are dropped.
         any_shape: (2, B, 100) what stands in for unknown identities.
+        all_real: (2, B') as `real`, of the batch of all processes.
     """
 
     speech: torch.Tensor
@@ -65,6 +66,7 @@ class Batch:
     step: torch.Tensor
     drop: torch.Tensor
     any_shape: torch.Tensor
+    all_real: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -93,6 +95,11 @@ class Windows:
     shape: torch.Tensor
     identity: torch.Tensor | None
     indicator: torch.Tensor
+
+
+def real_frames(real: torch.Tensor, window: int) -> torch.Tensor:
+    """1 for the real frames of windows that have `real` (...,) of them, 0 for padding: (..., T_w)."""
+    return (torch.arange(window, device=real.device) < real[..., None]).float()
 
 
 def without_speech(model: DiffPoseTalk, speech: torch.Tensor) -> torch.Tensor:
@@ -197,6 +204,7 @@ class BatchSource:
             step[:, own],
             drop[:, own],
             any_shape[:, own],
+            torch.tensor([s.real for s in samples]).T,
         )
 
     def _speech(self, sample: Sample, length: int) -> np.ndarray:
@@ -262,7 +270,6 @@ class TwoWindowLosses(nn.Module):
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Each term of equation 6, weighted."""
         model, settings = self.model, self.settings
-        count, previous = len(batch.motion), model.config.denoiser.previous
         c = self.windows(batch)
         drop = batch.drop.flatten()
         no_style = drop < settings.style_dropout + settings.all_dropout
@@ -273,12 +280,20 @@ class TwoWindowLosses(nn.Module):
         step = batch.step.flatten()
         noisy = model.schedule.add_noise(c.clean * c.indicator[..., None], step, batch.noise.flatten(0, 1))
         out = model.denoiser(noisy, c.previous_motion, speech, style, c.shape, step, c.indicator).float()
-        # The frames before a first window are learned, not real: only a second window's are compared.
-        before = torch.cat([torch.zeros(count, previous), torch.ones(count, previous)]).to(out.device)
-        mask = torch.cat([before, c.indicator], dim=1)
+        real = RealFrames(*(self._compared(r) for r in (batch.real, batch.all_real)))
         target = torch.cat([c.previous_motion.detach().float(), c.clean], dim=1)
         with torch.autocast(out.device.type, enabled=False):
-            return self._losses(out, target, mask, c.identity)
+            return self._losses(out, target, real, c.identity)
+
+    def _compared(self, real: torch.Tensor) -> torch.Tensor:
+        """Frames (2B, T_p + T_w) that are compared, from the real frames (2, B) of each window.
+
+        The frames before a first window are learned, not real: only a second window's are compared.
+        """
+        d = self.model.config.denoiser
+        before = torch.tensor([0.0, 1.0], device=real.device)[:, None, None]
+        before = before.expand(2, real.shape[1], d.previous)
+        return torch.cat([before, real_frames(real, d.window)], dim=2).flatten(0, 1)
 
     def windows(self, batch: Batch) -> Windows:
         """Both windows of a batch with all their conditions."""
@@ -286,8 +301,7 @@ class TwoWindowLosses(nn.Module):
         d = model.config.denoiser
         count, window, previous = len(batch.motion), d.window, d.previous
         device = batch.motion.device
-        frame = torch.arange(window, device=device)
-        indicator = (frame[None, None] < batch.real[..., None]).float().flatten(0, 1)
+        indicator = real_frames(batch.real, window).flatten(0, 1)
         with torch.autocast(device.type, enabled=False), torch.no_grad():
             x0 = model.normalizer.normalize(batch.motion)
             a, b = x0[:, :window], x0[:, window:]
@@ -312,15 +326,15 @@ class TwoWindowLosses(nn.Module):
         )
 
     def _losses(
-        self, out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, identity: torch.Tensor | None
+        self, out: torch.Tensor, target: torch.Tensor, real: RealFrames, identity: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
         model, w = self.model, self.settings.weights
-        losses = {"simple": masked_mean((out - target).square().mean(-1), mask)}
+        losses = {"simple": real.mean((out - target).square().mean(-1))}
         if self.geometry is not None:
             vertex, velocity, smooth = self.geometry(
                 model.normalizer.denormalize(out),
                 model.normalizer.denormalize(target),
-                mask,
+                real,
                 identity,
             )
             losses |= {
@@ -329,7 +343,7 @@ class TwoWindowLosses(nn.Module):
                 "smooth": w.smooth * smooth,
             }
         if model.config.head_pose:
-            losses["head"] = head_loss(out, target, mask, model.config.denoiser.previous, w)
+            losses["head"] = head_loss(out, target, real, model.config.denoiser.previous, w)
         return losses
 
     def hear(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -43,10 +43,11 @@ from .denoiser_training import (
     Windows,
     geometric_loss,
     learning_rate,
+    real_frames,
     without_speech,
 )
 from .loop import Loop, new_accelerator, share
-from .losses import GeometricLoss, masked_mean
+from .losses import GeometricLoss, RealFrames
 from .recipe import DenoiserTraining, DistillTraining
 from .training_set import TrainingSet
 
@@ -158,11 +159,12 @@ class Distillation(nn.Module):
                 wanted = self._in_one_step(c, x, stops)
         made = self._predict(self.student, c, x, step)
         with torch.autocast(made.device.type, enabled=False):
-            losses = {"simple": masked_mean((made - wanted).square().mean(-1), c.indicator)}
+            real = RealFrames(c.indicator, real_frames(batch.all_real, x.shape[1]).flatten(0, 1))
+            losses = {"simple": real.mean((made - wanted).square().mean(-1))}
             if self.geometry is not None:
                 normalizer, w = teacher.normalizer, self.training_settings.weights
                 vertex, velocity, _ = self.geometry(
-                    normalizer.denormalize(made), normalizer.denormalize(wanted), c.indicator, c.identity
+                    normalizer.denormalize(made), normalizer.denormalize(wanted), real, c.identity
                 )
                 losses |= {"vertex": w.vertex * vertex, "velocity": w.velocity * velocity}
         return losses

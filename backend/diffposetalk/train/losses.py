@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
@@ -13,6 +15,39 @@ from .recipe import LossWeights
 from .training_set import HEAD_CHANNELS
 
 _TENSORS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "eye_look_angles")
+
+
+@dataclass(frozen=True)
+class RealFrames:
+    """Which frames are real.
+
+    Attributes:
+        mask: (B, T) 1 on real frames of the rows at hand.
+        whole: (B', T) the same of all rows of a batch that several processes share, or None where one has it all.
+    """
+
+    mask: torch.Tensor
+    whole: torch.Tensor | None = None
+
+    def mean(self, values: torch.Tensor, order: int = 0, part: slice = slice(None)) -> torch.Tensor:
+        """Mean of (B, T − order) values, each made of order + 1 frames, over those made of real frames alone.
+
+        With several processes this is the share in the mean over the whole batch: their average is that mean.
+
+        Args:
+            part: of the frames, which the values are of.
+        """
+        real = _in_a_row(self.mask[:, part], order)
+        count = real.sum()
+        if self.whole is not None:
+            count = _in_a_row(self.whole[:, part], order).sum() * (len(self.mask) / len(self.whole))
+        return (values * real).sum() / count.clamp_min(1e-6)
+
+
+def _in_a_row(mask: torch.Tensor, order: int) -> torch.Tensor:
+    """(B, T − order): whether a frame and the `order` after it are real."""
+    frames = mask.shape[1] - order
+    return torch.stack([mask[:, k : k + frames] for k in range(order + 1)]).amin(0)
 
 
 class GeometricLoss(nn.Module):
@@ -62,20 +97,18 @@ class GeometricLoss(nn.Module):
         self,
         predicted: torch.Tensor,
         target: torch.Tensor,
-        mask: torch.Tensor,
+        real: RealFrames,
         shape: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Equations 3, 4 and 5 for motion vectors (B, T, D); `mask` (B, T) is 1 on real frames."""
+        """Equations 3, 4 and 5 for motion vectors (B, T, D)."""
         m_hat = self.mesh(predicted, shape)
         with torch.no_grad():
             m = self.mesh(target, shape)
         error = m - m_hat
-        pair = mask[:, 1:] * mask[:, :-1]
-        triple = pair[:, 1:] * pair[:, :-1]
         return (
-            masked_mean(self._mean(error), mask),
-            masked_mean(self._mean(error.diff(dim=1)), pair),
-            masked_mean(self._mean(m_hat.diff(n=2, dim=1)), triple),
+            real.mean(self._mean(error)),
+            real.mean(self._mean(error.diff(dim=1)), 1),
+            real.mean(self._mean(m_hat.diff(n=2, dim=1)), 2),
         )
 
     def _mean(self, error: torch.Tensor) -> torch.Tensor:
@@ -139,34 +172,24 @@ def moving_vertices(
     return picked, 1 / (len(mobility) * chance[picked])
 
 
-def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of (B, T) values where the mask is 1."""
-    return (values * mask).sum() / mask.sum().clamp_min(1)
-
-
 def head_loss(
-    predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, previous: int, weights: LossWeights
+    predicted: torch.Tensor, target: torch.Tensor, real: RealFrames, previous: int, weights: LossWeights
 ) -> torch.Tensor:
     """L_head: angle, velocity, acceleration and window transition of head rotation.
 
     Args:
         predicted, target: (B, T_p + T_w, D) normalised motion.
-        mask: (B, T_p + T_w) 1 on real frames; the previous frames of a first window are not real.
+        real: of the T_p + T_w frames; those before a first window are not real.
         previous: T_p; the transition terms look at three frames on either side of the seam.
     """
     p, t = predicted[..., HEAD_CHANNELS], target[..., HEAD_CHANNELS]
-    pair = mask[:, 1:] * mask[:, :-1]
-    triple = pair[:, 1:] * pair[:, :-1]
-    angle = masked_mean((p - t).square().mean(-1), mask)
-    velocity = masked_mean((p.diff(dim=1) - t.diff(dim=1)).square().mean(-1), pair)
-    acceleration = masked_mean(p.diff(n=2, dim=1).square().mean(-1), triple)
+    error = p - t
     seam = slice(previous - 3, previous + 3)
-    seam_mask = mask[:, seam]
-    second = seam_mask[:, 2:] * seam_mask[:, 1:-1] * seam_mask[:, :-2]
-    third = second[:, 1:] * second[:, :-1]
-    transition = masked_mean(
-        (p[:, seam].diff(n=2, dim=1) - t[:, seam].diff(n=2, dim=1)).square().mean(-1), second
-    ) + masked_mean((p[:, seam].diff(n=3, dim=1) - t[:, seam].diff(n=3, dim=1)).square().mean(-1), third)
+    angle = real.mean(error.square().mean(-1))
+    velocity = real.mean(error.diff(dim=1).square().mean(-1), 1)
+    acceleration = real.mean(p.diff(n=2, dim=1).square().mean(-1), 2)
+    transition = real.mean(error[:, seam].diff(n=2, dim=1).square().mean(-1), 2, seam)
+    transition = transition + real.mean(error[:, seam].diff(n=3, dim=1).square().mean(-1), 3, seam)
     return (
         weights.head_angle * angle
         + weights.head_velocity * velocity
