@@ -21,7 +21,12 @@ from diffposetalk.train.recipe import DistillTraining, read_recipe
 from diffposetalk.train.samples import sample_windows
 from diffposetalk.train.training_set import TrainingSet
 
-from .training_sets import made_set, newest, write_recipe
+from .training_sets import (
+    bundled_assets,  # noqa: F401
+    made_set,
+    newest,
+    write_recipe,
+)
 
 WHISPER_FEATURES = 2 * 2 * 384
 

@@ -22,7 +22,11 @@ from diffposetalk.train.new_model import recipe_model
 from diffposetalk.train.recipe import read_recipe
 
 from .conftest import BUNDLED_HEAD
-from .training_sets import made_set, write_recipe
+from .training_sets import (
+    bundled_assets,  # noqa: F401
+    made_set,
+    write_recipe,
+)
 
 LEARNS = "train_speech_encoder = true\nfrozen_speech_layers = 1"
 

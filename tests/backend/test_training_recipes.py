@@ -32,7 +32,12 @@ from diffposetalk.train.recipe import (
 )
 from diffposetalk.train.training_set import SetDescription, TrainingSet
 
-from .training_sets import made_set, newest, write_recipe
+from .training_sets import (
+    bundled_assets,  # noqa: F401
+    made_set,
+    newest,
+    write_recipe,
+)
 
 WHISPER_FEATURES = 2 * 2 * 384
 

@@ -17,7 +17,13 @@ from diffposetalk.cli import main
 from diffposetalk.train import denoiser_training, style_training
 from diffposetalk.train.checkpoints import load_latest
 
-from .training_sets import assert_equal, made_set, newest, write_recipe
+from .training_sets import (
+    assert_equal,
+    bundled_assets,  # noqa: F401
+    made_set,
+    newest,
+    write_recipe,
+)
 
 # Kills itself, as power failing would, before the iteration whose number comes first.
 KILLED = """

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from diffposetalk.config import DenoiserConfig, ModelConfig, SamplingConfig, StyleEncoderConfig
 from diffposetalk.train.arkit import EXPRESSIONS, INDEX
 from diffposetalk.train.training_set import Sequence, TrainingSet
+
+from .conftest import BUNDLED_HEAD
 
 FRAMES = 220
 
@@ -74,6 +78,15 @@ sample_every = 0
 {denoiser}
 """
 """To be formatted with dropout and further lines of the denoiser's section."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bundled_assets() -> Iterator[None]:
+    """The repository's head and model, also where the backend is installed elsewhere; for modules that import this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFPOSETALK_HEAD", str(BUNDLED_HEAD))
+        patch.setenv("DIFFPOSETALK_MODEL", str(BUNDLED_HEAD.parents[1] / "model"))
+        yield
 
 
 def made_set(features: int = 8, held_out: int = 0, sound: bool = False) -> TrainingSet:
