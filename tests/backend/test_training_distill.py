@@ -111,6 +111,8 @@ def test_the_student_approaches_its_teacher(data: TrainingSet, teacher: Path, tm
     assert settings.speech_guidance == settings.style_guidance == 1
     assert student.styles.keys() == full.styles.keys()
     assert student.config.provenance["distilled_from_sha256"] == full.sha256
+    # A student samples on the grid that it was trained on.
+    assert student.config.provenance["distilled_grid"] == solver_steps(full.schedule, 2)
     # Only the network is another one.
     for name, value in full.state_dict().items():
         if not name.startswith("denoiser."):

@@ -12,6 +12,8 @@ n_0 = N > n_1 > … > n_K = 0 that `samplers.sample_ddim` takes. From x at n_i t
 
     x̂0* = (x' − r x) / (α_{i+1} − r α_i),  r = σ_{i+1} / σ_i;   L = ‖ D_s(x, A, s) − x̂0* ‖²
 
+That grid is part of what the student learns; its provenance holds it (`distilled_grid`).
+
 Both add the vertex and velocity losses of the teacher's recipe between the student's and the wanted meshes; x is data
 with noise, as in training.
 """
@@ -34,7 +36,7 @@ from ..denoiser import Denoiser
 from ..head_model import HeadModel
 from ..hubert_encoder import HubertSpeechEncoder
 from ..model import DiffPoseTalk
-from ..samplers import half_log_snr, solver_steps
+from ..samplers import solver_steps
 from ..schedule import NoiseSchedule
 from .denoiser_training import (
     Batch,
@@ -84,7 +86,7 @@ def step_table(schedule: NoiseSchedule, steps: int, substeps: int) -> torch.Tens
     Stops are evenly spaced in half-logSNR, as far as whole steps allow; a stop may stand twice where they do not.
     """
     grid = solver_steps(schedule, steps)
-    lam = half_log_snr(schedule)
+    lam = schedule.half_log_snr()
     rows = []
     for n, end in pairwise(grid):
         low, high = lam[n - 1].item(), lam[max(end, 1) - 1].item()
@@ -271,7 +273,7 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         "distilled_from": teacher.config.name,
         "distilled_from_sha256": teacher.sha256,
         "distilled_guidance": {"speech": scales.speech_guidance, "style": scales.style_guidance},
-        "distilled_steps": settings.steps,
+        "distilled_grid": solver_steps(teacher.schedule, settings.steps),
         "distilled_with": f"diffposetalk {__version__}, {date.today().isoformat()}",
     }
     sampling = replace(scales, sampler="ddim", steps=settings.steps, speech_guidance=1.0, style_guidance=1.0)
