@@ -28,7 +28,7 @@ from plain_network import PlainDenoiser, ancestral_steps
 from diffposetalk.config import DenoiserConfig, SamplingConfig
 from diffposetalk.denoiser import Denoiser
 from diffposetalk.device import choose_compute
-from diffposetalk.guidance import Condition, GuidedDenoiser
+from diffposetalk.guidance import Condition, GuidedDenoiser, SparseBranch
 from diffposetalk.hubert_encoder import HubertSpeechEncoder
 from diffposetalk.prepared_denoiser import PreparedDenoiser
 from diffposetalk.samplers import sample
@@ -92,7 +92,9 @@ def ours(rows: int, dtype: torch.dtype, device: torch.device) -> Callable[[], ob
     noise = torch.randn(rows, c.window, c.motion_dim)
 
     def run() -> torch.Tensor:
-        denoise = GuidedDenoiser(network, condition, defaults.speech_guidance, defaults.style_guidance)
+        sparse = SparseBranch(defaults.sparse_guidance, schedule.half_log_snr().tolist())
+        scales = defaults.speech_guidance, defaults.style_guidance
+        denoise = GuidedDenoiser(network, condition, *scales, sparse=sparse)
         return sample(
             defaults.sampler, denoise, noise.to(device), schedule, defaults.steps, torch.Tensor
         ).cpu()
@@ -105,8 +107,9 @@ def floors(rows: int, dtype: torch.dtype, device: torch.device) -> tuple[float, 
 
     By the bandwidth and the rate of large matrix products measured here and now.
     """
-    c, steps = RELEASED, SamplingConfig().steps
-    tokens = 3 * rows * (1 + c.previous + c.window)
+    c, defaults = RELEASED, SamplingConfig()
+    steps = defaults.steps
+    tokens = (2 + 1 / defaults.sparse_guidance) * rows * (1 + c.previous + c.window)
     per_layer = (4 + 2 * c.mlp_ratio) * c.width**2  # self-attention's four maps, the two of the feed-forward
     attention = 2 * (1 + c.previous + c.window) * c.width
     operations = 2 * steps * c.layers * tokens * (per_layer + attention)

@@ -32,7 +32,7 @@ class SamplingDefaults:
     speech_guidance: float = 1.15
     style_guidance: float = 3.0
     sampler: str = "unipc"
-    steps: int = 16
+    steps: int = 20
     style: str = ""
 
 

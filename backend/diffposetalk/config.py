@@ -15,6 +15,8 @@ SHAPE_DIM = 100
 FPS = 25.0
 SAMPLERS = ("unipc", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "ddpm")
 """By the names that `samplers.sample` knows them by; `ddpm` takes all N steps."""
+DETERMINISTIC_SAMPLERS = ("unipc", "dpmpp_2m", "ddim")
+"""Those that solve the ODE and draw no noise between their steps."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Of the matrix products in sampling."""
 
@@ -81,7 +83,10 @@ class SamplingConfig:
     """Defaults for generation."""
 
     sampler: str = "unipc"
-    steps: int = 16
+    steps: int = 20
+    sparse_guidance: int = 3
+    """Steps from one evaluation of the branch without speech to the next, with the samplers that add no noise;
+    1 evaluates it at every step."""
     speech_guidance: float = 1.15
     style_guidance: float = 3.0
     reuse_noise: bool = False
@@ -211,6 +216,7 @@ def _check(config: ModelConfig) -> None:
         "speech_encoder.depth": (e.depth, 1, 64),
         "speech_encoder.positions": (e.positions, 50, 100_000),
         "sampling.steps": (config.sampling.steps, 1, d.steps),
+        "sampling.sparse_guidance": (config.sampling.sparse_guidance, 1, d.steps),
         "sampling.smooth_head": (config.sampling.smooth_head, 0, d.window),
         "sampling.join_face": (config.sampling.join_face, 0, d.window),
         "sampling.join_head": (config.sampling.join_head, 0, d.window),

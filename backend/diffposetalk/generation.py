@@ -24,11 +24,11 @@ from scipy.signal import savgol_filter
 
 from . import __version__
 from .audio import SpeechAudio
-from .config import EXPRESSION_DIM, SAMPLERS
+from .config import DETERMINISTIC_SAMPLERS, EXPRESSION_DIM, SAMPLERS
 from .continuity import ContinuousDenoiser
 from .device import device_errors, out_of_memory
 from .errors import Cancelled, DiffPoseTalkError
-from .guidance import Condition, DynamicThreshold, GuidedDenoiser
+from .guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
 from .samplers import Denoise, sample
@@ -363,7 +363,9 @@ class _Run:
         try:
             speech = [part.current_speech(self) for part in parts]
             condition, w_a, w_s = self._condition(parts, speech)
-            denoise: Denoise = GuidedDenoiser(self.denoiser, condition, w_a, w_s, self.sampling.threshold)
+            denoise: Denoise = GuidedDenoiser(
+                self.denoiser, condition, w_a, w_s, self.sampling.threshold, self._sparse()
+            )
             if defaults.join_face and defaults.join_head and any(part.window for part in parts):
                 joined = _rows(parts, [float(part.window > 0) for part in parts]).to(device)
                 denoise = ContinuousDenoiser(
@@ -402,6 +404,13 @@ class _Run:
             part.previous_speech = current[-d.previous :]
             part.window += 1
             self.done[part.index][0] += self.steps * part.rows
+
+    def _sparse(self) -> SparseBranch | None:
+        """For a window to be sampled. Noise between steps would upset what is inferred from earlier ones."""
+        every = self.model.config.sampling.sparse_guidance
+        if every == 1 or self.sampler not in DETERMINISTIC_SAMPLERS:
+            return None
+        return SparseBranch(every, self.model.schedule.half_log_snr().tolist())
 
     def _condition(
         self, parts: list[_Part], speech: list[torch.Tensor]

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from .errors import DiffPoseTalkError
-from .prepared_denoiser import PreparedDenoiser
+from .prepared_denoiser import PreparedDenoiser, PreparedWindow
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,54 @@ class DynamicThreshold:
         return x0.clamp(-s, s)
 
 
+SPARSE_WEIGHT = 0.25
+
+
+class SparseBranch:
+    """Evaluates the branch without speech at every few steps, and in between infers it from the one with speech.
+
+    Their difference changes slowly along the ODE: it is continued linearly in half-logSNR λ from the last two
+    evaluations. In equation 10 the branch has the weight 1 − w_a, −0.15 by default, so an error of it counts
+    little; where it weighs more than `SPARSE_WEIGHT`, it is not left out. `benchmarks/solver_error.py` measures
+    what this changes.
+
+    Args:
+        every: steps from one evaluation to the next; 1 leaves none out.
+        half_log_snr: λ of steps 1..N.
+    """
+
+    def __init__(self, every: int, half_log_snr: Sequence[float]) -> None:
+        self.every = every
+        self.half_log_snr = half_log_snr
+        self.calls = 0
+        self.known: list[tuple[float, torch.Tensor]] = []  # (λ, difference), the newest first
+
+    def __call__(
+        self, whole: PreparedWindow, rest: PreparedWindow, heavy: torch.Tensor, x: torch.Tensor, step: int
+    ) -> torch.Tensor:
+        """What `whole(x, step)` gives, (K, B, T_w, D).
+
+        Args:
+            whole, rest: the window with all branches, and without the first, which hears no speech.
+            heavy: (B,) True for rows in which nothing is to be left out.
+        """
+        lam = self.half_log_snr[step - 1]
+        turn = self.calls % self.every == 0
+        self.calls += 1
+        parts = whole(x, step) if turn or bool(heavy.any()) else rest(x, step)
+        if turn:
+            self.known = [(lam, parts[1] - parts[0]), *self.known[:1]]
+            return parts
+        last, difference = self.known[0]
+        if len(self.known) > 1:
+            before, earlier = self.known[1]
+            difference = difference + (lam - last) / (last - before) * (difference - earlier)
+        if len(parts) == whole.branches:
+            inferred = torch.where(heavy[:, None, None], parts[0], parts[1] - difference)
+            return torch.cat([inferred[None], parts[1:]])
+        return torch.cat([(parts[0] - difference)[None], parts])
+
+
 class GuidedDenoiser:
     """`denoise(x, step)` for the samplers: the guided clean prediction of a window's T_w frames.
 
@@ -72,6 +121,7 @@ class GuidedDenoiser:
         condition: of B rows.
         w_a, w_s: one scale for all rows, or (B,) one for each.
         threshold: applied to every branch before they are combined.
+        sparse: leaves out evaluations of the branch without speech; None computes equation 10 as it stands.
     """
 
     def __init__(
@@ -81,6 +131,7 @@ class GuidedDenoiser:
         w_a: float | torch.Tensor,
         w_s: float | torch.Tensor,
         threshold: DynamicThreshold | None = None,
+        sparse: SparseBranch | None = None,
     ) -> None:
         c = condition
         scale_a, scale_s = (
@@ -102,9 +153,17 @@ class GuidedDenoiser:
             c.previous_motion, [(b[0], b[1]) for b in branches], c.shape, c.indicator
         )
 
+        self.heavy = (1 - scale_a).abs() > SPARSE_WEIGHT
+        silent = bool((scale_a != 1).any())  # whether the branch without speech is there at all
+        self.sparse = sparse if silent and not bool(self.heavy.all()) else None
+        self.rest = self.window.without_first_branch()
+
     def __call__(self, x: torch.Tensor, step: int) -> torch.Tensor:
         """Guided prediction of the clean window, shape of `x` (B, T_w, D), at diffusion step `step`."""
-        parts = self.window(x, step)
+        if self.sparse is None:
+            parts = self.window(x, step)
+        else:
+            parts = self.sparse(self.window, self.rest, self.heavy, x, step)
         if self.threshold is not None:
             parts = self.threshold(parts)
         return torch.einsum("kb,kbtd->btd", self.weights, parts)

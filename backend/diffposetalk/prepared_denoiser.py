@@ -175,6 +175,17 @@ class PreparedWindow:
         )
         return prepared.split(key), prepared.split(value), out if prepared.aligned else None
 
+    def without_first_branch(self) -> PreparedWindow:
+        """The same window with one branch less, on the same memory."""
+        rest = copy.copy(self)
+        rest.branches = self.branches - 1
+        rest.person = self.person[self.rows :]
+        rest.cross = [
+            (key[self.rows :], value[self.rows :], None if out is None else out[self.rows :])
+            for key, value, out in self.cross
+        ]
+        return rest
+
     def constants(self) -> list[torch.Tensor]:
         """Everything that was computed once for this window."""
         cross = [t for tensors in self.cross for t in tensors if t is not None]

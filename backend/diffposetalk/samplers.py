@@ -63,12 +63,6 @@ These figures were fitted on the bundled model so that 16 steps of UniPC come cl
 """
 
 
-def half_log_snr(schedule: NoiseSchedule) -> torch.Tensor:
-    """λ = log(sqrt(alpha-bar) / sqrt(1 − alpha-bar)) of steps 1..N, float64 (N,), falling."""
-    alpha_bars = schedule.alpha_bars[1:]
-    return 0.5 * (torch.log(alpha_bars) - torch.log1p(-alpha_bars))
-
-
 def solver_steps(schedule: NoiseSchedule, count: int) -> list[int]:
     """Integer diffusion steps N = n_0 > n_1 > … > n_count = 0, nearly evenly spaced in half-logSNR λ.
 
@@ -77,7 +71,7 @@ def solver_steps(schedule: NoiseSchedule, count: int) -> list[int]:
     evaluations remain.
     """
     count = min(count, schedule.steps)
-    lam = half_log_snr(schedule)
+    lam = schedule.half_log_snr()
     low, high = max(NOISY_HALF_LOG_SNR, lam[-1].item()), lam[0].item() + CLEAN_MARGIN
     u = torch.linspace(0, 1, count - 1, dtype=torch.float64)
     warped = u + GRID_WARP[0] * torch.sin(math.pi * u) + GRID_WARP[1] * torch.sin(2 * math.pi * u)

@@ -29,6 +29,11 @@ class NoiseSchedule:
         self.alphas = 1 - self.betas
         self.alpha_bars = torch.cumprod(self.alphas, 0)
 
+    def half_log_snr(self) -> torch.Tensor:
+        """λ = log(sqrt(alpha-bar) / sqrt(1 − alpha-bar)) of steps 1..N, float64 (N,), falling."""
+        alpha_bars = self.alpha_bars[1:]
+        return 0.5 * (torch.log(alpha_bars) - torch.log1p(-alpha_bars))
+
     def add_noise(self, x0: torch.Tensor, step: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Sample q(x_n | x_0) = sqrt(alpha-bar) x_0 + sqrt(1 - alpha-bar) noise.
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from diffposetalk.denoiser import Denoiser
-from diffposetalk.guidance import Condition, DynamicThreshold, GuidedDenoiser
+from diffposetalk.guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
 from diffposetalk.prepared_denoiser import PreparedDenoiser
 from diffposetalk.samplers import (
     sample_ddim,
@@ -152,3 +152,58 @@ def test_dynamic_threshold_clamps_each_window_to_its_own_quantile():
     limit = x[0, 1].abs().flatten().quantile(0.99)
     assert 1 < limit < 4 and torch.allclose(out[0, 1], x[0, 1].clamp(-limit, limit))
     assert out[:, 2].abs().max() == 4.0
+
+
+def test_a_sparse_branch_is_inferred_where_it_weighs_little():
+    """Exact where the difference of the branches is linear in λ; rows in which it weighs much are left alone."""
+    lam = SCHEDULE.half_log_snr().tolist()
+    seen: list[int] = []
+
+    class Window:
+        branches = 3
+
+        def __call__(self, x: torch.Tensor, step: int) -> torch.Tensor:
+            seen.append(step)
+            spoken = x + step
+            return torch.stack([spoken - 2.0 - 0.3 * lam[step - 1] * x, spoken, 2 * spoken])
+
+    class Rest(Window):
+        branches = 2
+
+        def __call__(self, x: torch.Tensor, step: int) -> torch.Tensor:
+            out = super().__call__(x, step)[1:]
+            seen.pop()
+            return out
+
+    x = torch.randn(2, 4, 3, dtype=torch.float64)
+    steps = solver_steps(SCHEDULE, 10)[:-1]
+    for heavy in ([False, False], [True, False]):
+        sparse = SparseBranch(3, lam)
+        seen.clear()
+        for k, step in enumerate(steps):
+            out = sparse(Window(), Rest(), torch.tensor(heavy), x, step)  # type: ignore[arg-type]
+            whole = Window()(x, step)
+            seen.pop()
+            assert torch.equal(out[1:], whole[1:])
+            if k > 2:  # from the second evaluation on the line is known
+                assert torch.allclose(out[0], whole[0], atol=1e-9)
+            else:
+                assert torch.equal(out[0, 0], whole[0, 0]) or not heavy[0]
+        assert seen == (steps if heavy[0] else steps[::3])
+
+
+def test_guidance_is_exact_where_nothing_may_be_left_out():
+    torch.manual_seed(0)
+    prepared, c = PreparedDenoiser(Denoiser(SMALL).eval()), condition()
+    lam = NoiseSchedule(SMALL.steps).half_log_snr().tolist()
+    x = torch.randn(2, SMALL.window, SMALL.motion_dim)
+    for w_a in (2.0, 1.0):
+        exact, sparse = (
+            GuidedDenoiser(prepared, c, w_a, 3.0, sparse=s) for s in (None, SparseBranch(3, lam))
+        )
+        for step in (20, 15, 9, 3):
+            assert torch.equal(exact(x, step), sparse(x, step))
+    sparse = GuidedDenoiser(prepared, c, 1.15, 3.0, sparse=SparseBranch(3, lam))
+    exact = GuidedDenoiser(prepared, c, 1.15, 3.0)
+    assert torch.equal(sparse(x, 20), exact(x, 20)) and not torch.equal(sparse(x, 15), exact(x, 15))
+    assert (sparse(x, 15) - exact(x, 15)).abs().max() < 0.05 * exact(x, 15).std()
