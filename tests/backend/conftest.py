@@ -26,6 +26,9 @@ BUNDLED_HEAD = Path(__file__).resolve().parents[2] / "flame_assets" / "head" / "
 # Tiny networks run no slower on one thread, and on a busy machine far faster; processes started here inherit it.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where the backend is installed away from the source, it does not find the bundled head and model by itself.
+os.environ["DIFFPOSETALK_HEAD"] = str(BUNDLED_HEAD)
+os.environ["DIFFPOSETALK_MODEL"] = str(BUNDLED_HEAD.parents[1] / "model")
 
 
 def tiny_config() -> ModelConfig:

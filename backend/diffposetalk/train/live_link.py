@@ -28,10 +28,9 @@ from typing import Literal
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..array_file import read_arrays
 from ..config import FPS
 from ..errors import MotionError
-from ..head_model import bundled_head_path
+from ..head_model import load_head
 from ..motion import MotionClip
 from ..tracking.smoothing import between, continuous, frame_times, relative_to_mean, savitzky_golay
 from .arkit import APPLE_ORDER, EXPRESSIONS
@@ -139,8 +138,12 @@ def load_live_link(
 
 
 def bundled_jaw_open_angle() -> float:
-    """The bundled head's jaw pitch at jawOpen = 1, in radians."""
-    return float(read_arrays(bundled_head_path(), {"jaw_open_angle"}, 1 << 16)["jaw_open_angle"])
+    """The bundled head's jaw pitch at jawOpen = 1, in radians.
+
+    Raises:
+        ModelError: there is no bundled head here.
+    """
+    return load_head().jaw_open_angle
 
 
 def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:
