@@ -6,7 +6,6 @@ Nothing here is unpickled: weights are safetensors, everything else is JSON.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from .audio import file_sha256
 from .config import ModelConfig
 from .device import choose_compute, device_errors
 from .errors import ModelError
@@ -109,7 +109,7 @@ def load_model(
         raise _misfit(folder, "speech_encoder") from error
     if unexpected:
         raise _misfit(folder, unexpected[0])
-    model.sha256 = _sha256(path)
+    model.sha256 = file_sha256(path)
     model.styles = _load_styles(folder, config)
     model.compute = compute
     with device_errors(compute.device):
@@ -133,14 +133,6 @@ def _misfit(folder: Path, key: str) -> ModelError:
     return ModelError(
         f"The weights in {str(folder)!r} do not fit its {CONFIG_NAME} (first: {key}).", "model_weights"
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:

@@ -10,7 +10,6 @@ file whose copies differ is refused, because our network would not do what it wa
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shutil
 import tempfile
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 
 from ..array_file import read_arrays
+from ..audio import file_sha256
 from ..checkpoint import write_model
 from ..config import (
     EXPRESSION_DIM,
@@ -170,7 +170,9 @@ def convert_checkpoint(
             ),
             provenance={
                 "converted_from": "released checkpoints of DiffPoseTalk (Sun et al. 2024)",
-                "files": {f"{path.name}": _sha256(path) for path in (*sources.values(), Path(statistics))},
+                "files": {
+                    f"{path.name}": file_sha256(path) for path in (*sources.values(), Path(statistics))
+                },
                 "iterations": {"denoiser": d_iteration, "style_encoder": s_iteration},
             },
         ).to_dict()
@@ -508,11 +510,3 @@ def _shown(value: Any) -> str:
     if not isinstance(value, str | int | float) or (isinstance(value, int) and abs(value) > 10**18):
         return f"something ({type(value).__name__})"
     return "".join(c if c.isprintable() else "?" for c in str(value))[:80]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
