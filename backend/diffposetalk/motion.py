@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,8 @@ import numpy as np
 
 from .array_file import read_arrays
 from .config import EXPRESSION_DIM, FPS, SHAPE_DIM
-from .errors import MotionError
+from .errors import MotionError, OutputError
+from .whole_file import whole_file
 
 MAX_BYTES = 1 << 30
 """Of a motion file's arrays; a day at 25 frames a second has half of it."""
@@ -64,16 +63,10 @@ class MotionClip:
         if self.expression_names:
             arrays["expression_names"] = np.array(self.expression_names)
         try:
-            handle, part = tempfile.mkstemp(dir=path.parent, prefix=".motion-", suffix=".npz")
-        except OSError as error:
-            raise MotionError(f"Cannot write {path}: {error.strerror}.", "motion_write") from error
-        try:
-            with os.fdopen(handle, "wb") as file:
+            with whole_file(path) as file:
                 np.savez_compressed(file, **arrays)
-            os.replace(part, path)
-        except OSError as error:
-            Path(part).unlink(missing_ok=True)
-            raise MotionError(f"Cannot write {path}: {error.strerror}.", "motion_write") from error
+        except OutputError as error:
+            raise MotionError(error.message, "motion_write") from error
         return path
 
 

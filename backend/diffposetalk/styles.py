@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import numpy as np
 import torch
 
 from .array_file import read_arrays
-from .errors import StyleError
+from .errors import OutputError, StyleError
 from .model import DiffPoseTalk
 from .motion import MotionClip, load_motion, resample, to_vectors
+from .whole_file import whole_file
 
 MIN_REFERENCE_FRAMES = 25
 MAX_BYTES = 1 << 20
@@ -82,13 +82,11 @@ def save_style_vector(path: str | Path, vector: torch.Tensor) -> Path:
         StyleError: the folder cannot be written or is full.
     """
     path = Path(path).with_suffix(".npy")
-    part = path.with_name(f".{path.stem}-{os.getpid()}.part.npy")
     try:
-        np.save(part, vector.detach().cpu().numpy().astype(np.float32))
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StyleError(f"Cannot write {path}: {error.strerror}.", "style_write") from error
+        with whole_file(path) as file:
+            np.save(file, vector.detach().cpu().numpy().astype(np.float32))
+    except OutputError as error:
+        raise StyleError(error.message, "style_write") from error
     return path
 
 

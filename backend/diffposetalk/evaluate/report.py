@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import base64
 import html
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import OutputError
 from ..head_model import HeadModel
+from ..whole_file import whole_file
 from . import plots
 from .confidence import Estimate
 from .evaluation import Figures
@@ -60,13 +59,8 @@ def write_report(evaluation: Evaluation, path: str | Path, head: HeadModel) -> P
     """
     path = Path(path)
     text = page(evaluation, head)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"Cannot write the report “{path}”: {error.strerror}.") from error
+    with whole_file(path) as file:
+        file.write(text.encode())
     return path
 
 
