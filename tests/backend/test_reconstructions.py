@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from diffposetalk.errors import MotionError
 from diffposetalk.motion import MotionClip
-from diffposetalk.train.reconstructions import load_reconstruction
+from diffposetalk.motion_files.reconstructions import load_reconstruction
 
 FRAMES = 50
 

@@ -11,7 +11,8 @@ import soundfile
 
 from diffposetalk.errors import DataError, DiffPoseTalkError
 from diffposetalk.motion import MotionClip
-from diffposetalk.train.recordings import Recording, Skipped, hashed_split, read_motion, read_recordings
+from diffposetalk.motion_files import read_motion
+from diffposetalk.train.recordings import Recording, Skipped, hashed_split, read_recordings
 
 from .live_link_files import performance, write_table
 

@@ -15,12 +15,12 @@ from ..errors import DataError
 from ..generation import Line, Sampling, generate_lines
 from ..model import DiffPoseTalk
 from ..motion import MotionClip, from_vectors, to_vectors
+from ..motion_files import read_motion
 from ..speech_encoder import SAMPLES_PER_FRAME
 from ..styles import extract_style
 from ..train.arkit import EXPRESSIONS
 from ..train.performance import draw_factors, perform
 from ..train.prosody import analyse
-from ..train.recordings import read_motion
 from ..train.sequences import join
 from .evaluation import head_amplitude
 from .geometry import FaceRegions

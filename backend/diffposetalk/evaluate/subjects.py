@@ -18,8 +18,9 @@ from ..errors import DataError, MotionError
 from ..generation import Line, Sampling, generate_lines
 from ..model import DiffPoseTalk
 from ..motion import MotionClip, from_vectors
+from ..motion_files import read_motion
 from ..styles import MIN_REFERENCE_FRAMES, extract_style, resolve_style
-from ..train.recordings import check_length, read_motion
+from ..train.recordings import check_length
 from .phone_average import PhoneAverage
 from .references import Reference
 

@@ -31,11 +31,10 @@ from typing import Literal
 import numpy as np
 
 from ..audio import AudioInfo, load_speech, probe
-from ..config import FPS
 from ..errors import AudioError, DataError, DiffPoseTalkError, MotionError
-from ..motion import MotionClip, resample
-from .live_link import is_live_link, load_live_link
-from .reconstructions import load_reconstruction
+from ..motion import MotionClip
+from ..motion_files import read_motion
+from ..motion_files.live_link import is_live_link
 
 Split = Literal["train", "validation"]
 
@@ -146,31 +145,6 @@ def hashed_split(name: str, share: float) -> Split:
     """The split of a clip (or speaker) by its name's hash: stable, and independent of the others."""
     digest = hashlib.sha256(unicodedata.normalize("NFC", name).encode("utf-8", "surrogatepass")).digest()
     return "validation" if int.from_bytes(digest[:4], "big") < share * 2**32 else "train"
-
-
-def read_motion(
-    path: str | Path,
-    *,
-    fps: float | None = None,
-    seconds: float | None = None,
-    head: Path | None = None,
-    identity: Path | None = None,
-) -> MotionClip:
-    """A motion file of any kind: our clips, other tools' FLAME coefficients, Live Link Face; at 25 frames a second.
-
-    Args:
-        path: .npz or .csv.
-        fps: of files that do not state it.
-        seconds: length of the sound, by which a rate that is neither stated nor given is worked out.
-        head, identity: other files with the head's rotation and the identity (see `reconstructions`).
-
-    Raises:
-        MotionError: damaged, of another kind, or ambiguous.
-    """
-    path = Path(path)
-    if path.suffix.lower() == ".csv":
-        return load_live_link(path, fps=fps)
-    return resample(load_reconstruction(path, fps=fps, seconds=seconds, head=head, identity=identity), FPS)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from ..errors import MotionError
 from ..head_model import load_head
 from ..motion import MotionClip
 from ..tracking.smoothing import between, continuous, frame_times, relative_to_mean, savitzky_golay
-from .arkit import APPLE_ORDER, EXPRESSIONS
+from ..train.arkit import APPLE_ORDER, EXPRESSIONS
 
 MAX_BYTES = 1 << 29
 """Of a table; an hour at 60 frames a second has 150 million bytes."""
