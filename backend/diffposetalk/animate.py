@@ -17,8 +17,9 @@ from .errors import ModelError, StyleError
 from .generation import OnProgress, OnWindow, generate
 from .guidance import DynamicThreshold
 from .model import DiffPoseTalk
-from .motion import MotionClip
-from .styles import resolve_style
+from .motion import MotionClip, load_motion
+from .regeneration import parse_holds, regenerate
+from .styles import resolve_style, style_name
 
 MAX_SHAPE_BYTES = 1 << 20
 """Of a file of identity coefficients, or of its array, which has half a kilobyte."""
@@ -71,7 +72,7 @@ def animate(
         model,
         speech,
         style=resolve_style(model, style),
-        style_name=_style_name(style),
+        style_name=style_name(style),
         seeds=seeds,
         shape=None if shape is None else load_shape(shape),
         head_pose=head_pose,
@@ -86,6 +87,63 @@ def animate(
     )
     if in_basis_of_target is not None:
         clips = [in_basis_of_target(clip) for clip in clips]
+    return speech, clips
+
+
+def reanimate(
+    model: DiffPoseTalk,
+    audio: str | Path,
+    motion: str | Path,
+    start: int,
+    stop: int,
+    *,
+    seeds: Sequence[int],
+    hold: Any = (),
+    audio_start: float = 0.0,
+    audio_seconds: float | None = None,
+    style: dict[str, Any] | None = None,
+    shape: str | Path | None = None,
+    speech_guidance: float | None = None,
+    style_guidance: float | None = None,
+    sampler: str | None = None,
+    steps: int | None = None,
+    on_progress: OnProgress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[SpeechAudio, list[MotionClip]]:
+    """Read a recording and a take of it, and generate frames `start` to `stop` (exclusive) of that again.
+
+    Args:
+        audio, audio_start, audio_seconds: as of `animate`; frame 0 of the take is at `audio_start`.
+        motion: the take's file, in the model's basis and at its rate.
+        hold: what stays as it is inside the range, as `regeneration.parse_holds` takes it.
+        others: as of `animate`.
+
+    Raises:
+        DiffPoseTalkError: as of `animate` and `regeneration.regenerate`.
+    """
+    holds = parse_holds(hold)
+    clip = load_motion(motion)
+    speech = load_speech(audio, audio_start, audio_seconds)
+    if style is None and model.config.sampling.style:
+        style = {"preset": model.config.sampling.style}
+    clips = regenerate(
+        model,
+        speech,
+        clip,
+        start,
+        stop,
+        seeds=seeds,
+        holds=holds,
+        style=resolve_style(model, style),
+        style_name=_style_name(style),
+        shape=None if shape is None else load_shape(shape),
+        speech_guidance=speech_guidance,
+        style_guidance=style_guidance,
+        sampler=sampler,
+        steps=steps,
+        on_progress=on_progress,
+        cancelled=cancelled,
+    )
     return speech, clips
 
 
@@ -131,11 +189,3 @@ def load_shape(path: str | Path) -> torch.Tensor:
     if shape.shape != (SHAPE_DIM,) or not np.isfinite(shape).all():
         raise StyleError(f"“{path}” must hold {SHAPE_DIM} finite identity coefficients.", "shape_invalid")
     return torch.from_numpy(shape)
-
-
-def _style_name(style: dict[str, Any] | None) -> str:
-    if style is None:
-        return ""
-    if "preset" in style:
-        return str(style["preset"])
-    return Path(str(style.get("motion") or style.get("vector") or "")).name

@@ -19,6 +19,7 @@ from .config import ModelConfig
 from .device import choose_compute, device_errors
 from .errors import ModelError
 from .model import DiffPoseTalk, StylePreset
+from .styles.measures import StyleMeasures
 from .whisper_encoder import WhisperSpeechEncoder
 
 CONFIG_NAME, WEIGHTS_NAME, STYLES_NAME = "config.json", "model.safetensors", "styles.json"
@@ -145,7 +146,9 @@ def _load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
             vector = torch.tensor([float(v) for v in entry["vector"]])
             if vector.shape != (config.denoiser.style_dim,) or not torch.isfinite(vector).all():
                 raise ValueError("vector")
-            styles[str(entry["id"])] = StylePreset(str(entry["name"]), str(entry["description"]), vector)
+            measures = StyleMeasures.from_dict(entry.get("measures"))
+            name, description = str(entry["name"]), str(entry["description"])
+            styles[str(entry["id"])] = StylePreset(name, description, vector, measures)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ModelError(f"{STYLES_NAME} in {str(folder)!r} is not valid.", "model_styles") from error
     return styles
@@ -186,6 +189,7 @@ def write_model(
                 "id": key,
                 "name": s.name,
                 "description": s.description,
+                **({"measures": s.measures.to_dict()} if s.measures else {}),
                 "vector": [round(float(v), 5) for v in s.vector],
             }
             for key, s in styles.items()

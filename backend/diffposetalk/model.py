@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from .prepared_denoiser import PreparedDenoiser
 from .schedule import NoiseSchedule
 from .speech_encoder import SpeechEncoder, build_speech_encoder
 from .style_encoder import StyleEncoder
+
+if TYPE_CHECKING:
+    from .styles.measures import StyleMeasures
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
@@ -98,9 +101,12 @@ class DiffPoseTalk(nn.Module):
 
 
 class StylePreset:
-    """A style that ships with a model: its vector (S,) and words to choose it by."""
+    """A style that ships with a model: its vector (S,), words to choose it by, and figures where they were taken."""
 
-    def __init__(self, name: str, description: str, vector: torch.Tensor) -> None:
+    def __init__(
+        self, name: str, description: str, vector: torch.Tensor, measures: StyleMeasures | None = None
+    ) -> None:
         self.name = name
         self.description = description
         self.vector = vector
+        self.measures = measures

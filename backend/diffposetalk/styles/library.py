@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The user's style library: a folder of style files, each named as its style.
+
+It lies outside of any version's installation, and is plain files: copying the folder copies the library. Blender's
+add-on and the command line share it. A file in it that is damaged is reported and left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import OutputError, StyleError
+from ..whole_file import whole_file
+from .style_file import SUFFIX, Style, load_style, save_style
+
+ENVIRONMENT_VARIABLE = "DIFFPOSETALK_STYLES"
+MAX_NAME = 80
+_FORBIDDEN = '<>:"/\\|?*'
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the library: its style, or (`style` None) what is wrong with it."""
+
+    name: str
+    path: Path
+    style: Style | None
+    problem: str = ""
+
+
+def library_folder(folder: str | Path | None = None) -> Path:
+    """The library's folder: the one given, that of DIFFPOSETALK_STYLES, or the user's own. It need not exist yet."""
+    chosen = folder or os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(chosen) if chosen else user_data_folder() / "styles"
+
+
+def user_data_folder() -> Path:
+    """Where this user's data of DiffPoseTalk lie, by the system's custom; it need not exist yet."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "diffposetalk"
+
+
+def list_styles(folder: Path) -> list[Entry]:
+    """The library's files by name; none where the folder does not exist.
+
+    Raises:
+        StyleError: `style_library`; the folder cannot be read.
+    """
+    entries = []
+    for path in _files(folder):
+        try:
+            entries.append(Entry(path.stem, path, load_style(path)))
+        except StyleError as error:
+            entries.append(Entry(path.stem, path, None, error.message))
+    return entries
+
+
+def find_style(folder: Path, name: str) -> Path:
+    """The file of a style, by its name in any case.
+
+    Raises:
+        StyleError: `style_missing`, `style_library`.
+    """
+    for path in _files(folder):
+        if path.stem.casefold() == name.casefold():
+            return path
+    raise StyleError(f"The style library has no style “{name}”.", "style_missing")
+
+
+def add_style(folder: Path, style: Style, replace: bool = False) -> Path:
+    """Save a style into the library, whose folder is made if need be.
+
+    Raises:
+        StyleError: `style_name`, a name that cannot be a file's; `style_exists`, unless `replace`; `style_library`.
+    """
+    name = check_name(style.name)
+    _make(folder)
+    taken = {path.stem.casefold(): path for path in _files(folder)}
+    if name.casefold() in taken:
+        if not replace:
+            raise StyleError(f"The style library already has a style “{name}”.", "style_exists")
+        return save_style(taken[name.casefold()], style)
+    return save_style(folder / (name + SUFFIX), style)
+
+
+def rename_style(folder: Path, old: str, new: str) -> Path:
+    """Give a style another name.
+
+    Raises:
+        StyleError: `style_missing`, `style_name`, `style_exists`, `style_library`.
+    """
+    path = find_style(folder, old)
+    name = check_name(new)
+    target = path.with_name(name + SUFFIX)
+    others = {p.stem.casefold() for p in _files(folder) if p != path}
+    if name.casefold() in others:
+        raise StyleError(f"The style library already has a style “{name}”.", "style_exists")
+    try:
+        path.rename(target)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return target
+
+
+def delete_style(folder: Path, name: str) -> None:
+    """Remove a style's file.
+
+    Raises:
+        StyleError: `style_missing`, `style_library`.
+    """
+    try:
+        find_style(folder, name).unlink()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def import_style(folder: Path, path: str | Path) -> Path:
+    """Copy a style file into the library; where its name is taken a number is added.
+
+    Raises:
+        StyleError: it is no style file; `style_library`.
+    """
+    style = load_style(path)
+    _make(folder)
+    taken = {p.stem.casefold() for p in _files(folder)}
+    name, number = check_name(style.name), 2
+    while name.casefold() in taken:
+        name, number = f"{style.name[: MAX_NAME - 5]} {number}", number + 1
+    return _copy(Path(path), folder / (name + SUFFIX))
+
+
+def export_style(folder: Path, name: str, target: str | Path) -> Path:
+    """Copy a style out of the library, to a file or into a folder.
+
+    Raises:
+        StyleError: `style_missing`, `style_library`, `style_write`.
+    """
+    source = find_style(folder, name)
+    target = Path(target)
+    if target.is_dir():
+        target = target / source.name
+    elif target.suffix.lower() != SUFFIX:
+        target = target.with_name(target.name + SUFFIX)
+    return _copy(source, target)
+
+
+def check_name(name: str) -> str:
+    """The name, without blanks around it. Raises StyleError `style_name` where no file can be called so."""
+    name = name.strip()
+    bad = [c for c in name if c in _FORBIDDEN or not c.isprintable()]
+    if not name or len(name) > MAX_NAME or name[0] == "." or name[-1] == ".":
+        raise StyleError(
+            f"A style's name has 1 to {MAX_NAME} characters, and no dot at its beginning or end.",
+            "style_name",
+        )
+    if bad:
+        raise StyleError(
+            f"A style's name is its file's: {_FORBIDDEN} and control characters cannot be in it.",
+            "style_name",
+        )
+    if name.split(".")[0].lower() in _RESERVED:
+        raise StyleError(f"Windows keeps the name “{name}” for itself; choose another.", "style_name")
+    return name
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.exists():
+        return []
+    try:
+        found = [p for p in folder.iterdir() if p.suffix.lower() == SUFFIX and not p.name.startswith(".")]
+    except OSError as error:
+        raise StyleError(
+            f"The style library “{folder}” cannot be read: {error.strerror or error}.", "style_library"
+        ) from error
+    return sorted(found, key=lambda p: p.name.casefold())
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _copy(source: Path, target: Path) -> Path:
+    try:
+        with source.open("rb") as reader, whole_file(target) as writer:
+            shutil.copyfileobj(reader, writer)
+    except OutputError as error:
+        raise StyleError(error.message, "style_write") from error
+    except OSError as error:
+        raise StyleError(f"“{source}” cannot be read: {error.strerror or error}.", "style_library") from error
+    return target
+
+
+def _unwritable(folder: Path, error: OSError) -> StyleError:
+    return StyleError(
+        f"The style library “{folder}” cannot be written to: {error.strerror or error}. Nothing was changed.",
+        "style_library",
+    )
