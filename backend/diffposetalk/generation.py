@@ -29,6 +29,7 @@ from .continuity import ContinuousDenoiser
 from .device import device_errors, out_of_memory
 from .errors import Cancelled, DiffPoseTalkError
 from .guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
+from .inpainting import FACE_FRAMES, HEAD_FRAMES, InpaintingDenoiser, Seams, Standing, place_windows
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
 from .samplers import Denoise, sample
@@ -37,7 +38,8 @@ from .speech_windows import SpeechWindows
 OnProgress = Callable[[str, int, int], None]
 """(stage, done, total); stages are `speech` and `motion`."""
 OnWindow = Callable[[int, int, MotionClip], None]
-"""(take, first frame, the window's clip), as soon as a window is finished."""
+"""(take, first frame, clip) of frames that are final, as soon as they are: a window's, or those of it that a filter
+over its end will not change any more; the others come with the next window."""
 
 GUIDANCE_LIMIT = 20.0
 
@@ -55,6 +57,8 @@ class Line:
         style_name: what the provenance calls the style.
         shape: (100,) identity coefficients; None is the mean of the training data.
         speech_guidance, style_guidance: w_a and w_s of equation 10; None takes the model's defaults.
+        standing: motion of the same recording, of which only what is not known is generated; its frames are the
+            clip's. None generates all of it.
     """
 
     audio: SpeechAudio
@@ -64,6 +68,7 @@ class Line:
     shape: torch.Tensor | None = None
     speech_guidance: float | None = None
     style_guidance: float | None = None
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -225,8 +230,7 @@ class _Part:
     def __init__(self, model: DiffPoseTalk, index: int, line: Line, takes: list[int]) -> None:
         d = model.config.denoiser
         self.model, self.index, self.line, self.takes = model, index, line, takes
-        self.frames = max(1, line.audio.frames)
-        self.windows = math.ceil(self.frames / d.window)
+        self.frames, self.origin, self.windows = _extent(model, line)
         self.window = 0
         self.generators = [torch.Generator().manual_seed(line.seeds[take]) for take in takes]
         self.first_noise: torch.Tensor | None = None
@@ -234,6 +238,14 @@ class _Part:
         self.previous_speech = model.start_speech[0]
         self.speech: SpeechWindows | None = None
         self.motion: list[np.ndarray] = []
+        self.told = 0  # frames that on_window was given
+        self.clean: torch.Tensor | None = None
+        if line.standing is not None:
+            vectors = torch.from_numpy(line.standing.vectors).to(model.device)
+            self.clean = model.normalizer.normalize(vectors)
+            if self.origin:
+                before = self.clean[self.origin - d.previous : self.origin]
+                self.previous_motion = before.expand(len(takes), -1, -1)
 
     @property
     def rows(self) -> int:
@@ -243,7 +255,7 @@ class _Part:
     @property
     def first_frame(self) -> int:
         """First frame of the window to come."""
-        return self.window * self.model.config.denoiser.window
+        return self.origin + self.window * self.model.config.denoiser.window
 
     @property
     def real_frames(self) -> int:
@@ -271,9 +283,29 @@ class _Part:
         """Projected speech features (T_w, C) of the window to come."""
         if self.speech is None:
             on_chunk = run.on_chunk(self) if self.window == 0 else None
-            self.speech = SpeechWindows(self.model, self.line.audio, self.windows, run.thread, on_chunk)
+            self.speech = SpeechWindows(
+                self.model, self.line.audio, self.windows, run.thread, on_chunk, self.origin
+            )
+            if self.origin and self.window == 0:
+                self.previous_speech = self.speech.before(self.model.config.denoiser.previous, run.check)
             self.speech.skip(self.window, run.check)
         return self.speech.window(self.window, run.check)
+
+    def known(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised motion that stands in the window to come, and where: both (T_w, D)."""
+        d, standing = self.model.config.denoiser, self.line.standing
+        clean = torch.zeros(d.window, d.motion_dim, device=self.model.device)
+        mask = torch.zeros(d.window, d.motion_dim, dtype=torch.bool, device=self.model.device)
+        if standing is not None and self.clean is not None:
+            here = slice(self.first_frame, self.first_frame + self.real_frames)
+            clean[: self.real_frames] = self.clean[here]
+            mask[: self.real_frames] = torch.from_numpy(standing.known[here]).to(self.model.device)
+        return clean, mask
+
+    def goes_on(self) -> bool:
+        """Whether the window to come continues generated motion, which nothing known at its start does for it."""
+        standing = self.line.standing
+        return self.window > 0 and (standing is None or not standing.known[self.first_frame].all())
 
     def split(self, limit: int) -> list[_Part]:
         """This, in pieces of at most `limit` takes, each going on from the same window."""
@@ -287,17 +319,45 @@ class _Part:
             piece.first_noise = None if self.first_noise is None else self.first_noise[chosen]
             piece.previous_motion = self.previous_motion[chosen]
             piece.previous_speech = self.previous_speech
-            piece.motion = [motion[chosen] for motion in self.motion]
+            piece.motion, piece.told = [motion[chosen] for motion in self.motion], self.told
             pieces.append(piece)
         return pieces
 
     def clips(self, run: _Run) -> list[MotionClip]:
         """The finished takes."""
-        whole = smooth_head(np.concatenate(self.motion, axis=1), self.model.config.sampling.smooth_head)
+        made, standing = np.concatenate(self.motion, axis=1), self.line.standing
+        defaults = self.model.config.sampling
+        if standing is not None:
+            whole = np.repeat(standing.vectors[None], self.rows, axis=0)
+            here = slice(self.origin, self.origin + made.shape[1])
+            whole[:, here] = np.where(standing.known[here], whole[:, here], made)
+            made = whole
+        smoothed = smooth_head(made, defaults.smooth_head)
+        if standing is not None:
+            # The filter moves what stands, too: by how much, the frames beside it have to follow.
+            vectors, known = (torch.from_numpy(a)[None].expand(made.shape) for a in (standing.vectors, standing.known))
+            seams = Seams(vectors, known, defaults.join_face or FACE_FRAMES, defaults.join_head or HEAD_FRAMES)
+            smoothed = self.model.clamp(seams(torch.from_numpy(smoothed)).to(self.model.device)).cpu().numpy()
+            smoothed = np.where(standing.known, standing.vectors, smoothed)
         return [
             run.clip(self.line, motion, run.provenance(self.line, take))
-            for take, motion in zip(self.takes, whole, strict=True)
+            for take, motion in zip(self.takes, smoothed, strict=True)
         ]
+
+    def final_frames(self) -> tuple[int, np.ndarray]:
+        """Frames that are final and were not told yet: (the first of them, motion vectors (rows, n, D)).
+
+        The head's filter reaches half its length over the end of what is there, so that many frames have to wait
+        for the next window.
+        """
+        length = self.model.config.sampling.smooth_head
+        made = np.concatenate(self.motion[-4:], axis=1)  # the filter is no longer than a window
+        end = min(self.window * self.model.config.denoiser.window, self.frames)
+        offset = end - made.shape[1]
+        first, self.told = self.told, end if self.finished else end - length // 2
+        begin = max(offset, first - 2 * length)  # where the filter begins does not reach what is told
+        smoothed = smooth_head(made[:, begin - offset :], length)
+        return first, smoothed[:, first - begin : self.told - begin]
 
 
 class _Run:
@@ -334,7 +394,7 @@ class _Run:
 
     def expect(self, index: int, line: Line) -> None:
         """Take a line into the count of the work."""
-        windows = math.ceil(max(1, line.audio.frames) / self.model.config.denoiser.window)
+        _, _, windows = _extent(self.model, line)
         self.done[index] = [0, windows * self.steps * len(line.seeds)]
 
     def on_chunk(self, part: _Part) -> Callable[[int, int], None]:
@@ -366,16 +426,26 @@ class _Run:
             denoise: Denoise = GuidedDenoiser(
                 self.denoiser, condition, w_a, w_s, self.sampling.threshold, self._sparse()
             )
-            if defaults.join_face and defaults.join_head and any(part.window for part in parts):
-                joined = _rows(parts, [float(part.window > 0) for part in parts]).to(device)
+            if defaults.join_face and defaults.join_head and any(part.goes_on() for part in parts):
+                joined = _rows(parts, [float(part.goes_on()) for part in parts]).to(device)
                 denoise = ContinuousDenoiser(
                     denoise, condition.previous_motion, defaults.join_face, defaults.join_head, joined
                 )
-            start = torch.cat([part.start_noise() for part in parts])
+            start = _to_device(torch.cat([part.start_noise() for part in parts]), device)
+            if any(part.line.standing is not None for part in parts):
+                standing = [part.known() for part in parts]
+                denoise = InpaintingDenoiser(
+                    denoise,
+                    _repeat(parts, [clean for clean, _ in standing]),
+                    _repeat(parts, [mask for _, mask in standing]),
+                    defaults.join_face or FACE_FRAMES,
+                    defaults.join_head or HEAD_FRAMES,
+                )
+                start = denoise.start(start, model.schedule)
             x0 = sample(
                 self.sampler,
                 denoise,
-                _to_device(start, device),
+                start,
                 model.schedule,
                 self.steps,
                 lambda: _to_device(torch.cat([part.draw_noise() for part in parts]), device),
@@ -394,16 +464,15 @@ class _Run:
         for part, current in zip(parts, speech, strict=True):
             own = slice(row, row + part.rows)
             row += part.rows
-            real = motion[own, : part.real_frames]
-            if self.on_window:
-                for take, window in zip(part.takes, real, strict=True):
-                    clip = self.clip(part.line, window, {"synthetic": True})
-                    self.on_window(part.index, take, part.first_frame, clip)
-            part.motion.append(real)
+            part.motion.append(motion[own, : part.real_frames])
             part.previous_motion = x0[own, -d.previous :]
             part.previous_speech = current[-d.previous :]
             part.window += 1
             self.done[part.index][0] += self.steps * part.rows
+            if self.on_window and part.line.standing is None:
+                first, final = part.final_frames()
+                for take, frames in zip(part.takes, final, strict=True):
+                    self.on_window(part.index, take, first, self.clip(part.line, frames, {"synthetic": True}))
 
     def _sparse(self) -> SparseBranch | None:
         """For a window to be sampled. Noise between steps would upset what is inferred from earlier ones."""
@@ -506,6 +575,16 @@ def _rows(parts: list[_Part], values: list[float]) -> torch.Tensor:
 def _to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A copy that a GPU fetches while the program goes on."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
+def _extent(model: DiffPoseTalk, line: Line) -> tuple[int, int, int]:
+    """Frames of a line, where its first window begins, and how many windows it has."""
+    d = model.config.denoiser
+    if line.standing is None:
+        frames = max(1, line.audio.frames)
+        return frames, 0, math.ceil(frames / d.window)
+    frames = len(line.standing.vectors)
+    return frames, *place_windows(*line.standing.span(), frames, d.window, d.previous)
 
 
 def smooth_head(motion: np.ndarray, frames: int) -> np.ndarray:

@@ -64,6 +64,7 @@ class Backend:
             "load_model": Method(self.load_model, long=True),
             "probe_audio": Method(self.probe_audio),
             "generate": Method(self.generate, long=True),
+            "regenerate": Method(self.regenerate, long=True),
             "extract_style": Method(self.extract_style, long=True),
             "convert_flame": Method(self.convert_flame, long=True),
             "cancel": Method(self.cancel),
@@ -101,6 +102,7 @@ class Backend:
         """Load a model directory (none: the bundled one) and describe it."""
         self._require_handshake()
         from . import animate  # noqa: F401 - what the first generation will need is loaded now
+        from .channel_groups import channel_groups
         from .checkpoint import load_model
 
         self.model = load_model(model, device, precision, threads)
@@ -112,6 +114,7 @@ class Backend:
             "fps": config.fps,
             "head_pose": config.head_pose,
             "expression_names": list(config.expression_names),
+            "channel_groups": channel_groups(config.basis, config.denoiser.motion_dim),
             "styles": [
                 {"id": key, "name": style.name, "description": style.description}
                 for key, style in self.model.styles.items()
@@ -187,14 +190,7 @@ class Backend:
                 cancelled=call.cancelled.is_set,
                 heads=None if heads is None else (heads["model"], heads["target"]),
             )
-            takes = []
-            for index, (seed, clip) in enumerate(zip(seeds, clips, strict=True)):
-                if call.cancelled.is_set():
-                    raise Cancelled()
-                progress("write", index, len(clips))
-                path = clip.save(new_file(f"take-{index}-seed-{seed}.npz"))
-                takes.append({"seed": seed, "path": str(path), "frames": len(clip), "fps": float(clip.fps)})
-            progress("write", len(clips), len(clips))
+            takes = _write_takes(call, progress, new_file, seeds, clips)
         info = AudioInfo(
             speech.name,
             speech.seconds,
@@ -204,6 +200,66 @@ class Backend:
             speech.frames,
         )
         return {"takes": takes, "audio": _describe(info), "seconds": round(time.monotonic() - began, 3)}
+
+    def regenerate(
+        self,
+        call: Call,
+        *,
+        audio: str,
+        motion: str,
+        output_dir: str,
+        start: int,
+        stop: int,
+        seeds: list[int],
+        hold: list[dict[str, Any]] | None = None,
+        audio_start: float = 0.0,
+        audio_seconds: float | None = None,
+        style: dict[str, Any] | None = None,
+        shape: str | None = None,
+        speech_guidance: float | None = None,
+        style_guidance: float | None = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+    ) -> dict[str, Any]:
+        """Generate frames `start` to `stop` (exclusive) of the take in the file `motion` again, once per seed.
+
+        The files in the answer hold whole takes, equal to `motion` bit for bit outside the range and where `hold`
+        says so. Progress is told as by `generate`, finished windows are not.
+        """
+        model = self._require_model()
+        began = time.monotonic()
+        if len(seeds) > MAX_TAKES:
+            raise DiffPoseTalkError(f"At most {MAX_TAKES} takes can be made in one call.", "settings_seed")
+        progress = _Progress(call)
+        with _output_files(output_dir) as new_file:
+            from .animate import reanimate
+
+            _, clips = reanimate(
+                model,
+                audio,
+                motion,
+                start,
+                stop,
+                seeds=seeds,
+                hold=hold or [],
+                audio_start=audio_start,
+                audio_seconds=audio_seconds,
+                style=style,
+                shape=shape,
+                speech_guidance=speech_guidance,
+                style_guidance=style_guidance,
+                sampler=sampler,
+                steps=steps,
+                on_progress=progress,
+                cancelled=call.cancelled.is_set,
+            )
+            takes = _write_takes(call, progress, new_file, seeds, clips)
+        return {
+            "takes": takes,
+            "start": start,
+            "stop": stop,
+            "seconds": round(time.monotonic() - began, 3),
+        }
 
     def extract_style(
         self, call: Call, *, motion: str, output: str, start_frame: int | None = None
@@ -328,6 +384,21 @@ class _Progress:
             return
         self.stage, self.next_time = stage, now + PROGRESS_SECONDS
         self.call.notify("progress", stage=stage, done=done, total=total)
+
+
+def _write_takes(
+    call: Call, progress: _Progress, new_file: Any, seeds: list[int], clips: list[MotionClip]
+) -> list[dict[str, Any]]:
+    """Write clips, one per seed, and describe the files."""
+    takes = []
+    for index, (seed, clip) in enumerate(zip(seeds, clips, strict=True)):
+        if call.cancelled.is_set():
+            raise Cancelled()
+        progress("write", index, len(clips))
+        path = clip.save(new_file(f"take-{index}-seed-{seed}.npz"))
+        takes.append({"seed": seed, "path": str(path), "frames": len(clip), "fps": float(clip.fps)})
+    progress("write", len(clips), len(clips))
+    return takes
 
 
 def _describe(info: AudioInfo) -> dict[str, Any]:

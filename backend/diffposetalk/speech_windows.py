@@ -18,6 +18,9 @@ class SpeechWindows:
     """Speech features of a recording, projected, a window at a time as the encoder yields them.
 
     The encoder works ahead by one piece on a thread of its own, while windows are sampled.
+
+    Args:
+        origin: motion frame of the recording at which the first window begins.
     """
 
     def __init__(
@@ -27,10 +30,12 @@ class SpeechWindows:
         windows: int,
         thread: Executor,
         on_chunk: Callable[[int, int], None] | None,
+        origin: int = 0,
     ) -> None:
         self.model, self.thread = model, thread
         self.length = model.config.denoiser.window
-        self.frames = windows * self.length
+        self.origin = origin
+        self.frames = origin + windows * self.length
         self.on_chunk = on_chunk
         self.pieces = model.speech_encoder.features(audio.samples, self.frames, self._report)
         self.known = torch.zeros(0, model.config.denoiser.width, device=model.device)
@@ -56,14 +61,23 @@ class SpeechWindows:
         Args:
             check: called while waiting; may raise.
         """
-        while self.first + len(self.known) < (window + 1) * self.length:
+        begin = self.origin + window * self.length
+        features = self._span(begin, begin + self.length, check)
+        self.on_chunk = None  # from here on listening goes with the motion
+        return features
+
+    def before(self, count: int, check: Callable[[], None]) -> torch.Tensor:
+        """Features (count, C) of the frames before the first window; to be asked for first."""
+        return self._span(self.origin - count, self.origin, check)
+
+    def _span(self, begin: int, end: int, check: Callable[[], None]) -> torch.Tensor:
+        """Features of the frames begin..end-1; those before `begin` are forgotten."""
+        while self.first + len(self.known) < end:
             while not self.ahead.done():
                 check()
                 wait([self.ahead], timeout=CANCEL_POLL_SECONDS)
             self.known = torch.cat([self.known, self.ahead.result()])
             if self.first + len(self.known) < self.frames:
                 self.ahead = self.thread.submit(self._next_piece)
-        self.on_chunk = None  # from here on listening goes with the motion
-        begin = window * self.length - self.first
-        self.known, self.first = self.known[begin:], window * self.length
-        return self.known[: self.length]
+        self.known, self.first = self.known[begin - self.first :], begin
+        return self.known[: end - begin]
