@@ -135,7 +135,7 @@ def reanimate(
         seeds=seeds,
         holds=holds,
         style=resolve_style(model, style),
-        style_name=_style_name(style),
+        style_name=style_name(style),
         shape=None if shape is None else load_shape(shape),
         speech_guidance=speech_guidance,
         style_guidance=style_guidance,

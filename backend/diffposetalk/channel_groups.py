@@ -20,7 +20,11 @@ from .train.arkit import EXPRESSIONS
 JAW = "jawOpen"
 HEAD = ("headRotationX", "headRotationY", "headRotationZ")
 
-_PREFIXES = {"lips": ("mouth", "jaw", "cheekPuff", "noseSneer"), "brows": ("brow",), "eyes": ("eye", "cheekSquint")}
+_PREFIXES = {
+    "lips": ("mouth", "jaw", "cheekPuff", "noseSneer"),
+    "brows": ("brow",),
+    "eyes": ("eye", "cheekSquint"),
+}
 
 
 def channel_names(basis: str, motion_dim: int) -> list[str]:

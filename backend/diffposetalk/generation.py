@@ -335,8 +335,12 @@ class _Part:
         smoothed = smooth_head(made, defaults.smooth_head)
         if standing is not None:
             # The filter moves what stands, too: by how much, the frames beside it have to follow.
-            vectors, known = (torch.from_numpy(a)[None].expand(made.shape) for a in (standing.vectors, standing.known))
-            seams = Seams(vectors, known, defaults.join_face or FACE_FRAMES, defaults.join_head or HEAD_FRAMES)
+            vectors, known = (
+                torch.from_numpy(a)[None].expand(made.shape) for a in (standing.vectors, standing.known)
+            )
+            seams = Seams(
+                vectors, known, defaults.join_face or FACE_FRAMES, defaults.join_head or HEAD_FRAMES
+            )
             smoothed = self.model.clamp(seams(torch.from_numpy(smoothed)).to(self.model.device)).cpu().numpy()
             smoothed = np.where(standing.known, standing.vectors, smoothed)
         return [

@@ -2,8 +2,8 @@
 """Diffusion in-painting: motion that stands is imposed on every step, and only what is unknown is generated.
 
 The known clean values k replace the denoiser's prediction at every step. All samplers here are linear in their state
-and in the clean predictions, and exact where the prediction is constant; so with the start sqrt(ᾱ_N) k + sqrt(1 − ᾱ_N) ε
-the state of what is known is k re-noised to the level of each step (by its own ε with the ODE solvers, by fresh noise
+and in the clean predictions, and exact where the prediction is constant; so from sqrt(ᾱ_N) k + sqrt(1 − ᾱ_N) ε on the
+state of what is known is k re-noised to the level of each step (by its own ε with the ODE solvers, by fresh noise
 with the samplers that draw it), and the network sees the surroundings of the unknown part at the noise level that it
 expects. This is the replacement method of Song et al. 2021 (score SDE, appendix I.2) and of RePaint (Lugmayr et al.
 2022), without a second copy of the solver's state that could contradict the multistep history.

@@ -174,18 +174,16 @@ def regenerate(
     )
     [(_, parts)] = results
     held = sorted({group for hold in holds for group in hold.groups})
-    return [
-        _joined(clip, part, low, known, {"start": start, "stop": stop, "held": held}) for part in parts
-    ]
+    return [_joined(clip, part, low, known, {"start": start, "stop": stop, "held": held}) for part in parts]
 
 
 def _part(audio: SpeechAudio, low: int, high: int) -> SpeechAudio:
     """The recording from motion frame `low` to `high`."""
     samples = audio.samples[low * SAMPLES_PER_FRAME : high * SAMPLES_PER_FRAME]
-    seconds = max(0.0, min(audio.seconds, high * SAMPLES_PER_FRAME / 16_000) - low * SAMPLES_PER_FRAME / 16_000)
-    return SpeechAudio(
-        samples, audio.sample_rate_in, audio.channels_in, seconds, audio.sha256, audio.name
+    seconds = max(
+        0.0, min(audio.seconds, high * SAMPLES_PER_FRAME / 16_000) - low * SAMPLES_PER_FRAME / 16_000
     )
+    return SpeechAudio(samples, audio.sample_rate_in, audio.channels_in, seconds, audio.sha256, audio.name)
 
 
 def _joined(

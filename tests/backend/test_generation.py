@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -68,6 +69,32 @@ def test_windows_stream_as_they_finish(model: DiffPoseTalk, sampler: str):
     motion = [p for p in progress if p[0] == "motion"]
     assert motion[-1][1] == motion[-1][2] and [p[1] for p in motion] == sorted(p[1] for p in motion)
     assert progress[0][0] == "speech" and len(clips) == 2
+
+
+@pytest.mark.parametrize("filtered", [0, 9, 25])
+@pytest.mark.parametrize("seconds", [0.3, 4.0, 4.1, 8.2, 13.0])
+def test_streamed_frames_are_final(model: DiffPoseTalk, filtered: int, seconds: float):
+    """Together they are the take, bit for bit, although the head's filter reaches over the ends of windows."""
+    before = model.config
+    model.config = replace(
+        before, sampling=replace(before.sampling, smooth_head=filtered, join_head=25, join_face=5)
+    )
+    told: dict[int, list[tuple[int, np.ndarray]]] = {0: [], 1: []}
+    try:
+        clips = generate(
+            model,
+            speech(seconds),
+            style=None,
+            seeds=[0, 1],
+            on_window=lambda take, first, clip: told[take].append((first, np.hstack([clip.exp, clip.pose]))),
+        )
+    finally:
+        model.config = before
+    for take, clip in enumerate(clips):
+        firsts = [first for first, _ in told[take]]
+        assert firsts == np.cumsum([0, *(len(frames) for _, frames in told[take])])[:-1].tolist()
+        assert np.array_equal(np.concatenate([f for _, f in told[take]]), np.hstack([clip.exp, clip.pose]))
+        assert len(told[take]) == math.ceil(len(clip) / 100)
 
 
 def test_the_next_window_continues_the_previous_one():

@@ -27,7 +27,13 @@ from diffposetalk.train.arkit import INDEX
 
 CLIP = Path(__file__).resolve().parents[2] / "flame_assets" / "clips" / "jfk.flac"
 FRAMES = 275
-RANGES = {"middle": (100, 150), "start": (0, 40), "end": (FRAMES - 40, FRAMES), "long": (30, 240), "few": (150, 156)}
+RANGES = {
+    "middle": (100, 150),
+    "start": (0, 40),
+    "end": (FRAMES - 40, FRAMES),
+    "long": (30, 240),
+    "few": (150, 156),
+}
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +274,14 @@ def test_cancel_stops_between_steps(model: DiffPoseTalk, take: MotionClip) -> No
 def test_what_cannot_be_done_is_said(
     model: DiffPoseTalk, take: MotionClip, settings: dict, kind: str
 ) -> None:
-    settings = {"start": 20, "stop": 30, "seconds": FRAMES / 25, "seeds": [0], "fps": 25.0, "basis": "arkit"} | settings
+    settings = {
+        "start": 20,
+        "stop": 30,
+        "seconds": FRAMES / 25,
+        "seeds": [0],
+        "fps": 25.0,
+        "basis": "arkit",
+    } | settings
     clip = MotionClip(take.exp, take.pose, settings.pop("fps"), settings.pop("basis"))
     audio, start, stop = (
         speech(settings.pop("seconds")),

@@ -174,6 +174,45 @@ def test_probe(backend: Client, recording: Path) -> None:
     assert answer["frames"] == 150 and len(answer["sha256"]) == 64
 
 
+def test_a_range_is_generated_again(backend: Client, recording: Path, tmp_path: Path) -> None:
+    first = backend.result("generate", audio=str(recording), output_dir=str(tmp_path), seeds=[3])
+    request = {
+        "audio": str(recording),
+        "motion": first["takes"][0]["path"],
+        "output_dir": str(tmp_path),
+        "seeds": [5, 6],
+        "start": 40,
+        "stop": 90,
+    }
+    backend.notifications.clear()
+    answer = backend.result(
+        "regenerate", hold=[{"groups": ["lips"]}, {"groups": ["head"], "start": 60}], **request
+    )
+    assert (answer["start"], answer["stop"]) == (40, 90)
+    assert {note["method"] for note in backend.notifications} == {"progress"}
+    assert {"motion", "write"} <= {note["params"]["stage"] for note in backend.notifications}
+    before = load_motion(request["motion"])
+    for take, seed in zip(answer["takes"], [5, 6], strict=True):
+        after = load_motion(take["path"])
+        assert take["seed"] == seed and take["frames"] == len(after) == len(before)
+        outside = [*range(40), *range(90, len(before))]
+        assert np.array_equal(after.exp[outside], before.exp[outside])
+        assert np.array_equal(after.pose[outside], before.pose[outside])
+        assert np.array_equal(after.pose[:, 3], before.pose[:, 3])  # the jaw goes with the lips
+        assert np.array_equal(after.pose[60:, :3], before.pose[60:, :3])
+        assert not np.array_equal(after.pose[40:60, :3], before.pose[40:60, :3])
+
+    files = sorted(tmp_path.iterdir())
+    assert backend.kind("regenerate", **request | {"stop": 4000}) == "regenerate_range"
+    assert backend.kind("regenerate", **request, hold=[{"groups": ["nose"]}]) == "regenerate_hold"
+    assert backend.kind("regenerate", **request | {"motion": str(tmp_path / "none.npz")}) == "motion_missing"
+    pending = backend.send("regenerate", **request | {"seeds": list(range(60)), "start": 0, "stop": 150})
+    backend.wait_for("progress")
+    backend.result("cancel", id=pending)
+    assert backend.reply(pending)["error"]["data"]["kind"] == "cancelled"
+    assert sorted(tmp_path.iterdir()) == files
+
+
 def test_generate_streams_progress_and_windows(backend: Client, recording: Path, tmp_path: Path) -> None:
     seeds = [3, 4]
     request = backend.send("generate", audio=str(recording), output_dir=str(tmp_path), seeds=seeds)
