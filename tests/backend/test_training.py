@@ -13,15 +13,17 @@ import torch
 from diffposetalk.head_model import HeadModel, load_head
 from diffposetalk.model import DiffPoseTalk
 from diffposetalk.train.arkit import INDEX
+from diffposetalk.train.augmentation import augment
 from diffposetalk.train.denoiser_training import Batch, BatchSource, TwoWindowLosses, train_denoiser
 from diffposetalk.train.losses import GeometricLoss, RealFrames, head_loss, mouth_vertices, moving_vertices
 from diffposetalk.train.new_model import new_model
 from diffposetalk.train.performance import StyleFactors, draw_factors, perform
-from diffposetalk.train.phone_teacher import closure_envelope, phone_features
+from diffposetalk.train.phone_teacher import articulate, closure_envelope, opening_floor, phone_features
 from diffposetalk.train.prosody import analyse
 from diffposetalk.train.recipe import DenoiserTraining, LossWeights, StyleTraining
-from diffposetalk.train.sequences import join
+from diffposetalk.train.sequences import PAUSE_SECONDS, Spoken, join, said
 from diffposetalk.train.style_training import train_style_encoder
+from diffposetalk.train.style_views import view
 from diffposetalk.train.tracked_motion import LipGap
 from diffposetalk.train.training_set import TrainingSet
 
@@ -275,12 +277,8 @@ def test_performance_is_within_range_and_styled():
         assert out.shape == (frames, 54) and np.isfinite(out).all()
         assert out[:, :50].min() >= 0 and out[:, :50].max() <= 1
         assert np.abs(out[:, 50:53]).max() < np.radians(40)
-    small = perform(
-        lips, jaw, prosody, StyleFactors(pitch=0.7, yaw=0.7, roll=0.7, beat=0), np.random.default_rng(1)
-    )
-    large = perform(
-        lips, jaw, prosody, StyleFactors(pitch=3.5, yaw=6, roll=4, beat=2), np.random.default_rng(1)
-    )
+    small = perform(lips, jaw, prosody, StyleFactors(head=0.4), np.random.default_rng(1))
+    large = perform(lips, jaw, prosody, StyleFactors(head=1.6), np.random.default_rng(1))
     assert large[:, 50:53].std() > 2.5 * small[:, 50:53].std()
 
 
@@ -294,6 +292,70 @@ def test_lips_reach_a_wanted_gap(head: HeadModel):
     out, jaw = gap.reach(exp, rng.uniform(0, 0.2, 50), wanted)
     assert np.abs(gap.of(out, jaw) - wanted).max() < 5e-4
     assert out.min() >= 0 and out.max() <= 1 and jaw.min() >= 0
+
+
+def test_lips_close_on_bilabials_and_part_on_open_vowels(head: HeadModel):
+    gap = LipGap(head)
+    # Half-open lips all along but for one wide opening, as an average over contexts would have them.
+    exp, jaw = np.zeros((50, 50), np.float32), np.full(50, 0.05)
+    jaw[5:8] = 0.25
+    phones = [("B", 0.8, 0.9), ("AA", 1.0, 1.2), ("AH", 1.5, 1.56)]
+    for openings in (False, True):
+        closed, dropped = articulate(exp, jaw, phones, gap, openings)
+        opening = gap.of(closed, dropped)
+        wide = np.percentile(opening, 95)
+        assert opening[20:23].min() < 0.05 * wide
+        assert bool(opening[26:29].max() > 0.55 * wide) is openings
+        assert bool(opening[37:39].max() > 0.45 * wide) is openings
+    assert np.array_equal(exp, np.zeros((50, 50))) and jaw[20] == 0.05  # what was given is not changed
+    floor = opening_floor([("AA", 1.0, 1.2)], 50)
+    assert floor.max() == pytest.approx(0.62) and floor[:22].max() == 0 and floor[33:].max() == 0
+
+
+def test_speech_pauses_with_closed_lips():
+    rng = np.random.default_rng(0)
+
+    def part(level: float) -> Spoken:
+        motion = np.full((100, 54), level, np.float32)
+        return Spoken(np.full(64_000, level, np.float32), motion[:, :50], motion[:, 53], motion)
+
+    parts = said([part(0.2), *[part(0.4)] * 200], rng)
+    pauses = [p for p in parts if p.frames != 100]
+    assert 30 < len(pauses) < 90
+    assert all(PAUSE_SECONDS[0] * 25 - 1 <= p.frames <= PAUSE_SECONDS[1] * 25 for p in pauses)
+    for pause in pauses:
+        assert len(pause.sound) == 640 * pause.frames and np.abs(pause.sound).max() < 0.02
+        assert not pause.jaw.any() and not pause.tracked[:, INDEX["mouthClose"]].any()
+        assert pause.tracked[0, 51] == pytest.approx(0.2 if pause is parts[1] else 0.4)
+
+
+def test_views_of_a_performance_differ_in_what_captures_differ_in():
+    rng = np.random.default_rng(0)
+    motion = rng.uniform(0.1, 0.3, (100, 54)).astype(np.float32)
+    views = [view(motion, rng) for _ in range(100)]
+    assert all(v.shape == motion.shape and v[:, :50].min() >= 0 and v[:, :50].max() <= 1 for v in views)
+    jaw, roll, smile = 53, INDEX["mouthRollLower"], INDEX["mouthSmileLeft"]
+    gains = [v[:, jaw].mean() / motion[:, jaw].mean() for v in views]
+    assert 0.1 < np.std(np.log(gains)) < 0.2
+    assert 10 < sum(not v[:, roll].any() for v in views) < 50
+    assert not any((v[:, smile] == 0).all() for v in views)
+    recentred = sum(abs(v[:, 50:53].mean()) < 1e-6 for v in views)
+    assert 30 < recentred < 70
+    assert np.corrcoef(views[0][:, smile], motion[:, smile])[0, 1] > 0.99
+
+
+def test_augmented_sound_has_noise_and_babble():
+    sound = (0.1 * np.sin(np.arange(48_000) / 20)).astype(np.float32)
+    voice = np.sin(np.arange(9_000) / 5).astype(np.float32)  # 509 Hz, which the sound has not
+    rng = np.random.default_rng(0)
+    babbled = 0
+    for _ in range(40):
+        out = augment(sound, rng, [voice])
+        assert out.dtype == np.float32 and out.shape == sound.shape and 0.09 < np.abs(out).max() <= 0.91
+        spectrum = np.abs(np.fft.rfft(out))
+        at = round(509 / 16_000 * 48_000)
+        babbled += spectrum[at - 5 : at + 6].max() > 20 * np.median(spectrum[at - 200 : at + 200])
+    assert 4 <= babbled <= 20
 
 
 def test_joins_have_no_jump():

@@ -17,10 +17,13 @@ from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
 from diffposetalk.config import DenoiserConfig, ModelConfig, StyleEncoderConfig
 from diffposetalk.errors import DataError
+from diffposetalk.evaluate.references import Reference
+from diffposetalk.evaluate.regressor import RegressorSubject
 from diffposetalk.generation import generate
 from diffposetalk.motion import MotionClip
 from diffposetalk.train.recipe import (
     ABLATIONS,
+    REGRESSOR,
     DenoiserTraining,
     LossWeights,
     Recipe,
@@ -29,9 +32,11 @@ from diffposetalk.train.recipe import (
     first_bundled,
     model_config,
     read_recipe,
+    recorded,
 )
 from diffposetalk.train.training_set import SetDescription, TrainingSet
 
+from .conftest import BUNDLED_HEAD
 from .training_sets import (
     bundled_assets,  # noqa: F401
     made_set,
@@ -210,6 +215,8 @@ def test_every_ablation_trains_exports_and_generates(made: Path, tmp_path: Path,
     folder = trained(made, tmp_path, "--ablation", name, styled=styled)
     model = load_model(folder, "cpu", "float32")
     assert model.config.provenance["ablations"] == [name]
+    if name == REGRESSOR:
+        return  # spoken in a test of its own
     some = torch.randn(16, generator=torch.Generator().manual_seed(0))
     clip = spoken(folder, some)
     if name == "no-head-pose":
@@ -222,6 +229,69 @@ def test_every_ablation_trains_exports_and_generates(made: Path, tmp_path: Path,
         assert model.styles == {}
         assert np.allclose(clip.exp, spoken(folder).exp, atol=1e-5)
         assert np.allclose(clip.exp, spoken(folder, 5 * some).exp, atol=1e-5)
+
+
+def test_a_regressor_learns_speech_to_motion_and_knows_no_chance(made: Path, tmp_path: Path):
+    folder = trained(made, tmp_path, "--ablation", REGRESSOR)
+    settings = recorded(tmp_path / "denoiser")[0].denoiser
+    assert settings.regression and settings.style_dropout == 1 and not settings.styled
+    model = load_model(folder, "cpu", "float32")
+    subject = RegressorSubject(model)
+    rng = np.random.default_rng(1)
+    sounds = [(level * rng.standard_normal(80_000)).astype(np.float32) for level in (0.1, 0.1, 0.0)]
+    references = [Reference(str(k), "x", lambda s=s: s, None, ()) for k, s in enumerate(sounds)]
+    clips = {k: clip for k, [clip] in subject.takes(references)}
+    assert len(clips[0]) == 125 and clips[0].pose[:, 3].min() >= 0
+    again = dict(subject.takes(references))[0][0]
+    assert np.array_equal(again.exp, clips[0].exp)
+    assert np.abs(clips[0].exp - clips[2].exp).max() > 1e-4
+
+
+def test_only_a_regressor_is_measured_as_one(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    with pytest.raises(DataError, match="--ablation regressor"):
+        RegressorSubject(load_model(trained(made, tmp_path), "cpu", "float32"))
+
+
+def test_a_training_starts_from_another_model(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    first = trained(made, tmp_path / "first")
+    seeded = ["--seed", "7", "--iterations", "1"]
+    second = trained(made, tmp_path / "second", "--start-from", str(first), *seeded)
+    known, model = (load_model(folder, "cpu", "float32") for folder in (first, second))
+    fresh = load_model(trained(made, tmp_path / "third", *seeded), "cpu", "float32")
+    near, far = ((m.denoiser.positions - known.denoiser.positions).abs().max() for m in (model, fresh))
+    assert 0 < near < 0.2 * far
+    origin = model.config.provenance["started_from"]
+    assert origin == {"name": "tiny", "recipe": "tiny", "iterations": 6}
+    assert "started_from" not in fresh.config.provenance
+    style = [
+        "train",
+        "style",
+        "--work",
+        str(tmp_path / "style"),
+        "--set",
+        str(made / "set"),
+        "--device",
+        "cpu",
+    ]
+    style += ["--config", str(write_recipe(made)), "--start-from", str(first), "--iterations", "1"]
+    assert main(style) == 0
+    encoder = newest(tmp_path / "style" / "style")["model"]
+    assert (
+        encoder["motion_proj.weight"] - known.style_encoder.state_dict()["motion_proj.weight"]
+    ).abs().max() < 0.01
+    other = [
+        "train",
+        "denoiser",
+        "--work",
+        str(tmp_path / "other"),
+        "--set",
+        str(made / "set"),
+        "--device",
+        "cpu",
+    ]
+    other += ["--style", str(made / "with" / "style"), "--config", str(write_recipe(made))]
+    assert main([*other, "--start-from", str(BUNDLED_HEAD.parents[1] / "model")]) == 2
+    assert "another size" in capsys.readouterr().err
 
 
 def test_without_a_style_encoder_the_exported_model_is_the_one_trained(made: Path, tmp_path: Path):

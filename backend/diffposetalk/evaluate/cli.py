@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--baseline", action="store_true", help="add the per-phone average of the training clips"
     )
+    what.add_argument(
+        "--regressor",
+        type=Path,
+        metavar="MODEL",
+        help="add a plain regressor, trained with --ablation regressor",
+    )
     what.add_argument("--head", type=Path, help="head asset to measure on (default: the bundled one)")
     what.add_argument(
         "--model-head", type=Path, help="head asset of the model, where it speaks another basis than --head"
@@ -108,9 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise OutputError(f"“{path}” cannot be written: name a file in a folder that exists.")
     if arguments.runs < 1 or (arguments.clips is not None and arguments.clips < 1) or arguments.pictures < 0:
         raise DiffPoseTalkError("Runs and clips are at least one, pictures at least none.", "settings_runs")
-    if arguments.no_model and not arguments.motions and not arguments.baseline:
+    if arguments.no_model and not (arguments.motions or arguments.baseline or arguments.regressor):
         raise DiffPoseTalkError(
-            "Nothing to measure: --no-model needs --motions or --baseline.", "settings_runs"
+            "Nothing to measure: --no-model needs --motions, --baseline or --regressor.", "settings_runs"
         )
     if arguments.report:
         from .plots import require_matplotlib
@@ -154,6 +160,7 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     _check_basis(corpora, head)
     subject = None if arguments.no_model else _model_subject(arguments, head)
     average = _phone_average(arguments, head) if arguments.baseline else None
+    regressor = _regressor(arguments) if arguments.regressor else None
     evaluation = Evaluation(_settings(arguments, head, subject), [])
     if skipped:
         evaluation.notes.append(
@@ -169,7 +176,7 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
         if arguments.noise is not None:
             references = [with_noise(reference, arguments.noise) for reference in references]
         has_motion = any(reference.motion is not None for reference in references)
-        subjects = _subjects(arguments, references, subject, average, has_motion, spoken_for)
+        subjects = _subjects(arguments, references, subject, regressor, average, has_motion, spoken_for)
         if not any(reference.phones for reference in references):
             evaluation.notes.append(
                 f"{name}: no phones, so articulation is not measured. Give them in index.json, or transcripts "
@@ -209,6 +216,7 @@ def _subjects(
     arguments: argparse.Namespace,
     references: list[Reference],
     model: ModelSubject | None,
+    regressor: Subject | None,
     average: Subject | None,
     has_motion: bool,
     spoken_for: set[str],
@@ -219,6 +227,8 @@ def _subjects(
     subjects: list[Subject] = [Recorded()] if has_motion else []
     if model is not None:
         subjects.append(model)
+    if regressor is not None:
+        subjects.append(regressor)
     for name, folder in _motion_folders(arguments):
         if not folder.is_dir() or MotionFolder.speaks(folder, references):
             subjects.append(MotionFolder(folder, references, name, arguments.motions_fps))
@@ -272,6 +282,13 @@ def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> ModelSubje
         to_reference=to_reference,
         from_reference=from_reference,
     )
+
+
+def _regressor(arguments: argparse.Namespace) -> Subject:
+    from ..checkpoint import load_model
+    from .regressor import RegressorSubject
+
+    return RegressorSubject(load_model(arguments.regressor, arguments.device))
 
 
 def _conversions(

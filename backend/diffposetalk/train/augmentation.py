@@ -3,21 +3,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from ..audio import SAMPLE_RATE
 
+BABBLE_VOICES = 5
 
-def augment(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A recording as another microphone in another room may have heard it: float32, peak at most 1."""
+
+def augment(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """A recording as another microphone in another room may have heard it: float32, peak at most 1.
+
+    Args:
+        voices: recordings of other speakers, for babble.
+    """
     out = samples.astype(np.float64)
     if rng.random() < 0.5:
         out = _room(out, rng)
     if rng.random() < 0.5:
         out = _band(out, rng)
     if rng.random() < 0.75:
-        out = _noise(out, rng)
+        noise = (
+            _babble(len(out), voices, rng)
+            if len(voices) and rng.random() < 0.35
+            else _coloured(len(out), rng)
+        )
+        out = _mix(out, noise, rng.uniform(3, 30))
     out *= rng.uniform(0.1, 0.9) / (np.abs(out).max() + 1e-9)
     return out.astype(np.float32)
 
@@ -38,10 +51,23 @@ def _band(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return sosfilt(butter(3, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"), x)
 
 
-def _noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Coloured noise, 5 to 30 dB below the speech."""
-    spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-    frequency = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 50)
-    noise = np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), len(x))
-    level = np.sqrt((x**2).mean() / ((noise**2).mean() + 1e-12)) * 10 ** (-rng.uniform(5, 30) / 20)
+def _coloured(length: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise between white and pink."""
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 50)
+    return np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), length)
+
+
+def _babble(length: int, voices: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Several people talking at once."""
+    out = np.zeros(length)
+    for index in rng.integers(len(voices), size=BABBLE_VOICES):
+        voice = np.resize(voices[index], length)
+        out += np.roll(voice, int(rng.integers(length))) / (voice.std() + 1e-6)
+    return out
+
+
+def _mix(x: np.ndarray, noise: np.ndarray, ratio: float) -> np.ndarray:
+    """Sound with noise `ratio` dB below it."""
+    level = np.sqrt((x**2).mean() / ((noise**2).mean() + 1e-12)) * 10 ** (-ratio / 20)
     return x + level * noise

@@ -19,6 +19,7 @@ from .recipe import (
     read_recipe,
     record,
     recorded,
+    start_of,
 )
 
 if TYPE_CHECKING:
@@ -48,17 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         stage.set_defaults(run_stage=module.run)
 
     bundled = stages.add_parser("prepare-bundled", help="build the bundled model's training set")
-    bundled.add_argument("data", type=Path, help="folder that holds grid_s1, kokoro_en and speechocean")
+    bundled.add_argument(
+        "data", type=Path, help="folder that holds grid_s1, kokoro_en, speechocean and facegood"
+    )
     bundled.add_argument("--work", type=Path, required=True, help="folder for the set and checkpoints")
     bundled.add_argument("--whisper", type=Path, required=True, help="OpenAI's tiny.en.pt")
     bundled.set_defaults(run_stage=_prepare_bundled)
 
     style = stages.add_parser("style", help="train the style encoder", epilog=TRAINING_NOTE)
     _add_training_arguments(style)
+    _add_start(style)
     style.set_defaults(run_stage=_style)
 
     denoiser = stages.add_parser("denoiser", help="train the denoiser", epilog=TRAINING_NOTE)
     _add_training_arguments(denoiser)
+    _add_start(denoiser)
     denoiser.add_argument("--style", type=Path, help="folder of the style encoder (default: WORK/style)")
     denoiser.set_defaults(run_stage=_denoiser)
 
@@ -98,7 +103,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=ABLATIONS,
         default=[],
-        help="train a row of the paper's Table 1; may be given several times",
+        help="train a row of the paper's Table 1, or the plain regressor; may be given several times",
     )
     parser.add_argument("--iterations", type=int, help="where to end (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="default: the recipe's")
@@ -107,6 +112,15 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("auto", "cpu"), default="auto", help="default: GPUs if there are"
     )
     parser.add_argument("--head", type=Path, help="head asset that the motion is for (default: the bundled)")
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="MODEL",
+        help="model directory whose weights a new training starts from (default: random weights)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -159,23 +173,28 @@ def _prepare_bundled(arguments: argparse.Namespace) -> None:
 
 
 def _style(arguments: argparse.Namespace) -> None:
+    from ..checkpoint import load_model
     from ..head_model import load_head
+    from .new_model import told
     from .recipe import model_config
     from .style_training import train_style_encoder
 
     data, recipe = _load_set(arguments), chosen_recipe(arguments, "style")
     config = model_config(recipe, data.description, load_head(arguments.head).jaw_open_angle)
     folder = arguments.work / "style"
-    record(folder, recipe, config, ("style_encoder",))
-    train_style_encoder(data, folder, config.style_encoder, recipe.style, arguments.device)
+    known = load_model(arguments.start_from, "cpu") if arguments.start_from else None
+    record(folder, recipe, config, ("style_encoder",), told(known.config) if known else None)
+    start = known.style_encoder if known else None
+    train_style_encoder(data, folder, config.style_encoder, recipe.style, arguments.device, start)
 
 
 def _denoiser(arguments: argparse.Namespace) -> None:
+    from ..checkpoint import load_model
     from ..errors import DataError
     from ..head_model import load_head
     from .checkpoints import load_latest
     from .denoiser_training import train_denoiser
-    from .new_model import recipe_model
+    from .new_model import recipe_model, start_from
 
     data, recipe = _load_set(arguments), chosen_recipe(arguments, "denoiser")
     head = load_head(arguments.head)
@@ -184,7 +203,8 @@ def _denoiser(arguments: argparse.Namespace) -> None:
     if recipe.denoiser.styled and not load_latest(styles, {"model": model.style_encoder}):
         raise DataError(f"“{styles}” holds no style encoder: train one first.", "data_checkpoint")
     folder = arguments.work / "denoiser"
-    record(folder, recipe, model.config, ("denoiser", "style_encoder", "speech_encoder"))
+    origin = start_from(model, load_model(arguments.start_from, "cpu")) if arguments.start_from else None
+    record(folder, recipe, model.config, ("denoiser", "style_encoder", "speech_encoder"), origin)
     train_denoiser(model, data, head, folder, recipe.denoiser, arguments.device)
 
 
@@ -201,7 +221,8 @@ def _export(arguments: argparse.Namespace) -> None:
     recipe, config = begun
     features = 1 if data.features is None else data.features.shape[1]
     trained, step = load_trained(folder, config, recipe, features)
-    export(trained, step, recipe, data, arguments.out, arguments.whisper, earlier_settings(folder))
+    before, origin = earlier_settings(folder), start_of(folder)
+    export(trained, step, recipe, data, arguments.out, arguments.whisper, before, origin)
 
 
 def _distill(arguments: argparse.Namespace) -> None:

@@ -64,6 +64,7 @@ def export(
     out: Path,
     whisper: Path | None = None,
     changed: Sequence[dict[str, Any]] = (),
+    started_from: dict[str, Any] | None = None,
 ) -> None:
     """Write the model directory: trained weights, the speech encoder's, statistics, presets, provenance.
 
@@ -71,6 +72,7 @@ def export(
         step: iterations that the denoiser has been trained for.
         changed: settings that were others earlier in the training, as `recipe.earlier_settings` gives them.
         whisper: OpenAI's published weights of a frozen Whisper; None takes the bundled model's copy.
+        started_from: the model whose weights the training started from, if any.
 
     Raises:
         ModelError: the speech encoder's weights are not there, or are another one's.
@@ -95,6 +97,7 @@ def export(
         "iterations": step,
         "training": {"style": asdict(recipe.style), "denoiser": settings},
         **({"training_before": list(changed)} if changed else {}),
+        **({"started_from": started_from} if started_from else {}),
         "trained_with": f"diffposetalk {__version__}, {date.today().isoformat()}",
     }
     sampling = model.config.sampling

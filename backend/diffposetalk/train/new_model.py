@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..config import ModelConfig, SpeechEncoderConfig
-from ..errors import ModelError
+from ..errors import DataError, ModelError
 from ..head_model import HeadModel
 from ..hubert_encoder import HubertSpeechEncoder, find_hubert, unloaded
 from ..model import DiffPoseTalk
@@ -67,6 +68,34 @@ def recipe_model(recipe: Recipe, data: TrainingSet, head: HeadModel) -> DiffPose
         config = replace(config, speech_encoder=speech)
     torch.manual_seed(recipe.denoiser.seed)
     return new_model(config, data, encoder)
+
+
+LEARNED_ELSEWHERE = ("normalizer.", "style_encoder.", "speech_encoder.")
+
+
+def start_from(model: DiffPoseTalk, known: DiffPoseTalk) -> dict[str, Any]:
+    """Give the denoiser's side of an untrained model the weights of a trained one.
+
+    Returns:
+        What the training's record says of it: the model's name and how it came about.
+
+    Raises:
+        DataError: `data_model`; it is built otherwise.
+    """
+    weights = {k: v for k, v in known.state_dict().items() if not k.startswith(LEARNED_ELSEWHERE)}
+    own = {k: v.shape for k, v in model.state_dict().items() if not k.startswith(LEARNED_ELSEWHERE)}
+    if own != {k: v.shape for k, v in weights.items()}:
+        raise DataError(
+            f"The training cannot start from {known.config.name}: it is of another size.", "data_model"
+        )
+    model.load_state_dict(weights, strict=False)
+    return told(known.config)
+
+
+def told(config: ModelConfig) -> dict[str, Any]:
+    """How a training's record names the model that it started from."""
+    named = ("recipe", "iterations", "started_from")
+    return {"name": config.name, **{k: config.provenance[k] for k in named if k in config.provenance}}
 
 
 def new_model(config: ModelConfig, data: TrainingSet, encoder: SpeechEncoder | None = None) -> DiffPoseTalk:

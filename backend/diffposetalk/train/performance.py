@@ -37,43 +37,55 @@ class StyleFactors:
     squint: float = 0.0
     blinks: float = 16.0
     gaze: float = 0.1
+    head: float = 1.0
+    """Multiplies what the head does: the next three, and the beats."""
     pitch: float = 1.8
     yaw: float = 2.3
-    roll: float = 2.0
-    tempo: float = 0.22
-    beat: float = 1.0
+    roll: float = 1.9
+    tempo: float = 0.26
+    beat: float = 0.8
     rest_pitch: float = 0.0
     rest_yaw: float = 0.0
     rest_roll: float = 0.0
 
 
 RANGES: dict[str, tuple[float, float]] = {
-    "mouth": (0.65, 1.5),
+    "mouth": (0.6, 1.65),
     "lips": (0.6, 1.5),
-    "rounding": (0.6, 1.5),
+    "rounding": (0.7, 1.5),
     "smile": (-0.2, 0.38),
     "frown": (-0.2, 0.25),
     "asymmetry": (-0.2, 0.2),
     "brow_activity": (-0.1, 0.45),
     "brow_rest": (-0.35, 0.2),
     "squint": (-0.2, 0.3),
-    "blinks": (7.0, 30.0),
+    "blinks": (7.0, 22.0),
     "gaze": (0.02, 0.25),
-    "pitch": (0.7, 3.6),
-    "yaw": (0.7, 6.0),
-    "roll": (0.6, 4.5),
-    "tempo": (0.14, 0.36),
-    "beat": (0.0, 2.6),
+    "head": (0.35, 2.4),
+    "pitch": (1.4, 2.2),
+    "yaw": (1.7, 3.2),
+    "roll": (1.3, 2.6),
+    "tempo": (0.2, 0.42),
+    "beat": (0.3, 1.5),
     "rest_pitch": (-4.0, 4.0),
     "rest_yaw": (-4.0, 4.0),
     "rest_roll": (-3.0, 3.0),
 }
-"""Drawn uniformly; a negative smile, frown, squint or brow activity means none, so that many speakers have none."""
+"""Drawn uniformly, those of GEOMETRIC by their logarithm; a negative smile, frown, squint or brow activity means none,
+so that many speakers have none."""
+GEOMETRIC = ("mouth", "head")
 
 
 def draw_factors(rng: np.random.Generator) -> StyleFactors:
     """A random manner of speaking."""
-    return StyleFactors(**{f.name: float(rng.uniform(*RANGES[f.name])) for f in fields(StyleFactors)})
+
+    def draw(name: str) -> float:
+        low, high = RANGES[name]
+        if name in GEOMETRIC:
+            return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        return float(rng.uniform(low, high))
+
+    return StyleFactors(**{f.name: draw(f.name) for f in fields(StyleFactors)})
 
 
 def perform(
@@ -210,13 +222,13 @@ def head_rotation(prosody: Prosody, f: StyleFactors, rng: np.random.Generator) -
     """Head rotation (T, 3), axis-angle radians: slow drift, livelier in speech, and nods on accents."""
     frames = len(prosody.energy)
     lively = 0.75 + 0.35 * gaussian_filter1d(prosody.speaking, 6)
-    pitch = f.rest_pitch + f.pitch * 0.8 * _slow(frames, 1.35 * f.tempo, rng) * lively
-    yaw = f.rest_yaw + f.yaw * _slow(frames, f.tempo, rng) * lively
-    roll = f.rest_roll + f.roll * _slow(frames, 0.7 * f.tempo, rng)
+    pitch = f.rest_pitch + f.head * f.pitch * 0.8 * _slow(frames, 1.35 * f.tempo, rng) * lively
+    yaw = f.rest_yaw + f.head * f.yaw * _slow(frames, f.tempo, rng) * lively
+    roll = f.rest_roll + f.head * f.roll * _slow(frames, 0.7 * f.tempo, rng)
     lead = HEAD_LEAD * FPS
     for frame, strength in prosody.accents:
         if rng.random() < 0.25 + 0.6 * strength:
-            size = f.beat * strength * rng.uniform(0.6, 1.5)
+            size = f.head * f.beat * strength * rng.uniform(0.6, 1.5)
             width = rng.uniform(3.5, 6.0)
             # A beat lifts the chin a little before it drops it on the stressed syllable.
             pitch += size * (
@@ -238,24 +250,48 @@ def _preset(key: str, name: str, description: str, **changes: float) -> None:
     PRESETS[key] = (name, description, replace(StyleFactors(), **changes))
 
 
-_preset("neutral", "Neutral", "Even delivery: ordinary mouth, small head motion", beat=0.8)
+_preset("neutral", "Neutral", "Even delivery: ordinary mouth, small head motion")
 _preset(
-    "lively", "Lively", "Large mouth, busy brows, strong nods", mouth=1.3, lips=1.2, brow_activity=0.4, pitch=3.0,
-    yaw=4.5, roll=3.2, beat=2.4, tempo=0.32, blinks=20,
+    "lively", "Lively", "Large mouth, busy brows, strong nods", mouth=1.35, lips=1.2, brow_activity=0.4, head=1.8,
+    beat=1.4, tempo=0.36, blinks=18,
 )  # fmt: skip
 _preset(
-    "calm", "Calm", "Small mouth, slow and quiet head", mouth=0.8, lips=0.85, brow_activity=0.0, pitch=0.9, yaw=1.0,
-    roll=0.9, beat=0.3, tempo=0.15, blinks=12,
+    "calm", "Calm", "Small mouth, slow and quiet head", mouth=0.8, lips=0.85, brow_activity=0.0, head=0.5, beat=0.4,
+    tempo=0.2, blinks=11,
 )  # fmt: skip
 _preset(
-    "warm", "Warm Smile", "Smiling at rest, friendly brows", smile=0.36, brow_activity=0.25, mouth=1.05, roll=3.0,
-    yaw=2.6, beat=1.3, blinks=18,
+    "warm", "Warm Smile", "Smiling at rest, friendly brows", smile=0.36, brow_activity=0.25, mouth=1.05, head=1.1,
+    roll=2.6, beat=1.0, blinks=16,
 )  # fmt: skip
 _preset(
     "stern", "Stern", "Lowered brows, corners down, still head", frown=0.22, brow_rest=-0.33, squint=0.2,
-    brow_activity=0.0, pitch=1.2, yaw=1.0, roll=0.8, beat=1.2, blinks=8, gaze=0.04,
+    brow_activity=0.0, head=0.5, beat=1.4, blinks=8, gaze=0.04,
 )  # fmt: skip
 _preset(
-    "mumbling", "Mumbling", "Barely opens the mouth, looks around", mouth=0.66, lips=0.65, rounding=0.7, gaze=0.24,
-    yaw=3.0, rest_pitch=3.5, brow_activity=0.0, beat=0.2, blinks=24,
+    "mumbling", "Mumbling", "Barely opens the mouth, looks around", mouth=0.62, lips=0.65, rounding=0.75, gaze=0.24,
+    rest_pitch=3.5, brow_activity=0.0, beat=0.3, blinks=20,
+)  # fmt: skip
+_preset(
+    "announcer", "Announcer", "Wide, crisp mouth and rounded lips over a steady head", mouth=1.5, lips=1.4,
+    rounding=1.45, head=0.6, beat=1.3, gaze=0.04, blinks=10,
+)  # fmt: skip
+_preset(
+    "excited", "Excited", "Raised brows, wide mouth, restless head", mouth=1.45, brow_activity=0.45, brow_rest=0.15,
+    head=2.3, tempo=0.42, beat=1.5, gaze=0.18, blinks=21, smile=0.2,
+)  # fmt: skip
+_preset(
+    "sorrowful", "Sorrowful", "Corners down, head bowed, little motion", mouth=0.7, lips=0.75, frown=0.25,
+    brow_rest=0.12, brow_activity=0.1, rest_pitch=4.0, head=0.55, tempo=0.2, beat=0.3, blinks=18,
+)  # fmt: skip
+_preset(
+    "smirk", "Smirk", "One corner up, head tilted, narrowed eyes", smile=0.3, asymmetry=0.2, squint=0.22,
+    rest_roll=2.8, head=0.8, blinks=10,
+)  # fmt: skip
+_preset(
+    "attentive", "Attentive", "Raised brows, eyes on the listener, gentle nods", brow_rest=0.2, brow_activity=0.3,
+    gaze=0.03, pitch=2.2, yaw=1.7, beat=1.4, smile=0.1, blinks=14,
+)  # fmt: skip
+_preset(
+    "tense", "Tense", "Tight lips, narrowed eyes, quick small head motion", mouth=0.75, lips=1.4, rounding=0.8,
+    squint=0.3, brow_rest=-0.2, head=0.7, tempo=0.42, beat=1.2, blinks=22,
 )  # fmt: skip

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..config import FPS
 from .arkit import INDEX, MOUTH, both
-from .corpora import Phone, Utterance
+from .corpora import Phone
 from .tracked_motion import LipGap
 
 PHONES = [
@@ -59,6 +59,7 @@ PHONES = [
     "ZH",
 ]
 BILABIAL = {"P", "B", "M"}
+OPEN_VOWELS = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY"}
 CHANNELS = (*MOUTH, 53)
 CONTEXT_PHONES = {"ER": "R", "NG": "N", "OY": "OW", "SH": "CH", "UH": "UW", "ZH": "JH"}
 """Phones that the tracked speaker's small vocabulary lacks, learned as their nearest articulation."""
@@ -128,23 +129,51 @@ def train_teacher(
 
 @torch.no_grad()
 def label(
-    teacher: PhoneTeacher, scale: np.ndarray, utterance: Utterance, frames: int, gap: LipGap
+    teacher: PhoneTeacher, scale: np.ndarray, phones: list[Phone], frames: int, gap: LipGap
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lip motion of an utterance from its phones: (T, 50) coefficients of the mouth and (T,) jaw pitch.
-
-    Lips are brought together on every P, B and M, whatever the teacher's average says.
-    """
-    features = phone_features(utterance.phones, frames)
-    out = teacher(torch.from_numpy(features)[None])[0].numpy() * scale
+    """Lip motion from phones: (T, 50) coefficients of the mouth and (T,) jaw pitch, `articulate`d."""
+    out = teacher(torch.from_numpy(phone_features(phones, frames))[None])[0].numpy() * scale
     exp = np.zeros((frames, 50), np.float32)
     exp[:, MOUTH] = np.clip(out[:, :-1], 0, 1)
-    jaw = np.clip(out[:, -1], 0, None)
+    return articulate(exp, np.clip(out[:, -1], 0, None), phones, gap, openings=True)
+
+
+def articulate(
+    exp: np.ndarray, jaw: np.ndarray, phones: list[Phone], gap: LipGap, openings: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring the lips together on every P, B and M and, with `openings`, part them on every open vowel.
+
+    What a tracker misses between two frames, or an average over contexts blurs, people can see: a bilabial with
+    parted lips looks wrong, and so does an open vowel behind closed ones.
+
+    Args:
+        exp, jaw: (T, 50) and (T,), motion of the mouth.
+    """
+    frames = len(exp)
+    may_part = closure_envelope(phones, frames)
     wanted = np.clip(gap.of(exp, jaw), 0, None)
-    exp, jaw = gap.reach(exp, jaw, wanted * closure_envelope(utterance.phones, frames))
-    pressed = 1 - closure_envelope(utterance.phones, frames, 0.03)
+    if openings:
+        wanted = np.maximum(wanted, opening_floor(phones, frames) * np.percentile(wanted, 95))
+    exp, jaw = gap.reach(exp, jaw, wanted * may_part)
+    pressed = 1 - closure_envelope(phones, frames, 0.03)
     exp[:, both("mouthPress")] = np.maximum(exp[:, both("mouthPress")], 0.25 * pressed[:, None])
     exp[:, INDEX["mouthRollUpper"]] = np.maximum(exp[:, INDEX["mouthRollUpper"]], 0.1 * pressed)
     return exp, jaw
+
+
+def opening_floor(phones: list[Phone], frames: int) -> np.ndarray:
+    """Least share of the clip's wide opening on open vowels, falling off over a frame or two on either side; (frames,).
+
+    A vowel that is reduced to a few hundredths of a second opens less than a full one.
+    """
+    time = (np.arange(frames) + 0.5) / FPS
+    out = np.zeros(frames)
+    for phone, start, end in phones:
+        if phone in OPEN_VOWELS:
+            least = 0.54 if phone == "AH" else 0.62
+            distance = np.abs(time - 0.5 * (start + end)) - 0.25 * (end - start)
+            out = np.maximum(out, least * np.clip(1.35 - np.clip(distance, 0, None) / 0.06, 0, 1))
+    return out
 
 
 def closure_envelope(phones: list[Phone], frames: int, ease: float = 0.06) -> np.ndarray:

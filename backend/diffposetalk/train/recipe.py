@@ -21,6 +21,10 @@ PRECISIONS = ("no", "bf16", "fp16")
 """Of matrix products, as Accelerate names them; `no` is float32."""
 
 
+REGRESSOR = "regressor"
+"""The ablation that leaves no diffusion; see `evaluate.regressor`."""
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """λ of equation 6 (vertices in metres²) and of the head losses (normalised head rotation)."""
@@ -47,6 +51,8 @@ class StyleTraining:
     batch: int = 32
     learning_rate: float = 1e-4
     temperature: float = 0.1
+    views: bool = False
+    """Show the two halves of a pair as two captures would (`style_views`; ARKit basis only). Not in the paper."""
     precision: str = "no"
     checkpoint_every: int = 1000
     log_every: int = 50
@@ -78,6 +84,8 @@ class DenoiserTraining:
     train_speech_encoder: bool = False
     """Train HuBERT's transformer along; needs the set's sound and the user's HuBERT."""
     frozen_speech_layers: int = 2
+    regression: bool = False
+    """Train no diffusion model but a plain regressor from speech, the baseline: its input is the mean motion."""
     geometry: str = "head"
     """Vertices of equations 3 to 5: `head` estimates the mean over the whole head, `mouth` takes lips and a few."""
     geometry_vertices: int = 384
@@ -270,14 +278,25 @@ def _without_head_pose(recipe: Recipe) -> Recipe:
     return replace(recipe, model=_with(model, "style_encoder", motion_dim=EXPRESSION_DIM + 1))
 
 
+def _regressor(recipe: Recipe) -> Recipe:
+    """The same network without diffusion, style or dropped conditions: not in Table 1, but what all must beat."""
+    return replace(
+        recipe,
+        model=_with(recipe.model, "sampling", style=""),
+        denoiser=replace(recipe.denoiser, regression=True, style_dropout=1.0, all_dropout=0.0),
+    )
+
+
 ABLATIONS: dict[str, Callable[[Recipe], Recipe]] = {
     "no-geometric-losses": _without_geometric_losses,
     "no-alignment-mask": _without_alignment_mask,
     "no-guidance": _without_guidance,
     "no-style-encoder": _without_style_encoder,
     "no-head-pose": _without_head_pose,
+    REGRESSOR: _regressor,
 }
-"""The rows of Table 1: “Ours w/o L_geo”, “w/o AM”, “w/o CFG”, “w/o SSE” and “Ours (no HP)”. Applied in this order."""
+"""The rows of Table 1: “Ours w/o L_geo”, “w/o AM”, “w/o CFG”, “w/o SSE” and “Ours (no HP)”, and the regressor. Applied
+in this order."""
 
 
 def ablate(recipe: Recipe, names: list[str]) -> Recipe:
@@ -336,11 +355,18 @@ def first_bundled() -> Recipe:
     return replace(recipe, name="bundled-1", model={**model, "name": "DiffPoseTalk bundled 1"})
 
 
-def record(folder: Path, recipe: Recipe, config: ModelConfig, parts: tuple[str, ...]) -> None:
+def record(
+    folder: Path,
+    recipe: Recipe,
+    config: ModelConfig,
+    parts: tuple[str, ...],
+    started_from: dict[str, Any] | None = None,
+) -> None:
     """Write down beside the checkpoints in `folder` what is trained there, and what was changed on the way.
 
     Args:
         parts: of the configuration; what is trained in the folder depends on these and the basis.
+        started_from: what tells of the model whose weights a new training starts from.
 
     Raises:
         DataError: `data_recipe`; a model of another build is being trained there already.
@@ -358,6 +384,8 @@ def record(folder: Path, recipe: Recipe, config: ModelConfig, parts: tuple[str, 
         step = max((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.pt")), default=0)
         before.append({"until": step, **changed})
     values = {"recipe": recipe.to_dict(), "model": config.to_dict(), "before": before}
+    if origin := (start_of(folder) if known is not None else started_from):
+        values["started_from"] = origin
     text = json.dumps(values, indent=1, ensure_ascii=False)
     part = folder / f"{RECORD}.{os.getpid()}.part"  # several processes may write the same
     part.write_text(text + "\n", encoding="utf-8")
@@ -382,9 +410,18 @@ def recorded(folder: Path) -> tuple[Recipe, ModelConfig] | None:
 
 def earlier_settings(folder: Path) -> list[dict[str, Any]]:
     """Settings that a training in the folder was begun with and that were changed later: each until which iteration."""
+    return list(_record_of(folder).get("before", []))
+
+
+def start_of(folder: Path) -> dict[str, Any]:
+    """The model whose weights a training in the folder started from; empty where it started from random ones."""
+    return dict(_record_of(folder).get("started_from", {}))
+
+
+def _record_of(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return list(values.get("before", []))
+    return dict(values)
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..errors import DataError
 from ..style_encoder import StyleEncoder, nt_xent
 from .loop import Loop, new_accelerator, random_numbers, share
 from .recipe import StyleTraining
+from .style_views import view
 from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
@@ -75,16 +76,23 @@ def train_style_encoder(
     config: StyleEncoderConfig,
     settings: StyleTraining,
     device: str = "auto",
+    start: StyleEncoder | None = None,
 ) -> StyleEncoder:
     """Train, resuming from the newest checkpoint in `folder`; returns the encoder in evaluation mode.
 
+    Args:
+        start: whose weights a new training starts from; None for random ones.
+
     Raises:
-        DataError: the set has too few sequences for the batch.
+        DataError: the set has too few sequences for the batch or is of another basis than the recipe is for, or `start`
+            is of another size.
         Stopped: see `Loop.run`.
     """
     accelerator = new_accelerator(settings.precision, device)
     window = config.window
     usable = data.drawable(2 * window)
+    if settings.views and data.description.basis != "arkit":
+        raise DataError("[style] views are for motion in the ARKit basis.", "data_recipe")
     if len(usable) < settings.batch:
         raise DataError(
             f"The style encoder's batch of {settings.batch} needs as many sequences, the training set has "
@@ -93,6 +101,13 @@ def train_style_encoder(
         )
     torch.manual_seed(settings.seed)
     encoder = StyleEncoder(config).to(accelerator.device)
+    if start is not None:
+        try:
+            encoder.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            raise DataError(
+                "The training cannot start from that style encoder: it is of another size.", "data_model"
+            ) from error
     optimizer = torch.optim.Adam(encoder.parameters(), settings.learning_rate)
     mean, std = (torch.from_numpy(v) for v in motion_statistics(data, config.motion_dim))
     channels = motion_channels(config.motion_dim)
@@ -107,7 +122,11 @@ def train_style_encoder(
             sequence = data.sequences[index]
             start = int(rng.choice(sequence.motion_starts))
             starts.append(start + int(rng.integers(sequence.frames - 2 * window + 1)))
-        rows = np.stack([data.motion[start : start + 2 * window] for start in starts[own]])[..., channels]
+        rows = np.stack([data.motion[start : start + 2 * window] for start in starts])
+        if settings.views:
+            for row in rows:
+                row[:window], row[window:] = view(row[:window], rng), view(row[window:], rng)
+        rows = rows[own][..., channels]
         return (((torch.from_numpy(rows) - mean) / std).to(accelerator.device),)
 
     def inspect(writer: SummaryWriter, step: int) -> None:

@@ -25,8 +25,10 @@ CLOSED_GAP = 0.00015
 """Metres that the tracker still shows between closed lips."""
 JAW_SHARE = 0.8
 """How much of the tracked jawOpen goes into the jaw; the lips part on their own for the rest."""
+BIASES = {"mouthPucker": 0.01, "mouthFunnel": 0.004}
+"""What the tracker shows of a channel on lips that are not rounded at all."""
 GAINS = {
-    "mouthPucker": 1.0, "mouthFunnel": 4.0, "mouthPressLeft": 2.0, "mouthPressRight": 2.0, "mouthRollLower": 2.5,
+    "mouthPucker": 1.3, "mouthFunnel": 5.2, "mouthPressLeft": 2.0, "mouthPressRight": 2.0, "mouthRollLower": 2.5,
     "mouthRollUpper": 1.5, "mouthStretchLeft": 4.0, "mouthStretchRight": 4.0, "mouthSmileLeft": 1.0,
     "mouthSmileRight": 1.0, "mouthShrugLower": 3.0, "mouthDimpleLeft": 3.0, "mouthDimpleRight": 3.0,
 }  # fmt: skip
@@ -128,7 +130,7 @@ class TrackedCorpus:
         track = {n: smooth[:, i] for i, n in enumerate(self.names)}
         exp = np.zeros((len(raw), 50), np.float32)
         for name, gain in GAINS.items():
-            exp[:, INDEX[name]] = np.clip(gain * track[name], 0, 0.9)
+            exp[:, INDEX[name]] = np.clip(gain * (track[name] - BIASES.get(name, 0.0)), 0, 0.9)
         jaw = JAW_SHARE * track["jawOpen"] * self.head.jaw_open_angle
         exp, jaw = self.gap.reach(exp, jaw, self.lip_gap(path))
         lid = np.mean([raw[:, self.names.index("eyeBlink" + s)] for s in ("Left", "Right")], axis=0)
