@@ -21,6 +21,7 @@ from .errors import ModelError
 from .model import DiffPoseTalk, StylePreset
 from .styles.measures import StyleMeasures
 from .whisper_encoder import WhisperSpeechEncoder
+from .whole_file import whole_file
 
 CONFIG_NAME, WEIGHTS_NAME, STYLES_NAME = "config.json", "model.safetensors", "styles.json"
 STATISTICS = ("motion_mean", "motion_std", "shape_mean", "shape_std")
@@ -111,7 +112,7 @@ def load_model(
     if unexpected:
         raise _misfit(folder, unexpected[0])
     model.sha256 = file_sha256(path)
-    model.styles = _load_styles(folder, config)
+    model.styles = load_styles(folder, config)
     model.compute = compute
     with device_errors(compute.device):
         return model.to(compute.device).eval()
@@ -136,7 +137,8 @@ def _misfit(folder: Path, key: str) -> ModelError:
     )
 
 
-def _load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
+def load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
+    """The presets of a model directory by id; none where it has none. Raises ModelError where they are not valid."""
     path = folder / STYLES_NAME
     if not path.is_file():
         return {}
@@ -184,15 +186,20 @@ def write_model(
     text = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
     (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
     if styles is not None:
-        rows = [
-            {
-                "id": key,
-                "name": s.name,
-                "description": s.description,
-                **({"measures": s.measures.to_dict()} if s.measures else {}),
-                "vector": [round(float(v), 5) for v in s.vector],
-            }
-            for key, s in styles.items()
-        ]
-        text = json.dumps(rows, indent=1, ensure_ascii=False)
-        (folder / STYLES_NAME).write_text(text + "\n", encoding="utf-8")
+        save_styles(folder / STYLES_NAME, styles)
+
+
+def save_styles(path: Path, styles: dict[str, StylePreset]) -> None:
+    """Write a model directory's presets."""
+    rows = [
+        {
+            "id": key,
+            "name": s.name,
+            "description": s.description,
+            **({"measures": s.measures.to_dict()} if s.measures else {}),
+            "vector": [round(float(v), 5) for v in s.vector],
+        }
+        for key, s in styles.items()
+    ]
+    with whole_file(path) as file:
+        file.write((json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())

@@ -28,8 +28,10 @@ EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 # Subcommands with a module of their own, which has `add_arguments(parser)` and `run(arguments)`.
 # Their modules are imported only when called: they may need torch, the help of the others does not.
 MODULE_COMMANDS = {
+    "batch": ("diffposetalk.batch.cli", "make the clips of all lines in a manifest"),
     "train": ("diffposetalk.train.cli", "train a model on recordings with tracked motion"),
     "evaluate": ("diffposetalk.evaluate.cli", "measure a model on recordings with tracked motion"),
+    "style": ("diffposetalk.styles.cli", "extract, mix, describe and keep speaking styles"),
     "convert": ("diffposetalk.convert.cli", "turn the paper's checkpoints and FLAME's files into ours"),
 }
 
@@ -76,11 +78,17 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     generate.add_argument("--seconds", type=float, help="use this much of the recording (s; default: all)")
     generate.add_argument(
         "--style",
-        help="a preset's name, a motion clip (.npz) to take the style from, or a style vector (.npy); "
-        "default: the model's own",
+        help="a preset or a style of the library by name, a style file (.dptstyle), a motion file (.npz, .csv) to "
+        "take the style from, or a style vector (.npy); default: the model's own",
     )
     generate.add_argument(
-        "--style-start-frame", type=int, help="first frame of the style's motion clip to use"
+        "--style-start-frame",
+        type=int,
+        help="first frame of the style's motion to use (default: the best four s)",
+    )
+    generate.add_argument("--mix-style", help="a second style, as of --style, to mix in")
+    generate.add_argument(
+        "--mix", type=float, default=0.5, help="how much of the second style, 0 to 1 (default: 0.5)"
     )
     generate.add_argument("--shape", type=Path, help="identity coefficients (.npy or .npz)")
     generate.add_argument("--seed", type=int, default=0, help="seed of the first take (default: 0)")
@@ -105,21 +113,12 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     generate.add_argument(
         "--model-head", type=Path, help="head asset the model speaks for (default: the bundled one)"
     )
-    _add_model_arguments(generate)
+    add_model_arguments(generate)
     generate.set_defaults(run=_generate)
-
-    style = commands.add_parser("style", help="work with speaking styles")
-    style_commands = style.add_subparsers(dest="style_command", required=True, metavar="COMMAND")
-    extract = style_commands.add_parser("extract", help="take the style vector of a motion clip")
-    extract.add_argument("motion", type=Path, help="motion clip (.npz)")
-    extract.add_argument("-o", "--output", type=Path, required=True, help="style vector to write (.npy)")
-    extract.add_argument("--start-frame", type=int, help="first frame to use (default: the middle)")
-    _add_model_arguments(extract)
-    extract.set_defaults(run=_extract_style)
 
     info = commands.add_parser("info", help="say what is installed and describe the model")
     info.add_argument("--json", action="store_true", help="as JSON")
-    _add_model_arguments(info)
+    add_model_arguments(info)
     info.set_defaults(run=_info)
 
     serve = commands.add_parser("serve", help="speak JSON-RPC on standard input and output, as Blender does")
@@ -135,7 +134,8 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say which model to load, and how it computes."""
     parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
@@ -143,7 +143,8 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")
 
 
-def _load_model(arguments: argparse.Namespace) -> DiffPoseTalk:
+def load_chosen_model(arguments: argparse.Namespace) -> DiffPoseTalk:
+    """The model that the options of `add_model_arguments` name. Raises ModelError or DeviceError."""
     from .checkpoint import load_model
 
     return load_model(
@@ -152,7 +153,7 @@ def _load_model(arguments: argparse.Namespace) -> DiffPoseTalk:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
-    output = _checked_output(arguments.output, ".npz")
+    output = checked_output(arguments.output, ".npz")
     if arguments.takes < 1:
         raise DiffPoseTalkError("At least one take must be made.", "settings_seed")
     from .audio import probe
@@ -162,18 +163,18 @@ def _generate(arguments: argparse.Namespace) -> None:
     from .animate import animate
     from .guidance import DynamicThreshold
 
-    model = _load_model(arguments)
+    model = load_chosen_model(arguments)
     limits = arguments.dynamic_threshold
     seeds = [arguments.seed + take for take in range(arguments.takes)]
     began = time.monotonic()
-    progress = _ProgressLine()
+    progress = ProgressLine()
     speech, clips = animate(
         model,
         arguments.audio,
         audio_start=arguments.start,
         audio_seconds=arguments.seconds,
         seeds=seeds,
-        style=_style_spec(arguments.style, arguments.style_start_frame),
+        style=_style_spec(arguments, model),
         shape=arguments.shape,
         head_pose=not arguments.no_head_pose,
         speech_guidance=arguments.speech_guidance,
@@ -215,16 +216,6 @@ def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
     return arguments.model_head or bundled_head_path(), arguments.target_head
 
 
-def _extract_style(arguments: argparse.Namespace) -> None:
-    output = _checked_output(arguments.output, ".npy")
-    from .motion import load_motion
-    from .styles import extract_style, save_style_vector
-
-    clip = load_motion(arguments.motion)
-    model = _load_model(arguments)
-    print(save_style_vector(output, extract_style(model, clip, arguments.start_frame)))
-
-
 def _info(arguments: argparse.Namespace) -> None:
     import torch
 
@@ -232,7 +223,7 @@ def _info(arguments: argparse.Namespace) -> None:
     from .server import available_devices
 
     folder = arguments.model or bundled_model_path()
-    model = _load_model(arguments)
+    model = load_chosen_model(arguments)
     config = model.config
     description: dict[str, Any] = {
         "version": __version__,
@@ -281,19 +272,34 @@ def _serve(arguments: argparse.Namespace) -> None:
     serve()
 
 
-def _style_spec(style: str | None, start_frame: int | None) -> dict[str, Any] | None:
-    """What `styles.resolve_style` takes, from the one word given on the command line."""
-    if style is None:
-        return None
-    suffix = Path(style).suffix.lower()
-    if suffix == ".npz":
-        return {"motion": style, "start_frame": start_frame}
-    if suffix == ".npy":
-        return {"vector": style}
-    return {"preset": style}
+def _style_spec(arguments: argparse.Namespace, model: DiffPoseTalk) -> dict[str, Any] | None:
+    """What `styles.resolve_style` takes, from the words given on the command line."""
+
+    def one(word: str) -> dict[str, Any]:
+        suffix = Path(word).suffix.lower()
+        if suffix in (".npz", ".csv"):
+            return {"motion": word, "start_frame": arguments.style_start_frame}
+        if suffix == ".npy":
+            return {"vector": word}
+        if suffix == ".dptstyle":
+            return {"file": word}
+        if word in model.styles:
+            return {"preset": word}
+        from .styles.library import library_folder, list_styles
+
+        mine = {entry.name.casefold() for entry in list_styles(library_folder())}
+        return {"library": word} if word.casefold() in mine else {"preset": word}
+
+    if arguments.mix_style is None:
+        return None if arguments.style is None else one(arguments.style)
+    first = arguments.style or model.config.sampling.style
+    if not first or not 0 <= arguments.mix <= 1:
+        raise DiffPoseTalkError("Mixing needs two styles and an amount from 0 to 1.", "style_mix")
+    amounts = [1 - arguments.mix, arguments.mix]
+    return {"mix": [one(first), one(arguments.mix_style)], "amounts": amounts}
 
 
-def _checked_output(path: Path, suffix: str) -> Path:
+def checked_output(path: Path, suffix: str) -> Path:
     """The path with its suffix. Raises OutputError now rather than after minutes of work."""
     if path.is_dir():
         raise OutputError(f"“{path}” is a folder; name a file to write.")
@@ -306,7 +312,7 @@ def _checked_output(path: Path, suffix: str) -> Path:
     return path
 
 
-class _ProgressLine:
+class ProgressLine:
     """Progress on standard error: one line rewritten on a terminal, a line every tenth elsewhere."""
 
     def __init__(self) -> None:

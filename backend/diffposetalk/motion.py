@@ -30,7 +30,9 @@ class MotionClip:
         basis: `arkit` or `flame`.
         shape: (100,) identity coefficients of the speaker, if known.
         expression_names: names of the 50 coefficients, if the basis names them.
-        provenance: where the motion comes from; generated motion has `synthetic: true`.
+        provenance: where the motion comes from; generated motion has `synthetic: true`. `unseen` lists stretches,
+            [start, stop] in seconds, that were not captured but filled in.
+        translation: (T, 3) metres of the head from its mean place, in the head's axes (captured motion only).
     """
 
     exp: np.ndarray
@@ -40,6 +42,7 @@ class MotionClip:
     shape: np.ndarray | None = None
     expression_names: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    translation: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.exp)
@@ -60,6 +63,8 @@ class MotionClip:
         }
         if self.shape is not None:
             arrays["shape"] = self.shape.astype(np.float32)
+        if self.translation is not None:
+            arrays["translation"] = self.translation.astype(np.float32)
         if self.expression_names:
             arrays["expression_names"] = np.array(self.expression_names)
         try:
@@ -95,6 +100,7 @@ def load_motion(path: str | Path) -> MotionClip:
         fps = float(arrays.get("fps", FPS))
         shape = np.asarray(arrays["shape"], dtype=np.float32).reshape(-1) if "shape" in arrays else None
         provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
+        moved = np.asarray(arrays["translation"], dtype=np.float32) if "translation" in arrays else None
     except (TypeError, ValueError, RecursionError) as error:
         raise MotionError(f"{path.name!r} holds arrays of the wrong kind.", "motion_format") from error
     if exp.ndim != 2 or exp.shape[1] != EXPRESSION_DIM or pose.shape != (len(exp), 6) or len(exp) == 0:
@@ -104,16 +110,19 @@ def load_motion(path: str | Path) -> MotionClip:
         )
     if shape is not None and shape.shape != (SHAPE_DIM,):
         raise MotionError(f"{path.name!r} has a shape code of {shape.size} values, not 100.", "motion_format")
+    if moved is not None and (moved.shape != (len(exp), 3) or not np.isfinite(moved).all()):
+        raise MotionError(f"{path.name!r} has a translation that is not (frames, 3).", "motion_format")
     if not (np.isfinite(exp).all() and np.isfinite(pose).all()) or not 1.0 <= fps <= 1000.0:
         raise MotionError(f"{path.name!r} holds values that are not finite.", "motion_format")
     basis = str(arrays.get("basis", "flame"))
     if basis not in ("arkit", "flame"):
         raise MotionError(f"{path.name!r} is in an unknown basis {basis!r}.", "motion_format")
     names = tuple(str(n) for n in arrays["expression_names"]) if "expression_names" in arrays else ()
-    return MotionClip(exp, pose, fps, basis, shape, names, provenance if isinstance(provenance, dict) else {})
+    provenance = provenance if isinstance(provenance, dict) else {}
+    return MotionClip(exp, pose, fps, basis, shape, names, provenance, moved)
 
 
-_FIELDS = {"exp", "pose", "fps", "basis", "provenance", "shape", "expression_names"}
+_FIELDS = {"exp", "pose", "fps", "basis", "provenance", "shape", "expression_names", "translation"}
 
 
 def resample(clip: MotionClip, fps: float = FPS) -> MotionClip:
@@ -127,6 +136,9 @@ def resample(clip: MotionClip, fps: float = FPS) -> MotionClip:
     wanted = np.minimum(wanted, times[-1])
     exp = np.stack([np.interp(wanted, times, c) for c in clip.exp.T], axis=1)
     pose = [Slerp(times, Rotation.from_rotvec(clip.pose[:, i : i + 3]))(wanted).as_rotvec() for i in (0, 3)]
+    moved = clip.translation
+    if moved is not None:
+        moved = np.stack([np.interp(wanted, times, c) for c in moved.T], axis=1).astype(np.float32)
     return MotionClip(
         exp.astype(np.float32),
         np.concatenate(pose, axis=1).astype(np.float32),
@@ -135,6 +147,7 @@ def resample(clip: MotionClip, fps: float = FPS) -> MotionClip:
         clip.shape,
         clip.expression_names,
         clip.provenance,
+        moved,
     )
 
 

@@ -39,6 +39,7 @@ def render_frames(
     frames: Sequence[int],
     size: int = 160,
     shape: np.ndarray | None = None,
+    view_yaw: float = VIEW_YAW,
 ) -> np.ndarray:
     """Pictures of some frames of a motion.
 
@@ -47,6 +48,7 @@ def render_frames(
         frames: which to render, 0 to T - 1.
         size: height of a picture, pixels; its width is ASPECT of that.
         shape: (100,) identity coefficients, or None.
+        view_yaw: radians by which the camera stands to the character's left.
 
     Returns:
         (len(frames), size, width, 3) uint8, sRGB.
@@ -60,7 +62,7 @@ def render_frames(
         ).numpy()
     triangles, colours = surface(head)
     height, width = size * SUPERSAMPLING, round(size * ASPECT) * SUPERSAMPLING
-    project = _Camera(head, height, width)
+    project = _Camera(head, height, width, view_yaw)
     return np.stack(
         [_picture(project(points), triangles, colours, height, width) for points in vertices.astype(float)]
     )
@@ -93,13 +95,13 @@ def surface(head: HeadModel) -> tuple[np.ndarray, np.ndarray]:
 class _Camera:
     """Vertices (V, 3) in metres to pixels: x to the right, y down, z towards the camera (in pixels too)."""
 
-    def __init__(self, head: HeadModel, height: int, width: int) -> None:
+    def __init__(self, head: HeadModel, height: int, width: int, yaw: float = VIEW_YAW) -> None:
         joints = (head.J_regressor @ head.v_template).numpy()
         left, right = joints[LEFT_EYE], joints[RIGHT_EYE]
         apart = float(np.linalg.norm(left - right))
         self.middle = (left + right) / 2 - apart * np.array([0, VIEW_DROP, VIEW_DEPTH])
         self.scale = height / (VIEW_HEIGHT * apart)
-        cos, sin = np.cos(VIEW_YAW), np.sin(VIEW_YAW)
+        cos, sin = np.cos(yaw), np.sin(yaw)
         self.turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
         self.origin = np.array([width / 2, height / 2, 0])
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputError, StyleError
+from ..user_folder import user_data_folder
 from ..whole_file import whole_file
 from .style_file import SUFFIX, Style, load_style, save_style
 
@@ -37,17 +37,6 @@ def library_folder(folder: str | Path | None = None) -> Path:
     """The library's folder: the one given, that of DIFFPOSETALK_STYLES, or the user's own. It need not exist yet."""
     chosen = folder or os.environ.get(ENVIRONMENT_VARIABLE)
     return Path(chosen) if chosen else user_data_folder() / "styles"
-
-
-def user_data_folder() -> Path:
-    """Where this user's data of DiffPoseTalk lie, by the system's custom; it need not exist yet."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "diffposetalk"
 
 
 def list_styles(folder: Path) -> list[Entry]:

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from ..errors import Cancelled, VideoError
 from .landmarker import Face, FaceTracker, find_tracker
-from .video import MAX_RATE, VideoInfo, frame_near, probe_video, read_frames
+from .video import MAX_RATE, Frame, VideoInfo, frame_near, probe_video, read_frames
 
 MAX_FACES = 5
 SCAN_FRAMES = 12
@@ -30,6 +30,8 @@ MOUTH_CORNERS = (61, 291)
 
 OnProgress = Callable[[int, int], None]
 """Called with (frames done, frames in all, 0 where the file does not say)."""
+OnFrame = Callable[[Frame, Face | None], None]
+"""Called with each frame and the followed face in it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def track_face(
     *,
     face: tuple[float, float] | None = None,
     on_progress: OnProgress | None = None,
+    on_frame: OnFrame | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> FaceTrack:
     """Follow one face through a video.
@@ -103,6 +106,7 @@ def track_face(
         face: where the face is that is meant (x, y as shares of the picture, from left and top) when there are
             several; None is the largest.
         on_progress: told after every frame.
+        on_frame: shown every frame with what was found in it.
         cancelled: asked before every frame.
 
     Raises:
@@ -128,6 +132,8 @@ def track_face(
                 last = frame.time, chosen.centre, right - left
             height, width = frame.image.shape[:2]
             rows.append(_Row(frame.time, chosen, len(seen), width, height))
+            if on_frame is not None:
+                on_frame(frame, chosen)
             if on_progress is not None:
                 on_progress(len(rows), max(total, len(rows)))
         names = tracker.names

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """MediaPipe's face landmarker: landmarks, 52 blendshapes and the head's position of the faces in a picture.
 
-Its model file (`face_landmarker.task`, Apache-2.0) is the user's: named in a call, or by the environment variable
-DIFFPOSETALK_TRACKER. It is never fetched.
+Its model file (`face_landmarker.task`, Apache-2.0) is named in a call or by the environment variable
+DIFFPOSETALK_TRACKER, or lies in the user's data folder, where `tracker_file` puts it when asked to.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import VideoError
+from ..user_folder import user_data_folder
 
 ENVIRONMENT_VARIABLE = "DIFFPOSETALK_TRACKER"
 LANDMARKS = 478
@@ -54,17 +55,25 @@ class Face:
         return (right - left) * (bottom - top)
 
 
+def kept_tracker() -> Path:
+    """Where this user's copy of the model file lies, or would."""
+    return user_data_folder() / "face_landmarker.task"
+
+
 def find_tracker(path: str | Path | None = None) -> Path:
-    """The landmarker's model file: the one given, else that of DIFFPOSETALK_TRACKER.
+    """The landmarker's model file: the one given, else that of DIFFPOSETALK_TRACKER, else the user's copy.
 
     Raises:
         VideoError: `tracker_missing`, `tracker_format`.
     """
     found = path or os.environ.get(ENVIRONMENT_VARIABLE)
+    if not found and kept_tracker().is_file():
+        found = kept_tracker()
     if not found:
         raise VideoError(
-            "Tracking faces needs MediaPipe's model file face_landmarker.task. Get it from MediaPipe's page on the "
-            f"face landmarker and name it with --tracker or in {ENVIRONMENT_VARIABLE}.",
+            "Tracking faces needs MediaPipe's model file face_landmarker.task. Have it fetched (diffposetalk style "
+            "tracker --fetch), or get it from MediaPipe's page on the face landmarker and name it with --tracker "
+            f"or in {ENVIRONMENT_VARIABLE}.",
             "tracker_missing",
         )
     file = Path(found)

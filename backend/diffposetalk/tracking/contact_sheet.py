@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tracker made of a video, to look at: frames with their landmarks, and below each the head it drives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..evaluate.render import render_frames
+from ..head_model import HeadModel
+from ..motion import MotionClip
+from .snapshots import Snapshot
+
+LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
+        78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)  # fmt: skip
+EYES = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398,
+        33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)  # fmt: skip
+BROWS = (276, 283, 282, 295, 285, 300, 293, 334, 296, 336, 46, 53, 52, 65, 55, 70, 63, 105, 66, 107)
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+COLOURS = ((LIPS, (255, 70, 90)), (EYES, (80, 220, 255)), (BROWS, (255, 210, 60)), (OVAL, (120, 255, 120)))
+DOT = 2
+"""Pixels of a landmark's side."""
+BORDER = 4
+
+
+def contact_sheet(clip: MotionClip, snapshots: Sequence[Snapshot], head: HeadModel) -> np.ndarray:
+    """Two rows of pictures (H, W, 3) uint8: the frames with landmarks, and the head at the same times.
+
+    Args:
+        clip: what was tracked, from the video's beginning, in the head's basis.
+        snapshots: of the tracked face, one or more.
+    """
+    frames = [min(len(clip) - 1, max(0, round(s.time * clip.fps))) for s in snapshots]
+    side = snapshots[0].image.shape[0]
+    heads = render_frames(head, clip.exp, clip.pose, frames, side, clip.shape, view_yaw=0.0)
+    columns = []
+    for snapshot, rendered in zip(snapshots, heads, strict=True):
+        width = rendered.shape[1]
+        room = (side - width) // 2
+        seen = with_landmarks(snapshot)[:, room : room + width]
+        columns.append(np.concatenate([seen, np.full((BORDER, width, 3), 255, np.uint8), rendered]))
+    gap = np.full((len(columns[0]), BORDER, 3), 255, np.uint8)
+    spaced = [part for column in columns for part in (column, gap)][:-1]
+    return np.concatenate(spaced, axis=1)
+
+
+def with_landmarks(snapshot: Snapshot) -> np.ndarray:
+    """The snapshot's picture with the landmarks of lips, eyes, brows and outline drawn in."""
+    image = snapshot.image.copy()
+    side = len(image)
+    for indices, colour in COLOURS:
+        for x, y in np.floor(snapshot.landmarks[list(indices)]).astype(int):
+            if 0 <= x < side - DOT and 0 <= y < side - DOT:
+                image[y : y + DOT, x : x + DOT] = colour
+    return image
