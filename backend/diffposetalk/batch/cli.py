@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`diffposetalk batch`: all lines of a manifest, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..config import PRECISIONS, SAMPLERS
+from ..errors import DiffPoseTalkError
+from .manifest import read_manifest
+from .report import TEXT_NAME, BatchReport, summary
+
+EXIT_SOME_FAILED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `diffposetalk batch`."""
+    parser.add_argument(
+        "manifest", type=Path, help="lines to be spoken (.csv or .json); see docs/batch_and_farm.md"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the clips and the report")
+    parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
+    parser.add_argument("--steps", type=int, help="sampling steps a window")
+    parser.add_argument("--no-head-pose", action="store_true", help="keep the heads still")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace clips in the folder that no batch has made"
+    )
+    parser.add_argument(
+        "--retries", type=int, default=1, help="how often a failed line is tried again (default: 1)"
+    )
+    parser.add_argument("--check", action="store_true", help="read the manifest, name bad rows and stop")
+    parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
+    parser.add_argument(
+        "--threads", type=int, help="CPU threads (default: the free cores; 1 a worker with --ray)"
+    )
+    parser.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="run on a Ray cluster: its address (HOST:PORT or auto), or local for one on this machine alone",
+    )
+    parser.add_argument(
+        "--workers", type=int, help="with --ray: models at work (default: one a GPU, else one a CPU)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the batch; returns the exit status: 0, or 1 where some lines failed."""
+    if arguments.retries < 0 or (arguments.workers is not None and arguments.workers < 1):
+        raise DiffPoseTalkError("Retries are 0 or more, workers 1 or more.", "settings_batch")
+    jobs, bad = read_manifest(arguments.manifest)
+    for row in bad:
+        print(f"row {row.row}: {row.message}", file=sys.stderr)
+    report = BatchReport(arguments.manifest, len(jobs), bad)
+    if arguments.check:
+        print(f"{len(jobs)} lines, {len(bad)} bad rows")
+        return EXIT_SOME_FAILED if bad else 0
+    from .output_folder import OutputFolder
+
+    progress = _ProgressLine(len(jobs))
+
+    def told(outcome: Any) -> None:
+        report.add(outcome)
+        progress(report, outcome)
+
+    with OutputFolder(arguments.out) as out:
+        stop_on_terminate()
+        try:
+            if arguments.ray:
+                from .ray_cluster import run_on_cluster
+
+                report.facts = run_on_cluster(arguments, jobs, out.folder, told)
+            else:
+                report.facts = _run_here(arguments, jobs, out.folder, told)
+        finally:
+            progress.end()
+            data = report.write(out.folder)
+            print(f"{summary(data)}; report: {out.folder / TEXT_NAME}")
+    return EXIT_SOME_FAILED if report.failures else 0
+
+
+def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
+    from ..checkpoint import load_model
+    from ..generation import Sampling
+    from .speaking import Speaker
+
+    model = load_model(
+        arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
+    )
+    sampling = Sampling(arguments.sampler, arguments.steps, head_pose=not arguments.no_head_pose)
+    speaker = Speaker(model, folder, sampling, overwrite=arguments.overwrite, retries=arguments.retries)
+    speaker.run(jobs, told)
+    return {"model": model.config.name, "compute": model.compute.describe()}
+
+
+def stop_on_terminate() -> None:
+    """Let SIGTERM end the batch as Ctrl-C does: with its report."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+class _ProgressLine:
+    """How far the batch is, on standard error: one line rewritten on a terminal, one every ten seconds elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.terminal = sys.stderr.isatty()
+        self.next_time = 0.0
+
+    def __call__(self, report: BatchReport, outcome: Any) -> None:
+        if outcome.status == "failed":
+            start = "\r" if self.terminal else ""
+            print(f"{start}row {outcome.row}: {outcome.message}", file=sys.stderr)
+        now = time.monotonic()
+        if now >= self.next_time:
+            self.next_time = now + (0.2 if self.terminal else 10.0)
+            start, end = ("\r", " ") if self.terminal else ("", "\n")
+            print(
+                f"{start}{len(report.outcomes)} of {self.total} lines", end=end, file=sys.stderr, flush=True
+            )
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self.terminal:
+            print(file=sys.stderr)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folder that a batch writes into: one batch at a time, nothing outside it, no remains of a killed one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from ..errors import OutputError
+
+LOCK_NAME = ".diffposetalk-batch.lock"
+
+
+class OutputFolder:
+    """Holds the folder for one batch while it is entered; the system lets go of it even where that is killed.
+
+    Raises:
+        OutputError: on entering; it cannot be made or written to, or (kind output_busy) another batch has it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).absolute()
+        self.handle = -1
+
+    def __enter__(self) -> OutputFolder:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.handle = os.open(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"The folder “{self.folder}” cannot be written to: {error}.") from error
+        if not _lock(self.handle):
+            os.close(self.handle)
+            raise OutputError(
+                f"Another batch is writing into “{self.folder}”. Wait for it, or choose another folder.",
+                "output_busy",
+            )
+        for part in self.folder.rglob(".part-*.npz"):
+            part.unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.handle)
+
+
+def clip_path(folder: Path, name: str) -> Path:
+    """Where a clip of that name goes; its folder is made.
+
+    Raises:
+        OutputError: a link on the way leads out of the folder, or it cannot be written to.
+    """
+    path = folder / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        inside = path.parent.resolve().is_relative_to(folder.resolve())
+    except OSError as error:
+        raise OutputError(f"The folder “{path.parent}” cannot be made: {error.strerror}.") from error
+    if not inside or path.is_symlink():
+        raise OutputError(
+            f"“{name}” would lie outside the output folder: a link leads there.", "output_outside"
+        )
+    return path
+
+
+def _lock(handle: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
