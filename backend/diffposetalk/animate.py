@@ -13,6 +13,7 @@ import torch
 from .array_file import read_arrays
 from .audio import SpeechAudio, load_speech
 from .config import SHAPE_DIM
+from .draft import refuse_settings
 from .errors import ModelError, StyleError
 from .generation import OnProgress, OnWindow, generate
 from .guidance import DynamicThreshold
@@ -58,6 +59,14 @@ def animate(
     Raises:
         DiffPoseTalkError: the recording, the style, the shape or a setting cannot be used.
     """
+    refuse_settings(
+        model,
+        speech_guidance=speech_guidance,
+        style_guidance=style_guidance,
+        sampler=sampler,
+        steps=steps,
+        dynamic_threshold=threshold,
+    )
     in_basis_of_target = None if heads is None else _conversion(model.config.basis, *heads)
     if in_basis_of_target is not None and on_window is not None:
         told = on_window

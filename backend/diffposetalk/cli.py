@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .config import PRECISIONS, SAMPLERS
+from .config import PRECISIONS, QUALITIES, SAMPLERS
 from .errors import DiffPoseTalkError, OutputError
 
 if TYPE_CHECKING:
@@ -96,6 +96,12 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     generate.add_argument("--speech-guidance", type=float, help="how closely to follow the speech")
     generate.add_argument("--style-guidance", type=float, help="how closely to follow the style")
     generate.add_argument("--no-head-pose", action="store_true", help="keep the head still")
+    generate.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        default="final",
+        help="“draft” is the model's faster student (default: final)",
+    )
     generate.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
     generate.add_argument("--steps", type=int, help="sampling steps a window")
     generate.add_argument(
@@ -164,6 +170,11 @@ def _generate(arguments: argparse.Namespace) -> None:
     from .guidance import DynamicThreshold
 
     model = load_chosen_model(arguments)
+    if arguments.quality == "draft":
+        from .checkpoint import bundled_model_path
+        from .draft import load_draft
+
+        model = load_draft(arguments.model or bundled_model_path(), model)
     limits = arguments.dynamic_threshold
     seeds = [arguments.seed + take for take in range(arguments.takes)]
     began = time.monotonic()

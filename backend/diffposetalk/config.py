@@ -17,6 +17,8 @@ SAMPLERS = ("unipc", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "ddpm")
 """By the names that `samplers.sample` knows them by; `ddpm` takes all N steps."""
 DETERMINISTIC_SAMPLERS = ("unipc", "dpmpp_2m", "ddim")
 """Those that solve the ODE and draw no noise between their steps."""
+QUALITIES = ("final", "draft")
+"""The model itself, or the faster student beside it (`draft`)."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Of the matrix products in sampling."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
+from diffposetalk.draft import load_draft
 from diffposetalk.model import DiffPoseTalk
 from diffposetalk.samplers import solver_steps
 from diffposetalk.schedule import NoiseSchedule
@@ -102,10 +104,10 @@ def test_the_student_approaches_its_teacher(data: TrainingSet, teacher: Path, tm
     distill = "[distill]\nguidance_iterations = 250\niterations = 250\nlearning_rate = 1e-3\nwarmup = 5\nsteps = 2\n"
     recipe.write_text(recipe.read_text().replace("[denoiser]", f"{distill}\n[denoiser]"))
     command = ["train", "distill", "--work", str(tmp_path), "--config", str(recipe), "--device", "cpu"]
-    command += ["--model", str(teacher), "--out", str(tmp_path / "student")]
+    command += ["--model", str(teacher)]
     assert main(command) == 0
     full = load_model(teacher, "cpu", "float32")
-    student = load_model(tmp_path / "student", "cpu", "float32")
+    student = load_draft(teacher, full)
     settings = student.config.sampling
     assert (settings.sampler, settings.steps) == ("ddim", 2)
     assert settings.speech_guidance == settings.style_guidance == 1
@@ -113,6 +115,7 @@ def test_the_student_approaches_its_teacher(data: TrainingSet, teacher: Path, tm
     assert student.config.provenance["distilled_from_sha256"] == full.sha256
     # A student samples on the grid that it was trained on.
     assert student.config.provenance["distilled_grid"] == solver_steps(full.schedule, 2)
+    assert not torch.equal(student.denoiser.positions, full.denoiser.positions)
     # Only the network is another one.
     for name, value in full.state_dict().items():
         if not name.startswith("denoiser."):
@@ -142,11 +145,13 @@ def test_distillation_resumes(data: TrainingSet, teacher: Path, tmp_path: Path):
     recipe.write_text(recipe.read_text().replace("[denoiser]", f"{section}\n[denoiser]"))
     weights = []
     for work, runs in (("whole", [4]), ("parts", [2, 4])):
+        place = tmp_path / work / "model"
+        shutil.copytree(teacher, place)
         for iterations in runs:
             command = ["train", "distill", "--work", str(tmp_path / work), "--set", str(tmp_path / "set")]
             command += ["--config", str(recipe), "--device", "cpu", "--iterations", str(iterations)]
-            assert main([*command, "--model", str(teacher), "--out", str(tmp_path / work / "out")]) == 0
+            assert main([*command, "--model", str(place)]) == 0
         weights.append(newest(tmp_path / work / "distill" / "steps")["step"])
-        weights.append(load_model(tmp_path / work / "out", "cpu", "float32").denoiser.positions)
+        weights.append(load_draft(place, load_model(place, "cpu", "float32")).denoiser.positions)
     assert weights[0] == weights[2] == 4
     assert torch.equal(weights[1], weights[3])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import PRECISIONS, SAMPLERS
+from ..config import PRECISIONS, QUALITIES, SAMPLERS
 from ..errors import DataError, DiffPoseTalkError, ModelError, OutputError
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--runs", type=int, default=10, help="runs with different seeds (default: 10)")
     how.add_argument("--seed", type=int, default=0, help="first seed (default: 0)")
+    how.add_argument(
+        "--quality", choices=QUALITIES, default="final", help="“draft” measures the model's draft"
+    )
     how.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
     how.add_argument("--steps", type=int, help="sampling steps a window")
     how.add_argument("--speech-guidance", type=float, help="how closely to follow the speech")
@@ -269,6 +272,11 @@ def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> ModelSubje
     model = load_model(
         arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
     )
+    if arguments.quality == "draft":
+        from ..checkpoint import bundled_model_path
+        from ..draft import load_draft
+
+        model = load_draft(arguments.model or bundled_model_path(), model)
     to_reference, from_reference = _conversions(arguments, head, model)
     return ModelSubject(
         model,

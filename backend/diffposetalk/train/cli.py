@@ -75,15 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     distill = stages.add_parser(
         "distill",
-        help="distil a trained model into one that samples in a few steps",
-        description="Fold a model's guidance into one branch, then several sampling steps into one.",
+        help="distil a trained model's draft, which samples in a few steps",
+        description="Fold a model's guidance into one branch, then several sampling steps into one; the draft is "
+        "written into the model's directory.",
     )
     _add_training_arguments(distill)
     distill.add_argument("--model", type=Path, help="the teacher's model directory (default: the bundled)")
     distill.add_argument(
         "--steps", type=int, help="sampling steps of the student, 1 to 4 (default: the recipe's)"
     )
-    distill.add_argument("--out", type=Path, required=True, help="model directory to write")
     distill.set_defaults(run_stage=_distill)
 
 
@@ -226,12 +226,14 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _distill(arguments: argparse.Namespace) -> None:
-    from ..checkpoint import load_model
+    from ..checkpoint import bundled_model_path, load_model
+    from ..draft import save_draft
     from ..head_model import load_head
-    from .distillation import distill, save_student
+    from .distillation import distill
 
     data, recipe = _load_set(arguments), chosen_recipe(arguments, "distill")
-    teacher = load_model(arguments.model, "cpu")
+    place = arguments.model or bundled_model_path()
+    teacher = load_model(place, "cpu")
     folder = arguments.work / "distill"
     record(folder, recipe, teacher.config, ("denoiser", "style_encoder", "speech_encoder", "sampling"))
     student = distill(
@@ -243,4 +245,4 @@ def _distill(arguments: argparse.Namespace) -> None:
         recipe.distill,
         arguments.device,
     )
-    save_student(student, arguments.out)
+    save_draft(student, place)

@@ -31,7 +31,6 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import __version__
-from ..checkpoint import save_model
 from ..denoiser import Denoiser
 from ..head_model import HeadModel
 from ..hubert_encoder import HubertSpeechEncoder
@@ -281,8 +280,3 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         teacher.config, name=f"{teacher.config.name} (draft)", sampling=sampling, provenance=provenance
     )
     return student.eval()
-
-
-def save_student(student: DiffPoseTalk, out: Path) -> None:
-    """Write the student's model directory, with the teacher's styles."""
-    save_model(student.to("cpu"), out, student.styles)
