@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures as PNG (ISO/IEC 15948) with the standard library alone: 8 bits of red, green and blue, no filters."""
+"""Pictures as PNG (ISO/IEC 15948) with the standard library alone: 8 bits of red, green and blue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def png_bytes(image: np.ndarray) -> bytes:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
     height, width = image.shape[:2]
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, -1)], axis=1)
+    # Filter type 1: each pixel as its difference to the one on its left, modulo 256.
+    left = np.concatenate([np.zeros((height, 1, 3), np.uint8), image[:, :-1]], axis=1)
+    rows = np.concatenate([np.ones((height, 1), np.uint8), (image - left).reshape(height, -1)], axis=1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         SIGNATURE

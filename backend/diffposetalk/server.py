@@ -2,8 +2,9 @@
 """The backend process: the engine's verbs as JSON-RPC methods over standard input and output.
 
 Standard output belongs to the protocol alone: its descriptor is taken at the start, and whatever a library
-prints goes to the log on standard error. No port is opened and nothing is fetched from a network. The process
-ends when its input ends or its parent is gone, and a cancelled or failed call leaves no files behind.
+prints goes to the log on standard error. No port is opened, and nothing is fetched from a network but by
+`fetch_tracker`, which needs permission. The process ends when its input ends or its parent is gone, and a cancelled
+or failed call leaves no files behind.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import __version__
 from .audio import AudioInfo, probe
+from .config import QUALITIES
 from .errors import Cancelled, DiffPoseTalkError, ModelError, OutputError, ProtocolError
 from .jsonrpc import (
     INTERNAL_ERROR,
@@ -55,6 +57,9 @@ class Backend:
     def __init__(self) -> None:
         self.greeted = False
         self.model: DiffPoseTalk | None = None
+        self.folder: Path | None = None
+        """Of the model."""
+        self.draft: DiffPoseTalk | None = None
         self.connection: Connection | None = None
 
     def methods(self) -> dict[str, Method]:
@@ -66,6 +71,12 @@ class Backend:
             "generate": Method(self.generate, long=True),
             "regenerate": Method(self.regenerate, long=True),
             "extract_style": Method(self.extract_style, long=True),
+            "preview_reference": Method(self.preview_reference, long=True),
+            "mix_styles": Method(self.mix_styles, long=True),
+            "tracking_status": Method(self.tracking_status),
+            "fetch_tracker": Method(self.fetch_tracker, long=True),
+            "find_faces": Method(self.find_faces, long=True),
+            "track_video": Method(self.track_video, long=True),
             "convert_flame": Method(self.convert_flame, long=True),
             "cancel": Method(self.cancel),
             "shutdown": Method(self.shutdown),
@@ -103,9 +114,11 @@ class Backend:
         self._require_handshake()
         from . import animate  # noqa: F401 - what the first generation will need is loaded now
         from .channel_groups import channel_groups
-        from .checkpoint import load_model
+        from .checkpoint import bundled_model_path, load_model
+        from .draft import has_draft
 
-        self.model = load_model(model, device, precision, threads)
+        self.model, self.draft = load_model(model, device, precision, threads), None
+        self.folder = Path(model) if model else bundled_model_path()
         config = self.model.config
         sampling = config.sampling
         return {
@@ -113,10 +126,16 @@ class Backend:
             "basis": config.basis,
             "fps": config.fps,
             "head_pose": config.head_pose,
+            "draft": has_draft(self.folder),
             "expression_names": list(config.expression_names),
             "channel_groups": channel_groups(config.basis, config.denoiser.motion_dim),
             "styles": [
-                {"id": key, "name": style.name, "description": style.description}
+                {
+                    "id": key,
+                    "name": style.name,
+                    "description": style.description,
+                    "measures": style.measures.to_dict() if style.measures else None,
+                }
                 for key, style in self.model.styles.items()
             ],
             "defaults": {
@@ -153,12 +172,13 @@ class Backend:
         sampler: str | None = None,
         steps: int | None = None,
         heads: dict[str, str] | None = None,
+        quality: str = "final",
     ) -> dict[str, Any]:
         """Generate one take per seed into `output_dir`, telling progress and finished windows meanwhile.
 
         With `heads` (`model` and `target`, paths of head assets) clips and windows come in the target's basis.
         """
-        model = self._require_model()
+        model = self._of_quality(quality)
         began = time.monotonic()
         if len(seeds) > MAX_TAKES:
             raise DiffPoseTalkError(f"At most {MAX_TAKES} takes can be made in one call.", "settings_seed")
@@ -262,15 +282,140 @@ class Backend:
         }
 
     def extract_style(
-        self, call: Call, *, motion: str, output: str, start_frame: int | None = None
+        self,
+        call: Call,
+        *,
+        motion: str,
+        output: str,
+        start_frame: int | None = None,
+        window: str = "auto",
+        heads: dict[str, str] | None = None,
+        description: str = "",
+        source: dict[str, Any] | None = None,
+        notes: list[str] | None = None,
     ) -> dict[str, Any]:
-        """Write the style vector of a reference motion as `.npy`."""
-        model = self._require_model()
-        from .motion import load_motion
-        from .styles import extract_style, save_style_vector
+        """Write the style of a reference motion, as a style file (`.dptstyle`) or a bare vector (`.npy`).
 
+        The style is named after the file. `start_frame` (25 a second) or `window` (“auto”, “mean”) say which four
+        seconds; `source` and `notes` are kept in the style's file; `heads` as of `styles.resolve_style`.
+        """
+        model = self._require_model()
+        from .styles import extraction_call
+
+        return extraction_call.extract(
+            model, motion, output, start_frame, window, heads, description, source, notes
+        )
+
+    def preview_reference(
+        self,
+        call: Call,
+        *,
+        motion: str,
+        output: str,
+        start_frame: int | None = None,
+        window: str = "auto",
+        heads: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Plot a reference with the four seconds that `extract_style` would read, as a picture (`.png`)."""
+        model = self._require_model()
+        from .styles import extraction_call
+
+        return extraction_call.preview(model, motion, output, start_frame, window, heads)
+
+    def mix_styles(
+        self, call: Call, *, styles: list[dict[str, Any]], amounts: list[float], output: str
+    ) -> dict[str, Any]:
+        """Write a mixture of presets and style files as a style file named after `output`."""
+        model = self._require_model()
+        from .styles import extraction_call
+
+        return extraction_call.mix(model, styles, amounts, output)
+
+    def tracking_status(self, call: Call, *, tracker: str | None = None) -> dict[str, Any]:
+        """Whether video can be tracked here: packages, and the tracker's model file."""
+        self._require_handshake()
+        from .tracking.tracker_file import tracking_status
+
+        return tracking_status(tracker)
+
+    def fetch_tracker(self, call: Call, *, allow_online: bool) -> dict[str, Any]:
+        """Fetch the face tracker's model file, with the user's permission."""
+        self._require_handshake()
+        from .tracking.tracker_file import BYTES, fetch_tracker
+
+        progress = _Progress(call)
+        path = fetch_tracker(
+            allow_online,
+            on_progress=lambda done: progress("fetch", done, BYTES),
+            cancelled=call.cancelled.is_set,
+        )
+        return {"path": str(path)}
+
+    def find_faces(
+        self, call: Call, *, video: str, output_dir: str, tracker: str | None = None
+    ) -> dict[str, Any]:
+        """The people in a video, the largest first, each with a picture to be picked by."""
+        self._require_handshake()
+        with _output_files(output_dir) as new_file:
+            from .png import write_png
+            from .tracking.face_choice import find_faces
+
+            faces = [
+                {
+                    "x": face.x,
+                    "y": face.y,
+                    "size": face.size,
+                    "seen": face.seen,
+                    "picture": str(write_png(new_file(f"face-{index}.png"), face.snapshot.image)),
+                }
+                for index, face in enumerate(find_faces(video, tracker))
+            ]
+        return {"faces": faces}
+
+    def track_video(
+        self,
+        call: Call,
+        *,
+        video: str,
+        output_dir: str,
+        tracker: str | None = None,
+        face: list[float] | None = None,
+    ) -> dict[str, Any]:
+        """Track a face through a video: its motion, a contact sheet of what was seen, and how good it is."""
+        self._require_handshake()
+        if face is not None and len(face) != 2:
+            raise DiffPoseTalkError("A face is named by its place, x and y.", "video_face")
+        progress = _Progress(call)
+        with _output_files(output_dir) as new_file:
+            from .head_model import load_head
+            from .png import write_png
+            from .tracking.contact_sheet import contact_sheet
+            from .tracking.performance import track_performance
+
+            head = load_head()
+            tracked = track_performance(
+                video,
+                tracker,
+                face=None if face is None else (float(face[0]), float(face[1])),
+                head=head,
+                on_progress=lambda done, total: progress("tracking", done, total),
+                cancelled=call.cancelled.is_set,
+            )
+            motion = tracked.clip.save(new_file("motion.npz"))
+            sheet = write_png(
+                new_file("contact-sheet.png"), contact_sheet(tracked.clip, tracked.snapshots, head)
+            )
+            if call.cancelled.is_set():
+                raise Cancelled()
         return {
-            "path": str(save_style_vector(output, extract_style(model, load_motion(motion), start_frame)))
+            "motion": str(motion),
+            "contact_sheet": str(sheet),
+            "frames": len(tracked.clip),
+            "fps": float(tracked.clip.fps),
+            "unseen": tracked.clip.provenance["unseen"],
+            "summary": tracked.quality.describe(),
+            "quality": tracked.quality.to_dict(),
+            "warnings": list(tracked.quality.warnings),
         }
 
     def convert_flame(self, call: Call, *, path: str, output: str) -> dict[str, Any]:
@@ -311,6 +456,22 @@ class Backend:
         if self.model is None:
             raise ModelError("No model is loaded. Call load_model first.", "model_not_loaded")
         return self.model
+
+    def _of_quality(self, quality: str) -> DiffPoseTalk:
+        """The loaded model, or its draft, which is loaded when it is first wanted."""
+        model = self._require_model()
+        if quality not in QUALITIES:
+            raise DiffPoseTalkError(
+                f"The quality is one of {', '.join(QUALITIES)}, not {quality!r}.", "settings_quality"
+            )
+        if quality == "final":
+            return model
+        from .draft import load_draft
+
+        assert self.folder is not None
+        if self.draft is None:
+            self.draft = load_draft(self.folder, model)
+        return self.draft
 
 
 def available_devices() -> list[str]:

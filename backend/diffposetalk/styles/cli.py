@@ -235,12 +235,13 @@ def _mix(arguments: argparse.Namespace) -> None:
     destination = _destination(arguments)
     if not 0 <= arguments.amount <= 1:
         raise StyleError("The amount of the second style is 0 to 1.", "style_mix")
+    from .illustration import shown
     from .style_file import mixture
 
     model = _load_model(arguments)
     styles = [_find(model, arguments, text) for text in (arguments.first, arguments.second)]
     name = check_name(arguments.save) if arguments.save else f"{styles[0].name} and {styles[1].name}"
-    style = mixture(model, name, styles, [1 - arguments.amount, arguments.amount])
+    style = shown(model, mixture(model, name, styles, [1 - arguments.amount, arguments.amount]))
     destination(replace(style, description=arguments.description))
     _tell(style, [])
 

@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Thumbnails and figures of the presets that ship with a model, of motion generated in each on one recording."""
+"""Thumbnails and figures of styles that no motion is kept of, presets above all: of motion generated in them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import torch
 
 from ..audio import load_speech
 from ..checkpoint import STYLES_NAME, bundled_model_path, load_model, save_styles
 from ..errors import AudioError, StyleError
 from ..generation import Line, generate_lines
 from ..head_model import HeadModel
-from ..model import StylePreset
+from ..model import DiffPoseTalk, StylePreset
 from ..motion import MotionClip
 from ..png import write_png
-from .creation import head_of_basis
+from .creation import described, head_of_basis
 from .description import measure_style
 from .measures import StyleMeasures
 from .pictures import thumbnail_strip
+from .style_file import Style
 
 THUMBNAILS = "thumbnails"
 """Folder in a model directory; each preset's picture is named by its id."""
@@ -50,9 +53,7 @@ def illustrate(
             f"Presets of the {model.config.basis} basis can only be shown on a head of it: give one (--head).",
             "style_head",
         )
-    speech = load_speech(audio or _bundled_clip(), 0.0, SECONDS)
-    lines = [Line(speech, SEEDS, style=preset.vector) for preset in model.styles.values()]
-    made: dict[int, list[MotionClip]] = dict(generate_lines(model, lines))
+    made = spoken_in(model, [preset.vector for preset in model.styles.values()], audio)
     styles = {}
     for index, (key, preset) in enumerate(model.styles.items()):
         measures = measure_style(made[index], head)
@@ -65,11 +66,38 @@ def illustrate(
     return styles
 
 
-def _bundled_clip() -> Path:
-    folder = bundled_model_path().parent / "clips"
-    found = sorted(folder.glob("*.flac"))
-    if not found:
+def shown(model: DiffPoseTalk, style: Style) -> Style:
+    """A mixture with figures and a thumbnail of motion in it; as it is where there is nothing to speak or no head."""
+    head = head_of_basis(style.basis)
+    if head is None or _bundled_clips() == []:
+        return style
+    [clips] = spoken_in(model, [style.vector.to(model.device)], seeds=SEEDS[:1])
+    return described(style, head, clips, "generated")
+
+
+def spoken_in(
+    model: DiffPoseTalk,
+    vectors: Sequence[torch.Tensor],
+    audio: Path | None = None,
+    seeds: Sequence[int] = SEEDS,
+) -> list[list[MotionClip]]:
+    """Motion of one recording, spoken in each of some styles with each seed.
+
+    Args:
+        audio: the recording; None is the clip beside the bundled model.
+
+    Raises:
+        AudioError: there is none, or it cannot be used.
+    """
+    if audio is None and not _bundled_clips():
         raise AudioError(
             "There is no recording beside the bundled model; give one (--audio).", "audio_missing"
         )
-    return found[0]
+    speech = load_speech(audio or _bundled_clips()[0], 0.0, SECONDS)
+    lines = [Line(speech, seeds, style=vector) for vector in vectors]
+    made = dict(generate_lines(model, lines))
+    return [made[index] for index in range(len(lines))]
+
+
+def _bundled_clips() -> list[Path]:
+    return sorted((bundled_model_path().parent / "clips").glob("*.flac"))

@@ -53,7 +53,8 @@ def resolve_style(
         return preset.vector.to(model.device)
     if "motion" in spec:
         clip = reference_motion(model, spec["motion"], spec.get("heads"))
-        return read_style(model, clip, _window(spec)).vector
+        window = chosen_window(spec.get("start_frame"), spec.get("window", "auto"))
+        return read_style(model, clip, window).vector
     if "vector" in spec:
         return load_style_vector(spec["vector"], model.config.denoiser.style_dim).to(model.device)
     if "file" in spec:
@@ -114,12 +115,14 @@ def style_name(spec: dict[str, Any] | None) -> str:
     return Path(str(spec.get("motion") or spec.get("vector") or "")).name
 
 
-def _window(spec: dict[str, Any]) -> Window:
-    start, window = spec.get("start_frame"), spec.get("window", "auto")
-    if start is not None:
-        if not isinstance(start, int) or isinstance(start, bool):
+def chosen_window(start_frame: int | None = None, window: str = "auto") -> Window:
+    """What `read_style` takes, of two optional values. Raises StyleError."""
+    if start_frame is not None:
+        if not isinstance(start_frame, int) or isinstance(start_frame, bool):
             raise StyleError("The first frame of a style reference is a whole number.", "style_format")
-        return start
-    if window not in ("auto", "mean"):
-        raise StyleError(f"A style is read from “auto” or “mean”, not {window!r}.", "style_format")
-    return window
+        return start_frame
+    if window == "auto":
+        return "auto"
+    if window == "mean":
+        return "mean"
+    raise StyleError(f"A style is read from “auto” or “mean”, not {window!r}.", "style_format")

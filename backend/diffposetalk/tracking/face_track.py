@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,13 +71,21 @@ class FaceTrack:
 
 
 def faces_in(path: str | Path, model: str | Path | None = None) -> list[tuple[float, Face]]:
-    """Faces in a few pictures spread over a video, with their times: for choosing one.
+    """Faces in a few pictures spread over a video, with their times.
+
+    Raises:
+        VideoError: as `track_face`.
+    """
+    return [(frame.time, face) for frame, faces in look(path, model) for face in faces]
+
+
+def look(path: str | Path, model: str | Path | None = None) -> Iterator[tuple[Frame, list[Face]]]:
+    """A few pictures spread over a video, and the faces in each.
 
     Raises:
         VideoError: as `track_face`.
     """
     info = probe_video(path)
-    found: list[tuple[float, Face]] = []
     looked: set[float] = set()
     with FaceTracker(find_tracker(model), MAX_FACES, still=True) as tracker:
         count = SCAN_FRAMES if info.seconds > 1 else 1
@@ -85,8 +93,7 @@ def faces_in(path: str | Path, model: str | Path | None = None) -> list[tuple[fl
             frame = frame_near(path, float(wanted))
             if frame is not None and frame.time not in looked:
                 looked.add(frame.time)
-                found += [(frame.time, face) for face in tracker.faces(frame.image)]
-    return found
+                yield frame, tracker.faces(frame.image)
 
 
 def track_face(

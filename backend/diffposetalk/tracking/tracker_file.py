@@ -4,27 +4,42 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import Cancelled, OutputError, VideoError
 from ..whole_file import whole_file
-from .landmarker import kept_tracker
+from .landmarker import find_tracker, kept_tracker
 
 URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
     "face_landmarker.task"
 )
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-LARGEST = 16 << 20
-"""Bytes; the file has 3.8 million."""
+BYTES = 3_758_596
+"""That the file has."""
 CHUNK = 1 << 16
 TIMEOUT = 30.0
 
 Open = Callable[[str], BinaryIO]
+
+
+def tracking_status(path: str | Path | None = None) -> dict[str, Any]:
+    """Whether video can be tracked: the packages missing, the model file (or None), and what is wrong with it.
+
+    Args:
+        path: the model file chosen by the user, or None.
+    """
+    missing = [name for name in ("av", "mediapipe") if importlib.util.find_spec(name) is None]
+    try:
+        found, problem = str(find_tracker(path)), ""
+    except VideoError as error:
+        found, problem = None, error.message
+    return {"missing_packages": missing, "tracker": found, "problem": problem, "url": URL, "bytes": BYTES}
 
 
 def _open(url: str) -> BinaryIO:
@@ -72,7 +87,7 @@ def fetch_tracker(
                     if cancelled is not None and cancelled():
                         raise Cancelled()
                     done += len(block)
-                    if done > LARGEST:
+                    if done > BYTES:
                         break
                     digest.update(block)
                     file.write(block)
