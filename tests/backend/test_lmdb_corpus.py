@@ -16,6 +16,8 @@ import pytest
 pytest.importorskip("lmdb")
 
 from diffposetalk.errors import DataError, DiffPoseTalkError, ModelError
+from diffposetalk.evaluate.references import read_references
+from diffposetalk.head_model import load_head
 from diffposetalk.train.recordings import Recording, Skipped, read_recordings
 
 from .released_lmdb import clip_arrays, encode, entries, write_lmdb
@@ -74,9 +76,16 @@ def test_listed_for_testing_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "test.txt").write_text("A/000 12\n")
     found, skipped = read(folder)
     assert not found and skipped == {
-        "A/000": "it is listed for testing.",
+        "A/000": "it is kept for testing.",
         "B/000": "no list of splits names it.",
     }
+    [test] = read_recordings(folder, testing=True)
+    assert test.id == "A/000" and test.split == "test"
+    head = load_head()
+    [corpus] = read_references(folder, head, split="test").values()
+    assert [reference.id for reference in corpus] == ["A/000"]
+    with pytest.raises(DataError, match="on for validation"):
+        read_references(folder, head)
 
 
 def test_small_variations(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def test_pairs_speakers_and_splits(tmp_path: Path) -> None:
     }
     assert found["train/Ann/x"].split == "train" and found["val/Bob/y"].split == "validation"
     assert set(skipped) == {"mute", "test/Cid/z"} and "no sound" in skipped["mute"]
+    assert [(r.id, r.split) for r in read_recordings(root, testing=True, on_skip=lambda _: None)] == [
+        ("test/Cid/z", "test")
+    ]
     assert found["alone"].motion is None
     taken = found["Zoë/c"]
     assert taken.motion is not None and len(taken.motion) == 50

@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "LMDB, a corpus with phones, or a folder of corpora",
     )
     what = parser.add_argument_group("what is measured")
+    what.add_argument(
+        "--split",
+        choices=("validation", "test"),
+        default="validation",
+        help="which recordings: those kept out of training, or those listed for testing (default: validation)",
+    )
     what.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
     what.add_argument("--no-model", action="store_true", help="measure motion files and baselines only")
     what.add_argument(
@@ -152,7 +158,12 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     skipped: list[Skipped] = []
     try:
         corpora = read_references(
-            arguments.data, head, limit=arguments.clips, align=arguments.align, on_skip=skipped.append
+            arguments.data,
+            head,
+            split=arguments.split,
+            limit=arguments.clips,
+            align=arguments.align,
+            on_skip=skipped.append,
         )
     except DataError as error:
         if error.kind == "data_split" and skipped:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,14 +25,13 @@ from ..head_model import HeadModel
 from ..motion import MotionClip, from_vectors
 from ..train.arkit import EXPRESSIONS
 from ..train.corpora import Utterance, read_corpus
-from ..train.recordings import OnSkip, Recording, read_recordings
+from ..train.recordings import OnSkip, Recording, Split, read_recordings
 from ..train.tracked_motion import TrackedCorpus
 from .articulation import Phone
 
 if TYPE_CHECKING:
     from .phone_alignment import PhoneAligner
 
-Split = Literal["train", "validation"]
 CALIBRATION_CLIPS = 200
 """Training clips of a tracked corpus from which the head's neutral rotation is taken."""
 
@@ -77,11 +76,13 @@ def read_references(
 ) -> dict[str, list[Reference]]:
     """References by corpus, those of the split, at most `limit` a corpus (spread evenly over it).
 
+    The project's own corpora have no test clips: their validation clips stand for them.
+
     Args:
         data: see the module's description.
         head: the bundled head, onto whose lips tracked corpora are calibrated.
         align: force-align transcripts where there are no phones.
-        on_skip: told of recordings that cannot be used, or are kept for testing; without it the first raises.
+        on_skip: told of recordings that cannot be used, or are kept for another split; without it the first raises.
 
     Raises:
         DataError: nothing there, nothing to validate on, or ids that are not unique. No training recordings are no
@@ -105,7 +106,7 @@ def read_references(
         return {}
     if not corpora:
         raise DataError(
-            f"“{data}” has no recordings to measure on: they are training's or the test's, or cannot be used.",
+            f"“{data}” has no recordings to measure on for {split}: they are kept for something else, or unusable.",
             "data_split",
         )
     for name, references in corpora.items():
@@ -173,7 +174,7 @@ def _index(path: Path) -> list[dict[str, Any]]:
 
 def _corpus(folder: Path, head: HeadModel, split: Split, limit: int | None) -> Iterator[Reference]:
     utterances = read_corpus(folder)
-    chosen = spread([u for u in utterances if u.validation == (split == "validation")], limit)
+    chosen = spread([u for u in utterances if u.validation == (split != "train")], limit)
     tracker: TrackedCorpus | None = None
     if (folder / "meta.json").is_file():
         training = [u.motion for u in utterances if u.motion and not u.validation][:CALIBRATION_CLIPS]
@@ -203,7 +204,8 @@ def _recordings(
     rows = {row["id"]: row for row in _index(index)} if index.is_file() else {}
     aligner: PhoneAligner | None = None
     # Clips that nobody assigned to a split are all there to be measured on.
-    chosen = [r for r in read_recordings(data, validation_share=1.0, on_skip=on_skip) if r.split == split]
+    read = read_recordings(data, validation_share=1.0, testing=split == "test", on_skip=on_skip)
+    chosen = [r for r in read if r.split == split]
     for recording in spread(chosen, limit):
         phones = _given_phones(rows.get(recording.id, {}), index)
         text = _transcript(recording, rows, root)

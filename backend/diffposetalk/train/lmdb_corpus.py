@@ -54,6 +54,7 @@ def read_lmdb(
     folder: str | Path,
     *,
     split_of: Callable[[str, str], Split],
+    testing: bool = False,
     on_skip: OnSkip | None = None,
 ) -> Iterator[Recording]:
     """The clips of a released LMDB, one at a time; their sound is decoded when it is asked for.
@@ -61,13 +62,14 @@ def read_lmdb(
     Args:
         folder: holds data.mdb.
         split_of: gives the split of a (clip, speaker) that no list names.
-        on_skip: told of every clip that cannot be used, and of those in test.txt; without it the first raises.
+        testing: give the clips of test.txt alone, which are skipped otherwise.
+        on_skip: told of every clip that cannot be used; without it the first raises.
 
     Raises:
         DataError: `data_extra` (the lmdb package is not installed), `data_format` (not such a database, or cut off).
         DiffPoseTalkError: without `on_skip`, what is wrong with a clip: `pickle_refused` for a hostile one.
     """
-    from .recordings import Recording, Skipped
+    from .recordings import KEPT_FOR_TESTING, Recording, Skipped
 
     corpus = _open(Path(folder))
     given = _given_splits(Path(folder))
@@ -76,9 +78,9 @@ def read_lmdb(
         found = True
         speaker = name.split("/", 1)[0]
         split = given.get(name, "" if not given else "unlisted")
-        if split in ("test", "unlisted"):
-            reason = "it is listed for testing." if split == "test" else "no list of splits names it."
-            if on_skip is not None:
+        if split == "unlisted" or (split == "test") is not testing:
+            reason = "no list of splits names it." if split == "unlisted" else KEPT_FOR_TESTING
+            if on_skip is not None and not testing:
                 on_skip(Skipped(name, reason))
             continue
         try:

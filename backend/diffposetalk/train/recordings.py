@@ -36,7 +36,7 @@ from ..motion import MotionClip
 from ..motion_files import read_motion
 from ..motion_files.live_link import is_live_link
 
-Split = Literal["train", "validation"]
+Split = Literal["train", "validation", "test"]
 
 VALIDATION_SHARE = 0.1
 SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")
@@ -44,14 +44,15 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpe
 LENGTH_TOLERANCE = (0.3, 0.02)
 """Seconds, and share of the sound's length, by which motion and sound may differ before they are no pair."""
 
-_SPLITS: dict[str, Split | None] = {
+_SPLITS: dict[str, Split] = {
     "train": "train",
     "training": "train",
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
-    "test": None,  # kept out of both
+    "test": "test",
 }
+KEPT_FOR_TESTING = "it is kept for testing."
 _TAKE_ENDING = re.compile(r"_(cal|raw)$")
 
 
@@ -62,7 +63,7 @@ class Recording:
     Attributes:
         id: unique within its source; a path-like name.
         speaker: who speaks.
-        split: `train` or `validation`.
+        split: `train`, `validation`, or `test`: of clips that are read only where they are asked for.
         sound: reads the sound: float32 (n,), 16 kHz mono. Raises AudioError.
         motion: at 25 frames a second, beginning with the sound; None where there is sound alone.
     """
@@ -91,6 +92,7 @@ def read_recordings(
     fps: float | None = None,
     validation_share: float = VALIDATION_SHARE,
     split_by: Literal["clip", "speaker"] = "clip",
+    testing: bool = False,
     on_skip: OnSkip | None = None,
 ) -> Iterator[Recording]:
     """The recordings of a folder, list, LMDB or take, one at a time (nothing of the others is in memory).
@@ -100,6 +102,7 @@ def read_recordings(
         fps: of motion files that do not state it; None works it out from the length of the sound.
         validation_share: of the clips whose split is not given, 0 to 1.
         split_by: `clip`, or `speaker`: whole speakers are kept out of training, as the paper does.
+        testing: give the clips that are kept for testing, and those alone; otherwise they are skipped.
         on_skip: told of every clip that cannot be used. Without it, the first such clip raises.
 
     Raises:
@@ -118,13 +121,18 @@ def read_recordings(
     if source.is_dir() and _lmdb_folder(source) is not None:
         from .lmdb_corpus import read_lmdb
 
-        yield from read_lmdb(_lmdb_folder(source) or source, split_of=split_of, on_skip=on_skip)
+        folder = _lmdb_folder(source) or source
+        yield from read_lmdb(folder, split_of=split_of, testing=testing, on_skip=on_skip)
         return
     found = 0
     for item in _items(source):
         found += 1
         if isinstance(item, Skipped):
             _skip(on_skip, item, None)
+            continue
+        if (item.split == "test") is not testing:
+            if not testing:
+                _skip(on_skip, Skipped(item.id, KEPT_FOR_TESTING), None)
             continue
         try:
             recording = _read(item, fps)
@@ -255,8 +263,6 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
             with_motion = any(path.with_suffix(suffix) in files for suffix in (".npz", ".csv"))
             if not with_motion:
                 speaker, split = place(root, path)
-                if split == "test":
-                    continue
                 yield _Item(_id(root, path), speaker, _SPLITS.get(split), path, None)
 
 
@@ -264,8 +270,6 @@ def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
     """A motion file with the sound beside it."""
     name = _id(root, motion)
     _, split = place(root, motion)
-    if split == "test":
-        return Skipped(name, "it is in a folder of test clips.")
     # Live Link Face adds _cal or _raw to the name of its table but not to that of its video.
     stems = (
         {motion.stem, _TAKE_ENDING.sub("", motion.stem)} if motion.suffix.lower() == ".csv" else {motion.stem}
@@ -352,9 +356,7 @@ def _row(path: Path, number: int, row: dict[str, str], seen: set[str]) -> _Item 
     seen.add(name)
     split = row.get("split", "").lower()
     if split and split not in _SPLITS:
-        return Skipped(name, f"its split {split!r} is neither train nor validation.")
-    if split == "test":
-        return Skipped(name, "it is listed for testing.")
+        return Skipped(name, f"its split {split!r} is neither train, validation nor test.")
     fps = None
     if row.get("fps"):
         try:
