@@ -8,14 +8,28 @@ import atexit
 
 import bpy
 
-from . import backend_session, import_name, job_status, operators, panels, preferences, properties
+from . import (
+    backend_session,
+    character_operators,
+    character_panel,
+    character_properties,
+    import_name,
+    job_status,
+    operators,
+    panels,
+    preferences,
+    properties,
+)
 
 _CLASSES = (
     job_status.DiffPoseTalkStatus,
     preferences.DiffPoseTalkPreferences,
     properties.DiffPoseTalkSettings,
+    *character_properties.CLASSES,
     *operators.CLASSES,
+    *character_operators.CLASSES,
     *panels.CLASSES,
+    *character_panel.CLASSES,
 )
 
 
@@ -27,6 +41,7 @@ def register() -> None:
     bpy.types.WindowManager.diffposetalk_status = bpy.props.PointerProperty(
         type=job_status.DiffPoseTalkStatus
     )
+    character_properties.register()
     import_name.register()
     atexit.register(backend_session.stop)
 
@@ -36,6 +51,7 @@ def unregister() -> None:
     atexit.unregister(backend_session.stop)
     backend_session.stop()
     import_name.unregister()
+    character_properties.unregister()
     del bpy.types.WindowManager.diffposetalk_status
     del bpy.types.Scene.diffposetalk
     for cls in reversed(_CLASSES):

@@ -249,7 +249,10 @@ class GenerationJob(BackendJob):
                         strip,
                         speech.span.frame,
                         last_frame(performance.takes[0].motion, speech.span.frame),
-                        [warning] if warning else [],
+                        [
+                            *([warning] if warning else []),
+                            *(w for t in performance.targets for w in t.warnings),
+                        ],
                         made.takes[0].provenance.get("conversion_residual_mm"),
                     )
                 )
@@ -274,16 +277,16 @@ def _check(speeches: Sequence[Speech], settings: GenerationSettings) -> None:
     if settings.steps is not None and settings.steps < 1:
         raise UserError("At least one denoising step is needed.")
     check_head_bone(settings.head_bone)
-    seen = set()
+    seen: set[bpy.types.ID] = set()
     basis = presets.model_basis(settings.model_directory)
     for speech in speeches:
         targets = _targets(speech.objects)
         if basis is not None:
             _check_bases(targets, basis, settings.convert_basis)
         for target in targets:
-            if target.mesh.data.shape_keys in seen:
+            if seen & set(target.blocks):
                 raise UserError(f"“{target.mesh.name}” is to speak two recordings at once. Give it one.")
-            seen.add(target.mesh.data.shape_keys)
+            seen.update(target.blocks)
         audio_strip.check_audio_path(speech.span.path)
     motion = (settings.style or {}).get("motion")
     if motion is not None and not Path(motion).is_file():

@@ -13,10 +13,11 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Quaternion
 
+from . import bones
+from .character import Curve, character_curves
 from .errors import UserError
-from .motion import Motion, continuous_quaternions
+from .motion import Motion
 from .targets import Target, check_basis
 
 SLOTTED = bpy.app.version >= (4, 4, 0)
@@ -25,16 +26,6 @@ NAME_BYTES = 63  # Blender's longest data-block name, in UTF-8, before 5.0
 PROVENANCE_KEYS = ("synthetic", "generator", "model", "model_sha256", "seed", "audio_sha256", "audio_name",
                    "style", "guidance", "sampler", "steps", "created", "converted_from",
                    "conversion_residual_mm")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One F-curve to write: values (T,) at consecutive frames."""
-
-    data_path: str
-    index: int
-    group: str
-    values: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -80,9 +71,10 @@ def key_performances(
                 names = take.motion.expression_names
                 if names and not set(names) & set(target.keys):
                     raise UserError(f"The motion names none of the expressions of “{target.mesh.name}”.")
+            target.make_editable()
             _check_exchangeable(target)
     written: list[bpy.types.Action] = []
-    shown: list[tuple[bpy.types.ID, bpy.types.Action]] = []
+    shown: list[tuple[bpy.types.ID, bpy.types.Action, bool]] = []
     result: list[list[list[bpy.types.Action]]] = []
     try:
         for performance in performances:
@@ -97,13 +89,13 @@ def key_performances(
                         result[-1][-1].append(action)
                         _mark(action, take.motion.provenance)
                         if len(result[-1]) == 1:
-                            shown.append((block, action))
+                            shown.append((block, action, target.layers(block)))
     except BaseException:
         for action in written:
             bpy.data.actions.remove(action)
         raise
-    for block, action in shown:
-        show_action(block, action)
+    for block, action, layered in shown:
+        show_action(block, action, layered)
     return result
 
 
@@ -115,8 +107,8 @@ def check_head_bone(name: str) -> None:
 
 def _check_exchangeable(target: Target) -> None:
     """Raise UserError while the NLA editor holds the target's Action."""
-    for block in (target.mesh.data.shape_keys, target.rig):
-        if block is not None and block.animation_data is not None and block.animation_data.use_tweak_mode:
+    for block in target.blocks:
+        if block.animation_data is not None and block.animation_data.use_tweak_mode:
             raise UserError(f"“{block.name}” is in the NLA editor's tweak mode. Leave tweak mode first.")
 
 
@@ -186,21 +178,42 @@ def action_curves(action: bpy.types.Action) -> Iterator[bpy.types.FCurve]:
                 yield from bag.fcurves
 
 
-def show_action(block: bpy.types.ID, action: bpy.types.Action) -> None:
+def show_action(block: bpy.types.ID, action: bpy.types.Action, layered: bool = False) -> None:
     """Let `action` animate `block`; the Action before is kept.
 
     What an earlier generated Action moved and this one does not goes back to rest, lest the head freezes in
     whatever pose it had.
+
+    Args:
+        layered: on top of an Action that was not generated, which goes into the NLA editor.
     """
     animation = block.animation_data or block.animation_data_create()
     previous = animation.action
-    if previous is not None:
+    if previous is not None and previous != action:
         previous.use_fake_user = True
         if previous.get("synthetic"):
             _rest(block, previous, action)
+        elif layered:
+            push_down(animation)
+            animation.action_blend_type = "COMBINE"
     animation.action = action
     if SLOTTED:
         animation.action_slot = action.slots[0]
+
+
+def push_down(animation: bpy.types.AnimData) -> bpy.types.NlaStrip:
+    """Move the Action that `animation` shows into a new NLA track, where it plays on as it did."""
+    action, slot = animation.action, getattr(animation, "action_slot", None)
+    first = action.frame_range[0]
+    animation.action = None
+    track = animation.nla_tracks.new()
+    track.name = action.name
+    strip = track.strips.new(action.name, math.floor(first), action)
+    if slot is not None:
+        strip.action_slot = slot
+    strip.frame_start, strip.frame_end = first, first + (strip.action_frame_end - strip.action_frame_start)
+    strip.blend_type = animation.action_blend_type
+    return strip
 
 
 def _rest(block: bpy.types.ID, previous: bpy.types.Action, action: bpy.types.Action) -> None:
@@ -221,12 +234,13 @@ def _curves(
     target: Target, motion: Motion, head_bone: str, strength: float
 ) -> Iterator[tuple[bpy.types.ID, str, list[Curve]]]:
     """The data-blocks to animate: (block, suffix of the Action's name, curves)."""
+    if target.character is not None:
+        yield from character_curves(target.character, motion, target.jaw_open_angle, strength)
+        return
     names = motion.expression_names or target.expressions
     columns = {name: e for e, name in enumerate(names)}
     shape_keys = target.mesh.data.shape_keys
     values = [(key, motion.exp[:, columns[name]]) for name, key in target.keys.items() if name in columns]
-    if target.jaw_key is not None:
-        values.append((target.jaw_key, np.clip(motion.jaw[:, 0] / target.jaw_open_angle, 0.0, 1.0)))
     curves = [
         Curve(shape_keys.key_blocks[key].path_from_id("value"), 0, "Shape Keys", column)
         for key, column in values
@@ -241,33 +255,11 @@ def _curves(
 
 
 def _bone_curves(rig: bpy.types.Object, bone: str, rotations: np.ndarray) -> list[Curve]:
-    """Curves of one bone from (T, 3) axis-angle rotations, in the bone's own rotation mode.
-
-    A hinge (rotation about x alone) is one curve. A rotation that never moves is none.
-    """
-    pose_bone = rig.pose.bones[bone]
-    if pose_bone.rotation_mode == "AXIS_ANGLE":
-        pose_bone.rotation_mode = "XYZ"
-    if pose_bone.rotation_mode == "QUATERNION":
-        path = pose_bone.path_from_id("rotation_quaternion")
-        quaternions = continuous_quaternions(rotations)
-        return [Curve(path, c, bone, quaternions[:, c]) for c in range(4)]
-    path = pose_bone.path_from_id("rotation_euler")
-    if not rotations[:, 1:].any():
-        return [Curve(path, 0, bone, rotations[:, 0])]
-    angles = _euler_angles(rotations, pose_bone.rotation_mode)
-    return [Curve(path, axis, bone, angles[:, axis]) for axis in range(3)]
-
-
-def _euler_angles(rotations: np.ndarray, order: str) -> np.ndarray:
-    """(T, 3) axis-angle to (T, 3) Euler angles without jumps."""
-    angles = np.empty((len(rotations), 3))
-    euler = None
-    for t, quaternion in enumerate(continuous_quaternions(rotations).tolist()):
-        turned = Quaternion(quaternion)
-        euler = turned.to_euler(order) if euler is None else turned.to_euler(order, euler)
-        angles[t] = euler
-    return angles
+    """Curves of one bone of our own heads, whose axes are the motion's, from (T, 3) axis-angle rotations."""
+    return [
+        Curve(path, index, bone, values)
+        for path, index, values in bones.rotation_curves(rig.pose.bones[bone], rotations)
+    ]
 
 
 def _action_name(take: str, suffix: str) -> str:

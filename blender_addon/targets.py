@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of an object a motion clip can move: shape keys by their names, and the bones of our own heads."""
+"""What of an object a motion clip can move: our own heads, and other people's characters by their mapping."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import bpy
 
 from . import arkit
+from .character import Character, armature_of, driven_paths, find_character, linked_text, override_data
 from .errors import UserError
+from .mapping import FLAME_CHANNELS
 from .rig import (
     ASSET_FILE_MARK,
     ASSET_MARK,
@@ -22,24 +24,52 @@ BASIS_NAMES = {"arkit": "ARKit", "flame": "FLAME"}
 
 @dataclass(frozen=True)
 class Target:
-    """One mesh that can be keyed.
+    """One head or character that can be keyed.
 
+    mesh: its mesh; of a character without shape keys its armature.
     expressions: the names of the basis's expressions, in its order.
     keys: expression name to the name of the shape key that shows it.
-    jaw_key: shape key that opens the jaw where no bone does.
     rig: the armature object of one of our own heads.
     basis: "arkit" or "flame".
     head_file: name of the head asset that one of our own heads was made from.
+    character: the mapping of anything but our own heads.
     """
 
     mesh: bpy.types.Object
     expressions: tuple[str, ...]
     keys: dict[str, str]
-    jaw_key: str | None
     rig: bpy.types.Object | None
     basis: str
     jaw_open_angle: float
     head_file: str = ""
+    character: Character | None = None
+
+    @property
+    def blocks(self) -> list[bpy.types.ID]:
+        """The data-blocks that keying animates."""
+        if self.character is not None:
+            return self.character.blocks
+        return [block for block in (self.mesh.data.shape_keys, self.rig) if block is not None]
+
+    def make_editable(self) -> None:
+        """Override what is still linked of an overridden character."""
+        items = (self.mesh,) if self.character is None else self.character.objects
+        for item in items:
+            override_data(item)
+
+    def layers(self, block: bpy.types.ID) -> bool:
+        """Whether the motion of `block` goes on top of the animation that it has."""
+        return self.character is not None and block == self.character.rig and self.character.bones.layered
+
+    @property
+    def owner(self) -> bpy.types.Object:
+        """The object that stands for all of it."""
+        return self.character.owner if self.character is not None else self.mesh
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of it cannot be keyed, and why."""
+        return self.character.warnings if self.character is not None else ()
 
 
 def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target:
@@ -52,52 +82,54 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
         UserError: nothing can.
     """
     mesh = _mesh_of(item)
-    if mesh is None or mesh.type != "MESH":
+    if mesh is None or not mesh.get(HEAD_MARK):
+        return _character_target(item, default_jaw_open_angle)
+    shape_keys = mesh.data.shape_keys
+    if shape_keys is None:
+        raise UserError(f"The mesh “{mesh.name}” has no shape keys any more. Add another head with Add Head.")
+    if mesh.library is not None:
+        raise UserError(linked_text(mesh))
+    driven = driven_paths(shape_keys)
+    names = tuple(str(mesh[EXPRESSIONS_MARK]).split("\n"))
+    keys = {
+        name: name
+        for name in names
+        if name in shape_keys.key_blocks and shape_keys.key_blocks[name].path_from_id("value") not in driven
+    }
+    if not keys:
+        raise UserError(
+            f"The shape keys of “{mesh.name}” are driven by something else or gone: none can be keyed."
+        )
+    return Target(
+        mesh,
+        names,
+        keys,
+        mesh.parent if mesh.parent is not None and mesh.parent.get(HEAD_MARK) else None,
+        str(mesh[BASIS_MARK]),
+        float(mesh.get(JAW_OPEN_ANGLE_MARK, default_jaw_open_angle)),
+        str(mesh.get(ASSET_FILE_MARK, "")),
+    )
+
+
+def _character_target(item: bpy.types.Object, jaw_open_angle: float) -> Target:
+    """The character of anything but our own heads. Raises UserError."""
+    if item.type not in ("MESH", "ARMATURE", "EMPTY"):
         raise UserError(
             f"“{item.name}” is not a face: select a head made with Add Head, or a mesh with ARKit shape keys."
         )
-    shape_keys = mesh.data.shape_keys
-    if shape_keys is None:
+    if item.type == "MESH" and item.data.shape_keys is None and armature_of(item) is None:
         raise UserError(
-            f"The mesh “{mesh.name}” has no shape keys. Select a head made with Add Head, or a mesh whose "
-            "shape "
-            "keys have ARKit's names (eyeBlinkLeft, mouthFunnel, ...)."
+            f"The mesh “{item.name}” has no shape keys. Select a head made with Add Head, or a mesh whose shape "
+            "keys have ARKit's names (eyeBlinkLeft, mouthFunnel, ...). VRoid's perfect sync, Faceit and Character "
+            "Creator make them; bones can be driven by a mapping (see Character)."
         )
-    if shape_keys.library is not None or mesh.library is not None:
-        raise UserError(
-            f"“{mesh.name}” is linked from another file and cannot be keyed. Make it local first."
-        )
-    driven = _driven_keys(shape_keys)
-    rig = (
-        mesh.parent
-        if mesh.get(HEAD_MARK) and mesh.parent is not None and mesh.parent.get(HEAD_MARK)
-        else None
-    )
-    if mesh.get(HEAD_MARK):
-        names = tuple(str(mesh[EXPRESSIONS_MARK]).split("\n"))
-        keys = {name: name for name in names if name in shape_keys.key_blocks and name not in driven}
-        jaw_key = None
-        basis = str(mesh[BASIS_MARK])
-    else:
-        by_name = {
-            arkit.canonical_name(key.name): key.name
-            for key in reversed(shape_keys.key_blocks[1:])
-            if key.name not in driven
-        }
-        names = arkit.EXPRESSION_NAMES
-        found = {name: by_name.get(arkit.canonical_name(name)) for name in names}
-        keys = {name: key for name, key in found.items() if key is not None}
-        jaw_key = by_name.get(arkit.canonical_name(arkit.JAW_OPEN))
-        basis = "arkit"
-    if not keys and jaw_key is None:
-        reason = "are driven by something else" if driven else "have other names"
-        raise UserError(
-            f"The mesh “{mesh.name}” has no shape keys that can be keyed: they {reason}. Select a head "
-            "made with "
-            "Add Head, or a mesh whose shape keys have ARKit's names (eyeBlinkLeft, mouthFunnel, ...)."
-        )
-    angle = float(mesh.get(JAW_OPEN_ANGLE_MARK, default_jaw_open_angle))
-    return Target(mesh, names, keys, jaw_key, rig, basis, angle, head_file=str(mesh.get(ASSET_FILE_MARK, "")))
+    character = find_character(item)
+    meshes = [member for member in character.objects if member.type == "MESH"]
+    mesh = item if item in meshes else meshes[0] if meshes else character.owner
+    basis = character.basis
+    names = arkit.EXPRESSION_NAMES if basis == "arkit" else FLAME_CHANNELS
+    keys = {row.source: row.target for row in character.rows if row.source in names}
+    return Target(mesh, names, keys, None, basis, jaw_open_angle, character=character)
 
 
 def find_targets(items: Iterable[bpy.types.Object], default_jaw_open_angle: float) -> list[Target]:
@@ -106,10 +138,11 @@ def find_targets(items: Iterable[bpy.types.Object], default_jaw_open_angle: floa
     Raises:
         UserError: there are no items, or one of them cannot be keyed.
     """
-    targets: dict[bpy.types.Key, Target] = {}
+    targets: dict[bpy.types.ID, Target] = {}
     for item in items:
         target = find_target(item, default_jaw_open_angle)
-        targets.setdefault(target.mesh.data.shape_keys, target)
+        owner = target.owner
+        targets.setdefault(owner.data.shape_keys if owner.type == "MESH" else owner, target)
     if not targets:
         raise UserError(
             "No object is selected. Select a head (Add Head makes one) or a mesh with ARKit shape keys."
@@ -138,15 +171,7 @@ def basis_of(item: bpy.types.Object) -> str:
 
 
 def _mesh_of(item: bpy.types.Object) -> bpy.types.Object | None:
-    """The mesh to key for a selected object."""
+    """The mesh of one of our own heads for the mesh or its armature; None for anything else."""
     if item.type == "ARMATURE" and item.get(HEAD_MARK):
         return next((child for child in item.children if child.get(HEAD_MARK)), None)
-    return item
-
-
-def _driven_keys(shape_keys: bpy.types.Key) -> set[str]:
-    """Names of the shape keys whose values are driven."""
-    if shape_keys.animation_data is None:
-        return set()
-    paths = {driver.data_path for driver in shape_keys.animation_data.drivers}
-    return {key.name for key in shape_keys.key_blocks if key.path_from_id("value") in paths}
+    return item if item.type == "MESH" else None
