@@ -20,7 +20,7 @@ from .audio_strip import AudioSpan
 from .backend_client import BackendError
 from .errors import UserError
 from .flame_file import FlameHead
-from .generation_job import GenerationJob, GenerationSettings, Keyed, Speech
+from .generation_job import QUALITIES, GenerationJob, GenerationSettings, Keyed, Speech
 from .head_asset import load_head
 from .keying import Performance, Take, key_performances, last_frame
 from .motion import read_motion, resample_motion
@@ -101,6 +101,7 @@ def generate(
     style_guidance: float | None = None,
     sampler: str | None = None,
     steps: int | None = None,
+    quality: str = "final",
     place_sound: bool = True,
     audio_start: float = 0.0,
     audio_seconds: float | None = None,
@@ -124,6 +125,7 @@ def generate(
         head_motion, head_strength: whether the head turns, and how much.
         head_bone: the bone that turns it, "neck" or "root".
         speech_guidance, style_guidance, sampler, steps: None is the model's default.
+        quality: "final", or "draft" for the model's faster student, which has its guidance and steps built in.
         place_sound: put the recordings into the sequencer.
         audio_start, audio_seconds: part of the recording, in seconds.
         scene: whose frame rate, range and sequencer count; the current one when None.
@@ -150,6 +152,8 @@ def generate(
         raise UserError(f"{len(items)} objects and {len(paths)} recordings do not pair up.")
     if takes < 1:
         raise UserError("At least one take must be made.")
+    if quality not in QUALITIES:
+        raise UserError(f"The quality is one of {', '.join(QUALITIES)}.")
     speeches = [
         Speech(
             AudioSpan(audio_strip.check_audio_path(str(path)), audio_start, audio_seconds, start_frame),
@@ -168,7 +172,8 @@ def generate(
         style_guidance=style_guidance,
         sampler=sampler,
         steps=steps,
-        model_directory=properties.chosen_model_directory(),
+        quality=quality,
+        model_directory=preferences.chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=convert_basis,
     )

@@ -42,6 +42,9 @@ class Speech:
     place_sound: bool = True
 
 
+QUALITIES = ("final", "draft")
+
+
 @dataclass(frozen=True)
 class GenerationSettings:
     """How motion is made and keyed; None leaves a value to the model.
@@ -50,6 +53,7 @@ class GenerationSettings:
         {"vector": path} or None.
     seeds: one take each.
     head_bone: "neck" or "root".
+    quality: "final", or "draft": the model's faster student, whose guidance and steps are built in.
     convert_basis: convert the motion where the model's expression basis is not the head's.
     """
 
@@ -62,6 +66,7 @@ class GenerationSettings:
     style_guidance: float | None = None
     sampler: str | None = None
     steps: int | None = None
+    quality: str = "final"
     model_directory: Path = presets.MODEL_DIRECTORY
     device: str = "auto"
     convert_basis: bool = False
@@ -180,10 +185,7 @@ class GenerationJob(BackendJob):
             "shape": self._shape_file(uids) if heads is None else None,  # of another basis's identities
             "seeds": list(settings.seeds),
             "head_pose": settings.head_motion and settings.head_strength > 0,
-            "speech_guidance": settings.speech_guidance,
-            "style_guidance": settings.style_guidance,
-            "sampler": settings.sampler,
-            "steps": settings.steps,
+            **_sampling(settings),
             **({"heads": heads} if heads is not None else {}),
         }
 
@@ -266,6 +268,18 @@ class GenerationJob(BackendJob):
             result.actions = by_take
             scene.frame_end = max(scene.frame_end, result.last_frame)
         self.results = results
+
+
+def _sampling(settings: GenerationSettings) -> dict[str, Any]:
+    """How the backend is to sample: a draft has its own way."""
+    if settings.quality == "draft":
+        return {"quality": "draft"}
+    return {
+        "speech_guidance": settings.speech_guidance,
+        "style_guidance": settings.style_guidance,
+        "sampler": settings.sampler,
+        "steps": settings.steps,
+    }
 
 
 def _check(speeches: Sequence[Speech], settings: GenerationSettings) -> None:
