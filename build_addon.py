@@ -46,6 +46,7 @@ TRAINING_TOOLS = [
     "lmdb==3.0.0",
 ]
 TRACKING_TOOLS = ["mediapipe==1.2.2", "av==18.1.0"]
+CLUSTER_TOOLS = ["ray[data]==2.60.0"]
 OLDEST_BLENDER = (4, 2)
 
 # Shared libraries that Blender's wheels, rendering without a display and MediaPipe need, with Debian's packages.
@@ -156,7 +157,7 @@ def package_contents() -> Iterator[tuple[str, Path]]:
     """Names in the zip and the files they come from: the add-on on top, `backend/` and `assets/` in it."""
     yield from files_below(ROOT / "blender_addon", "")
     yield "LICENSE", ROOT / "LICENSE"
-    for name in ("pyproject.toml", "requirements.txt"):
+    for name in ("pyproject.toml", "requirements.txt", "requirements-tracking.txt"):
         yield f"backend/{name}", ROOT / "backend" / name
     yield from files_below(ROOT / "backend" / "diffposetalk", "backend/diffposetalk/")
     assets = ROOT / "flame_assets"
@@ -414,7 +415,9 @@ def backend_environment(cache: Path) -> Path:
     pinned = (ROOT / "backend" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = [line for line in pinned if line and not line.startswith("#")]
     python = environment(
-        cache, "backend", [*requirements, *DEVELOPMENT_TOOLS, *TRAINING_TOOLS, *TRACKING_TOOLS]
+        cache,
+        "backend",
+        [*requirements, *DEVELOPMENT_TOOLS, *TRAINING_TOOLS, *TRACKING_TOOLS, *CLUSTER_TOOLS],
     )
     install_backend(cache, python)
     return python
