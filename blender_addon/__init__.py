@@ -19,6 +19,10 @@ from . import (
     panels,
     preferences,
     properties,
+    style_choice,
+    style_operators,
+    style_panel,
+    style_status,
 )
 
 _CLASSES = (
@@ -26,15 +30,19 @@ _CLASSES = (
     preferences.DiffPoseTalkPreferences,
     properties.DiffPoseTalkSettings,
     *character_properties.CLASSES,
+    *style_status.CLASSES,
     *operators.CLASSES,
+    *style_operators.CLASSES,
     *character_operators.CLASSES,
     *panels.CLASSES,
+    *style_panel.CLASSES,
     *character_panel.CLASSES,
 )
 
 
 def register() -> None:
     """Make the add-on known to Blender."""
+    style_choice.register()
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.diffposetalk = bpy.props.PointerProperty(type=properties.DiffPoseTalkSettings)
@@ -42,6 +50,7 @@ def register() -> None:
         type=job_status.DiffPoseTalkStatus
     )
     character_properties.register()
+    style_status.register()
     import_name.register()
     atexit.register(backend_session.stop)
 
@@ -51,8 +60,10 @@ def unregister() -> None:
     atexit.unregister(backend_session.stop)
     backend_session.stop()
     import_name.unregister()
+    style_status.unregister()
     character_properties.unregister()
     del bpy.types.WindowManager.diffposetalk_status
     del bpy.types.Scene.diffposetalk
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)
+    style_choice.unregister()

@@ -26,6 +26,7 @@ OLDEST_PYTHON = (3, 10)
 LOG_LINES = 400
 LOAD_SECONDS = 600.0
 REQUIREMENTS = presets.BACKEND_DIRECTORY / "requirements.txt"
+TRACKING_REQUIREMENTS = presets.BACKEND_DIRECTORY / "requirements-tracking.txt"
 
 
 def environments_folder() -> Path:
@@ -198,3 +199,36 @@ class SetupJob:
             self.log.append(line)
         if process.wait() != 0:
             raise UserError(f"{failure}. {self.log[-1] if self.log else ''}".strip())
+
+
+class TrackingSetupJob(SetupJob):
+    """Installing what tracks faces in video into the environment that Set Up Backend has made."""
+
+    def __init__(self) -> None:
+        """Check that it can be done.
+
+        Raises:
+            UserError: Blender may not go online, or the backend runs in an interpreter of the user's own.
+        """
+        super().__init__()
+        python = installed_python()
+        if python is None:
+            raise UserError(
+                "The add-on has no backend environment of its own to install into. Press Set Up Backend first; in a "
+                'Python of your own, run: pip install "diffposetalk[tracking]" or mediapipe and av.'
+            )
+        self.text = "Downloading and installing MediaPipe and PyAV"
+        self._python = str(python)
+
+    def _run(self) -> Generator[None, None, None]:
+        options = ["--no-input", "--disable-pip-version-check", "-c", str(REQUIREMENTS)]
+        yield from self._command(
+            [self._python, "-m", "pip", "install", *options, "-r", str(TRACKING_REQUIREMENTS)],
+            "The packages could not be installed. Check the connection and the free disk space, and try again",
+        )
+        self.text = "Checking them"
+        yield from self._command(
+            [self._python, "-c", "import av, mediapipe"],
+            "The packages are installed but do not run here. On Debian and Ubuntu they need libgles2, libegl1 and "
+            "libgl1",
+        )

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import bpy
 import numpy as np
 
-from . import audio_strip, exporting, flame_file, presets, properties, rig
+from . import audio_strip, exporting, flame_file, presets, rig
 from .audio_strip import AudioSpan
 from .backend_client import BackendError
 from .errors import UserError
@@ -24,7 +24,7 @@ from .generation_job import QUALITIES, GenerationJob, GenerationSettings, Keyed,
 from .head_asset import load_head
 from .keying import Performance, Take, key_performances, last_frame
 from .motion import read_motion, resample_motion
-from .preferences import addon_preferences
+from .preferences import addon_preferences, chosen_model_directory
 from .targets import find_targets
 from .version import VERSION
 
@@ -173,7 +173,7 @@ def generate(
         sampler=sampler,
         steps=steps,
         quality=quality,
-        model_directory=preferences.chosen_model_directory(),
+        model_directory=chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=convert_basis,
     )

@@ -125,33 +125,48 @@ def write_action(
     action = bpy.data.actions.new(name)
     try:
         container = _curve_container(action, block)
-        enum = bpy.types.Keyframe.bl_rna.properties
-        bezier = enum["interpolation"].enum_items["BEZIER"].value
-        handle = enum["handle_left_type"].enum_items["AUTO_CLAMPED"].value
-        count = len(curves[0].values) if curves else 0
-        points = np.empty((count, 2), np.float32)
-        points[:, 0] = start_frame + np.arange(count)
-        interpolations = np.full(count, bezier, np.int32)
-        handles = np.full(count, handle, np.int32)
-        groups: dict[str, bpy.types.ActionGroup] = {}
-        for curve in curves:
-            fcurve = container.fcurves.new(curve.data_path, index=curve.index)
-            if curve.group not in groups:
-                groups[curve.group] = container.groups.new(curve.group)
-            fcurve.group = groups[curve.group]
-            keys = fcurve.keyframe_points
-            keys.add(count)
-            points[:, 1] = curve.values
-            keys.foreach_set("co", points.ravel())
-            keys.foreach_set("interpolation", interpolations)
-            keys.foreach_set("handle_left_type", handles)
-            keys.foreach_set("handle_right_type", handles)
-            fcurve.update()
+        _write_curves(container, curves, start_frame)
     except BaseException:
         bpy.data.actions.remove(action)
         raise
     action.use_fake_user = True  # a take that no object shows must outlive the file's saving
     return action
+
+
+def add_curves(
+    action: bpy.types.Action, block: bpy.types.ID, curves: Sequence[Curve], start_frame: float
+) -> None:
+    """Write more `curves` into an Action that `write_action` made and that animates `block`."""
+    container: Any = action
+    if SLOTTED:
+        container = action.layers[0].strips[0].channelbag(block.animation_data.action_slot)
+    _write_curves(container, curves, start_frame)
+
+
+def _write_curves(container: Any, curves: Sequence[Curve], start_frame: float) -> None:
+    """Write curves, one key a frame, into what holds an Action's curves."""
+    enum = bpy.types.Keyframe.bl_rna.properties
+    bezier = enum["interpolation"].enum_items["BEZIER"].value
+    handle = enum["handle_left_type"].enum_items["AUTO_CLAMPED"].value
+    count = len(curves[0].values) if curves else 0
+    points = np.empty((count, 2), np.float32)
+    points[:, 0] = start_frame + np.arange(count)
+    interpolations = np.full(count, bezier, np.int32)
+    handles = np.full(count, handle, np.int32)
+    groups: dict[str, bpy.types.ActionGroup] = {}
+    for curve in curves:
+        fcurve = container.fcurves.new(curve.data_path, index=curve.index)
+        if curve.group not in groups:
+            groups[curve.group] = container.groups.new(curve.group)
+        fcurve.group = groups[curve.group]
+        keys = fcurve.keyframe_points
+        keys.add(count)
+        points[:, 1] = curve.values
+        keys.foreach_set("co", points.ravel())
+        keys.foreach_set("interpolation", interpolations)
+        keys.foreach_set("handle_left_type", handles)
+        keys.foreach_set("handle_right_type", handles)
+        fcurve.update()
 
 
 def _curve_container(action: bpy.types.Action, block: bpy.types.ID) -> Any:

@@ -22,6 +22,7 @@ class Motion:
     fps: frames per second.
     expression_names: (E,) names of the coefficients; empty where the basis does not name them.
     provenance: where the motion comes from.
+    translation: (T, 3) metres of the head from its mean place, in FLAME's axes; None where it is not known.
     """
 
     exp: np.ndarray
@@ -31,6 +32,7 @@ class Motion:
     basis: str
     expression_names: tuple[str, ...]
     provenance: dict[str, Any]
+    translation: np.ndarray | None = None
 
     @property
     def has_head(self) -> bool:
@@ -71,7 +73,27 @@ def read_motion(path: str | Path) -> Motion:
         provenance = json.loads(str(data.get("provenance", "{}")))
     except ValueError:
         provenance = {}
-    return Motion(exp, pose[:, :3], pose[:, 3:], fps, basis, names, provenance)
+    moved = data.get("translation")
+    if moved is not None and (moved.shape != (len(exp), 3) or not np.isfinite(moved).all()):
+        raise UserError(f"{name} holds a translation that is not (T, 3).")
+    return Motion(exp, pose[:, :3], pose[:, 3:], fps, basis, names, provenance, moved)
+
+
+def write_motion(path: str | Path, motion: Motion) -> Path:
+    """Write a motion clip as the backend reads it (`.npz`)."""
+    arrays: dict[str, Any] = {
+        "exp": motion.exp.astype(np.float32),
+        "pose": np.concatenate([motion.head, motion.jaw], axis=1).astype(np.float32),
+        "fps": np.float32(motion.fps),
+        "basis": np.array(motion.basis),
+        "provenance": np.array(json.dumps(motion.provenance, ensure_ascii=False)),
+    }
+    if motion.expression_names:
+        arrays["expression_names"] = np.array(motion.expression_names)
+    path = Path(path)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    return path
 
 
 def resample_motion(motion: Motion, fps: float) -> Motion:
@@ -90,6 +112,7 @@ def resample_motion(motion: Motion, fps: float) -> Motion:
         head=_resample_rotation(motion.head, at),
         jaw=_resample_rotation(motion.jaw, at),
         fps=fps,
+        translation=None if motion.translation is None else interpolate(motion.translation, at),
     )
 
 

@@ -10,7 +10,17 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from . import audio_strip, backend_session, exporting, flame_file, job_status, presets, properties, rig
+from . import (
+    audio_strip,
+    backend_session,
+    exporting,
+    flame_file,
+    job_status,
+    presets,
+    properties,
+    rig,
+    style_choice,
+)
 from .audio_strip import AudioSpan
 from .backend_client import BackendError, Call
 from .backend_setup import SetupJob
@@ -18,7 +28,7 @@ from .errors import UserError
 from .flame_file import FlameHead
 from .generation_job import GenerationJob, GenerationSettings, Speech
 from .head_asset import HeadAsset, load_shape
-from .preferences import addon_preferences
+from .preferences import addon_preferences, chosen_model_directory
 
 TIMER_SECONDS = 0.1
 
@@ -252,16 +262,8 @@ def generation_settings(settings: properties.DiffPoseTalkSettings) -> Generation
     """The panel's settings as the job takes them.
 
     Raises:
-        UserError: a motion file is to give the style, and none is chosen.
+        UserError: a style is missing, or not there any more.
     """
-    style: dict[str, Any] | None = None
-    if settings.style == properties.MOTION_FILE:
-        if not settings.style_motion:
-            raise UserError("No motion file is chosen for the style. Choose one, or a style of the list.")
-        start = settings.style_start_frame if settings.style_use_start else None
-        style = {"motion": bpy.path.abspath(settings.style_motion), "start_frame": start}
-    elif settings.style != properties.NO_STYLE:
-        style = {"preset": settings.style}
 
     def chosen(name: str) -> Any:
         """A setting; None, which is the model's own, until it has been changed."""
@@ -269,7 +271,7 @@ def generation_settings(settings: properties.DiffPoseTalkSettings) -> Generation
 
     return GenerationSettings(
         seeds=tuple(min(settings.seed + take, properties.MAX_SEED) for take in range(settings.takes)),
-        style=style,
+        style=style_choice.panel_style(settings),
         head_motion=settings.head_motion,
         head_strength=settings.head_strength,
         head_bone=settings.head_bone,
@@ -277,7 +279,7 @@ def generation_settings(settings: properties.DiffPoseTalkSettings) -> Generation
         style_guidance=chosen("style_guidance"),
         sampler=chosen("sampler"),
         steps=chosen("steps") if settings.sampler != "ddpm" else None,
-        model_directory=properties.chosen_model_directory(),
+        model_directory=chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=settings.convert_basis,
     )

@@ -3,7 +3,8 @@
 
 import bpy
 
-from . import audio_strip, job_status, presets, properties, targets
+from . import audio_strip, job_status, presets, properties, style_menu, targets
+from .preferences import chosen_model_directory
 
 
 class SidebarPanel:
@@ -16,7 +17,7 @@ class SidebarPanel:
 
 def bases_differ(context: bpy.types.Context) -> bool:
     """Whether a selected face shows another expression basis than the model speaks."""
-    basis = presets.model_basis(properties.chosen_model_directory())
+    basis = presets.model_basis(chosen_model_directory())
     faces = [item for item in context.selected_objects if item.type in ("MESH", "ARMATURE")]
     return basis is not None and any(targets.basis_of(item) != basis for item in faces)
 
@@ -54,14 +55,7 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
                 icon="SOUND" if strip is not None else "ERROR",
             )
         column.separator()
-        column.prop(settings, "style")
-        if settings.style == properties.MOTION_FILE:
-            column.prop(settings, "style_motion", text="Motion")
-            row = column.row(heading="From Frame")
-            row.prop(settings, "style_use_start", text="")
-            sub = row.row()
-            sub.enabled = settings.style_use_start
-            sub.prop(settings, "style_start_frame", text="")
+        style_menu.draw_style(column, context)
         column.separator()
         row = column.row(align=True)
         row.prop(settings, "seed")
@@ -89,7 +83,7 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
 
 def draw_model_defaults(layout: bpy.types.UILayout, settings: properties.DiffPoseTalkSettings) -> None:
     """Say what another model than the bundled one uses for the settings that nobody has changed."""
-    defaults = presets.sampling_defaults(properties.chosen_model_directory())
+    defaults = presets.sampling_defaults(chosen_model_directory())
     own = {
         "speech_guidance": f"speech guidance {defaults.speech_guidance:.2f}",
         "style_guidance": f"style guidance {defaults.style_guidance:.2f}",
@@ -129,7 +123,7 @@ class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
         row = layout.row()
         row.enabled = settings.sampler != "ddpm"
         row.prop(settings, "steps")
-        if properties.chosen_model_directory() != presets.MODEL_DIRECTORY:
+        if chosen_model_directory() != presets.MODEL_DIRECTORY:
             draw_model_defaults(layout, settings)
 
 

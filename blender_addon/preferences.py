@@ -2,10 +2,12 @@
 # mypy: disable-error-code="valid-type"
 """The add-on's preferences: where the backend, the model and the user's FLAME are."""
 
+from pathlib import Path
+
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from . import job_status
+from . import job_status, presets
 
 
 class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
@@ -43,6 +45,19 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
     )
 
+    style_library: StringProperty(
+        name="Style Library",
+        description="Folder of your own styles. Empty: the one that the command line uses too "
+        "(DIFFPOSETALK_STYLES, or diffposetalk/styles among your user's data)",
+        subtype="DIR_PATH",
+    )
+    tracker_model: StringProperty(
+        name="Face Tracker",
+        description="MediaPipe's face_landmarker.task, for taking motion from video. Empty: the one that Fetch "
+        "Face Tracker has put among your user's data",
+        subtype="FILE_PATH",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         """Show the settings and the state of the backend."""
         layout = self.layout
@@ -51,9 +66,14 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         layout.prop(self, "device")
         layout.prop(self, "model_directory")
         layout.prop(self, "flame_model")
+        layout.prop(self, "style_library")
+        layout.prop(self, "tracker_model")
         row = layout.row()
         row.operator("diffposetalk.check_backend", icon="CHECKMARK")
         row.operator("diffposetalk.setup_backend", icon="IMPORT")
+        row = layout.row()
+        row.operator("diffposetalk.install_tracking", icon="IMPORT")
+        row.operator("diffposetalk.fetch_tracker", icon="IMPORT")
         status = context.window_manager.diffposetalk_status
         job_status.draw_status(layout, status, context.region.width)
         for line in job_status.setup_log()[-8:]:
@@ -63,3 +83,9 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
 def addon_preferences() -> DiffPoseTalkPreferences:
     """This add-on's preferences."""
     return bpy.context.preferences.addons[__package__].preferences
+
+
+def chosen_model_directory() -> Path:
+    """The model folder of the preferences, or the bundled one."""
+    chosen = addon_preferences().model_directory
+    return Path(bpy.path.abspath(chosen)) if chosen else presets.MODEL_DIRECTORY

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .head_asset import HeadAsset, load_head
+from .style_library import figures_text
 
 ROOT = Path(__file__).parent
 HEAD_FILE = ROOT / "assets" / "head" / "head.npz"
@@ -18,11 +19,12 @@ BACKEND_DIRECTORY = ROOT / "backend"
 
 @dataclass(frozen=True)
 class StylePreset:
-    """A speaking style that comes with a model."""
+    """A speaking style that comes with a model; figures: what was measured of it, in one line."""
 
     id: str
     name: str
     description: str
+    figures: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,23 @@ def style_presets(model_directory: Path) -> tuple[StylePreset, ...]:
     """The presets of a model directory; none where there are none."""
     try:
         rows = json.loads((model_directory / "styles.json").read_text(encoding="utf-8"))
-        return tuple(StylePreset(str(row["id"]), str(row["name"]), str(row["description"])) for row in rows)
+        return tuple(
+            StylePreset(
+                str(row["id"]),
+                str(row["name"]),
+                str(row["description"]),
+                figures_text(row.get("measures")),
+            )
+            for row in rows
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return ()  # the backend says what is wrong with a model when it loads it
+
+
+def preset_thumbnail(model_directory: Path, preset: str) -> Path | None:
+    """The picture of a preset, where the model directory has one."""
+    path = model_directory / "thumbnails" / f"{preset}.png"
+    return path if path.is_file() else None
 
 
 @functools.lru_cache(maxsize=8)

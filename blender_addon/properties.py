@@ -2,18 +2,12 @@
 # mypy: disable-error-code="valid-type"
 """The scene's settings for generation, as the panel shows them."""
 
-import zlib
-from pathlib import Path
-
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from . import presets
-from .preferences import addon_preferences
+from . import presets, style_choice
 
 MAX_SEED = 2**31 - 1
-MOTION_FILE = "MOTION_FILE"  # an item of the style menu beside the presets' ids, as is NO_STYLE
-NO_STYLE = "NO_STYLE"
 HEAD_SOURCES = [
     ("BUNDLED", "Bundled", "The head that comes with the add-on; it shows ARKit's expressions"),
     (
@@ -23,36 +17,6 @@ HEAD_SOURCES = [
     ),
 ]
 _DEFAULTS = presets.sampling_defaults()
-
-# Blender does not keep the strings of computed enum items; they must live as long as the menu.
-_style_items: list[tuple[str, str, str, int]] = []
-
-
-def chosen_model_directory() -> Path:
-    """The model folder of the preferences, or the bundled one."""
-    chosen = addon_preferences().model_directory
-    return Path(bpy.path.abspath(chosen)) if chosen else presets.MODEL_DIRECTORY
-
-
-def _items_of_style(
-    settings: bpy.types.PropertyGroup, context: bpy.types.Context | None
-) -> list[tuple[str, str, str, int]]:
-    """The menu of styles, the model's own first; it is number 0, which a new file has.
-
-    The other numbers come from the ids, so that a saved choice survives a longer list.
-    """
-    default = presets.sampling_defaults(chosen_model_directory()).style
-    items = []
-    for preset in presets.style_presets(chosen_model_directory()):
-        number = 0 if preset.id == default else zlib.crc32(preset.id.encode()) & 0x7FFFFFFF
-        items.append((preset.id, preset.name, preset.description, number))
-    items.sort(key=lambda item: item[3] != 0)
-    if not items or items[0][3] != 0:
-        items.insert(0, (NO_STYLE, "No Style", "Leave the style open", 0))
-    items.append((MOTION_FILE, "From Motion File", "Take the style of the motion in a file", 1))
-    if items != _style_items:
-        _style_items[:] = items
-    return _style_items
 
 
 class DiffPoseTalkSettings(bpy.types.PropertyGroup):
@@ -90,18 +54,39 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         description="Recording of speech, in any format that libsndfile reads (WAV, FLAC, OGG, MP3, ...)",
         subtype="FILE_PATH",
     )
-    style: EnumProperty(name="Style", description="Speaking style", items=_items_of_style)
+    style: EnumProperty(name="Style", description="Speaking style", items=style_choice.style_items)
     style_motion: StringProperty(
         name="Motion File",
-        description="Motion clip (.npz) whose style is taken, at least one second long",
+        description="Motion whose style is taken, at least one second long: a motion clip (.npz) or a Live Link "
+        "Face recording (.csv)",
         subtype="FILE_PATH",
     )
-    style_use_start: BoolProperty(
-        name="Choose Start",
-        description="Take the style from a given frame on, instead of from the middle of the motion file",
+    style_window: EnumProperty(
+        name="Four Seconds",
+        description="Which part of the reference the style is taken from",
+        items=[
+            ("auto", "Automatic", "The four seconds closest to its mean style in which the mouth moves"),
+            ("mean", "Mean of All", "The mean over all of it"),
+            ("START", "Chosen", "Four seconds from a frame on"),
+        ],
     )
     style_start_frame: IntProperty(
-        name="Start", description="First frame (25 per second) that the style is taken from", min=0, default=0
+        name="Start",
+        description="First frame (25 a second) of the four seconds that the style is taken from",
+        min=0,
+        default=0,
+    )
+    style_second: EnumProperty(
+        name="Mix With", description="Style that is mixed in", items=style_choice.style_items
+    )
+    style_mix: FloatProperty(
+        name="Mix",
+        description="How much of the second style: 0 is the first alone, 1 the second",
+        min=0.0,
+        max=1.0,
+        default=0.0,
+        subtype="FACTOR",
+        precision=2,
     )
     seed: IntProperty(
         name="Seed",

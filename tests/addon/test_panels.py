@@ -33,6 +33,9 @@ class RecordingLayout:
     def label(self, text="", **_):
         self.texts.append(text)
 
+    def template_icon(self, icon_value, scale=1.0):
+        assert icon_value
+
     def progress(self, factor, text):
         self.texts.append(text)
 
@@ -62,13 +65,34 @@ def drawn(part, monkeypatch):
 def test_all_settings_are_somewhere(part, drawn):
     settings = bpy.context.scene.diffposetalk
     settings.style, settings.start_at = "MOTION_FILE", "FIXED"
-    shown = {name for panel in part("panels").CLASSES for name in drawn(panel).properties}
+    bpy.context.scene.diffposetalk.style_window = "START"
+    panels = (*part("panels").CLASSES, *part("style_panel").CLASSES)
+    shown = {name for panel in panels for name in drawn(panel).properties}
     known = {name for name in settings.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
     assert known - shown == {"convert_basis"}
     preferences = part("preferences").DiffPoseTalkPreferences
     assert {"backend_python", "device", "model_directory", "flame_model"} <= set(
         drawn(preferences).properties
     )
+
+
+def test_all_settings_of_a_capture_are_somewhere(part, drawn):
+    capture = bpy.context.scene.diffposetalk_capture
+    capture.window = "START"
+    shown = set(drawn(part("style_panel").DIFFPOSETALK_PT_capture).properties)
+    known = {name for name in capture.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
+    assert known <= shown
+
+
+def test_the_style_panel_shows_the_last_reference(part, drawn, tmp_path):
+    shown = bpy.context.window_manager.diffposetalk_reference
+    shown.plot, shown.notes = str(tmp_path / "plot.png"), "The reference is short"
+    try:
+        layout = drawn(part("style_panel").DIFFPOSETALK_PT_style)
+        assert "The reference is short" in layout.texts
+        assert layout.operators["diffposetalk.view_picture"].path == str(tmp_path / "plot.png")
+    finally:
+        shown.plot = shown.notes = ""
 
 
 def test_add_head_adds_what_is_chosen(part, drawn):

@@ -15,8 +15,8 @@ from .illustration import shown
 from .pictures import reference_plot
 from .reading import read_style
 from .specification import chosen_window, reference_motion
-from .style_file import Style, load_style, mixture, save_style, style_of_preset
-from .vector_file import save_style_vector
+from .style_file import Style, load_style, mixture, save_style, style_of_preset, style_space
+from .vector_file import load_style_vector, save_style_vector
 
 
 def extract(
@@ -35,8 +35,11 @@ def extract(
     Returns:
         `path`, `notes`, `figures` and `measures`, and which windows: `starts` (frames), `frames`, `fps`.
     """
-    clip = reference_motion(model, motion, heads)
     path = Path(output)
+    if Path(motion).suffix.lower() == ".npy":
+        style = replace(_of_vector(model, motion, path.stem), description=description)
+        return {"path": str(save_style(path, style)), **_told(style), "starts": [], "frames": 0, "fps": 0.0}
+    clip = reference_motion(model, motion, heads)
     style, reading = style_from_motion(
         model,
         clip,
@@ -101,6 +104,20 @@ def _style(model: DiffPoseTalk, spec: dict[str, Any]) -> Style:
     if spec.get("preset") in model.styles:
         return style_of_preset(model, spec["preset"])
     raise StyleError("What is mixed are presets of the model and style files.", "style_mix")
+
+
+def _of_vector(model: DiffPoseTalk, vector: str, name: str) -> Style:
+    """A bare vector as a style: taken for this model's, for it does not say whose it is."""
+    style = Style(
+        name,
+        load_style_vector(vector, model.config.denoiser.style_dim).cpu(),
+        style_space(model),
+        model.config.basis,
+        model.config.name,
+        source={"kind": "vector", "file": Path(vector).name},
+        notes=("A bare style vector does not say which model it is of; it was taken for this one's.",),
+    )
+    return shown(model, style)
 
 
 def _told(style: Style) -> dict[str, Any]:

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The user's style library: a folder of style files, each named as its style. No bpy here.
+
+The command line shares the folder. A style file is NumPy's `.npz`: `meta` (JSON text), `vector`, `thumbnail` (a PNG's
+bytes) and the motion it was read from; the backend writes and reads it, here it is listed, moved and copied.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UserError
+
+SUFFIX = ".dptstyle"
+FORMAT = "diffposetalk style"
+ENVIRONMENT_VARIABLE = "DIFFPOSETALK_STYLES"
+MAX_NAME = 80
+MAX_META = 1 << 20  # bytes of a file's text, and of its thumbnail
+_FORBIDDEN = '<>:"/\\|?*'
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
+
+
+@dataclass(frozen=True)
+class LibraryStyle:
+    """A file of the library.
+
+    description, figures: words of the user's, and what was measured, in one line.
+    basis, model: of the model it was made with.
+    problem: why it cannot be used; empty where it can.
+    """
+
+    name: str
+    path: Path
+    description: str = ""
+    figures: str = ""
+    basis: str = ""
+    model: str = ""
+    problem: str = ""
+
+
+def default_folder() -> Path:
+    """The folder that the command line uses as well: DIFFPOSETALK_STYLES, or the user's own by the system's custom."""
+    if os.environ.get(ENVIRONMENT_VARIABLE):
+        return Path(os.environ[ENVIRONMENT_VARIABLE])
+    if os.environ.get("DIFFPOSETALK_DATA"):
+        return Path(os.environ["DIFFPOSETALK_DATA"]) / "styles"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "diffposetalk" / "styles"
+
+
+def list_styles(folder: Path) -> list[LibraryStyle]:
+    """The styles of the library by name; none where the folder is missing or cannot be read."""
+    try:
+        paths = [p for p in folder.iterdir() if p.suffix.lower() == SUFFIX and not p.name.startswith(".")]
+    except OSError:
+        return []
+    return [read_entry(path) for path in sorted(paths, key=lambda p: p.name.casefold())]
+
+
+def read_entry(path: Path) -> LibraryStyle:
+    """What a style file says of itself; its `problem` says where it is damaged."""
+    try:
+        meta = json.loads(str(_array(path, "meta")))
+        if meta["format"] != FORMAT:
+            raise ValueError("format")
+        measures = figures_text(meta.get("measures"))
+        return LibraryStyle(
+            path.stem, path, str(meta["description"]), measures, str(meta["basis"]), str(meta["model"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "the file is damaged"
+        return LibraryStyle(path.stem, path, problem=f"“{path.name}” cannot be used: {reason}.")
+
+
+def thumbnail(path: Path) -> bytes:
+    """The PNG in a style file; empty where there is none."""
+    try:
+        return _array(path, "thumbnail").astype(np.uint8).tobytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        return b""
+
+
+def figures_text(measures: Any) -> str:
+    """Measures as the protocol has them, in one line; empty where there are none."""
+    if not isinstance(measures, dict):
+        return ""
+    parts = []
+    for name, text in (
+        ("mouth_opening", "mouth {:.0f} mm"),
+        ("lip_activity", "lips {:.0f} mm/s"),
+        ("brow_activity", "brows {:.2f}"),
+        ("head_amplitude", "head {:.1f}°"),
+        ("head_tempo", "{:.1f} Hz"),
+        ("blinks", "{:.0f} blinks/min"),
+    ):
+        value = measures.get(name)
+        if isinstance(value, int | float) and (name != "head_tempo" or value > 0):
+            parts.append(text.format(value))
+    return ", ".join(parts)
+
+
+def check_name(name: str) -> str:
+    """The name without blanks around it. Raises UserError where no file can be called so."""
+    name = name.strip()
+    if not name or len(name) > MAX_NAME or name[0] == "." or name[-1] == ".":
+        raise UserError(f"A style's name has 1 to {MAX_NAME} characters, and no dot at its beginning or end.")
+    if any(c in _FORBIDDEN or not c.isprintable() for c in name) or name.split(".")[0].lower() in _RESERVED:
+        raise UserError(
+            f"A style's name is its file's: it cannot be “{name}”. Leave out {_FORBIDDEN} and line breaks."
+        )
+    return name
+
+
+def free_name(folder: Path, name: str) -> str:
+    """The name, with a number where the library has a style of that name."""
+    taken = {style.name.casefold() for style in list_styles(folder)}
+    name = check_name(name)
+    free, number = name, 2
+    while free.casefold() in taken:
+        free, number = f"{name[: MAX_NAME - 5]} {number}", number + 1
+    return free
+
+
+def name_from(path: str | Path) -> str:
+    """A style's name from a file's."""
+    stem = Path(path).stem.replace("_", " ").strip(" .")
+    kept = "".join(c for c in stem if c not in _FORBIDDEN and c.isprintable())[:60].strip(" .")
+    return kept or "Style"
+
+
+def prepare_folder(folder: Path) -> Path:
+    """Make the library's folder where need be, and see that it can be written to.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder
+
+
+def rename_style(style: LibraryStyle, name: str) -> Path:
+    """Give a style another name. Raises UserError: the name cannot be, or is taken; the folder is read-only."""
+    target = style.path.with_name(check_name(name) + SUFFIX)
+    same = target.name.casefold() == style.path.name.casefold()
+    if not same and target.exists():
+        raise UserError(f"The style library already has a style “{target.stem}”.")
+    try:
+        return style.path.rename(target)
+    except OSError as error:
+        raise _unwritable(style.path.parent, error) from error
+
+
+def delete_style(style: LibraryStyle) -> None:
+    """Remove a style's file. Raises UserError: the folder is read-only."""
+    try:
+        style.path.unlink()
+    except OSError as error:
+        raise _unwritable(style.path.parent, error) from error
+
+
+def import_style(folder: Path, path: Path) -> Path:
+    """Copy a style file into the library, under a free name. Raises UserError: it is damaged, or none."""
+    entry = read_entry(path)
+    if entry.problem:
+        raise UserError(entry.problem)
+    target = prepare_folder(folder) / (free_name(folder, entry.name) + SUFFIX)
+    return _copy(path, target)
+
+
+def export_style(style: LibraryStyle, target: Path) -> Path:
+    """Copy a style out of the library. Raises UserError: it cannot be written there."""
+    if target.suffix.lower() != SUFFIX:
+        target = target.with_name(target.name + SUFFIX)
+    return _copy(style.path, target)
+
+
+def _copy(source: Path, target: Path) -> Path:
+    """Copy whole or not at all."""
+    part = target.with_name(f".part-{os.getpid()}-{target.name}")
+    try:
+        shutil.copyfile(source, part)
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(target.parent, error) from error
+    return target
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(f"“{folder}” cannot be written to: {reason}. Nothing was changed.")
+
+
+def _array(path: Path, name: str) -> np.ndarray:
+    """One small array of a style file. Raises OSError, ValueError or KeyError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(name + ".npy").file_size > MAX_META:
+                raise ValueError("too large")
+            with archive.open(name + ".npy") as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+    except (OSError, KeyError, ValueError):
+        raise
+    except (
+        Exception
+    ) as error:  # what damaged bytes make zipfile, zlib and numpy raise is any of a dozen kinds
+        raise ValueError("damaged") from error
