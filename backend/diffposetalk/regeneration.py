@@ -8,7 +8,7 @@ it is, and hear the recording from some seconds before it on; how the rest is im
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -208,4 +208,4 @@ def _joined(
         "synthetic": True,
         "regenerated": [*(earlier if isinstance(earlier, list) else []), made],
     }
-    return MotionClip(exp, pose, clip.fps, clip.basis, clip.shape, clip.expression_names, provenance)
+    return replace(clip, exp=exp, pose=pose, provenance=provenance)

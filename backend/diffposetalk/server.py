@@ -77,6 +77,8 @@ class Backend:
             "fetch_tracker": Method(self.fetch_tracker, long=True),
             "find_faces": Method(self.find_faces, long=True),
             "track_video": Method(self.track_video, long=True),
+            "export_motion": Method(self.export_motion, long=True),
+            "import_motion": Method(self.import_motion, long=True),
             "convert_flame": Method(self.convert_flame, long=True),
             "cancel": Method(self.cancel),
             "shutdown": Method(self.shutdown),
@@ -416,6 +418,34 @@ class Backend:
             "summary": tracked.quality.describe(),
             "quality": tracked.quality.to_dict(),
             "warnings": list(tracked.quality.warnings),
+        }
+
+    def export_motion(
+        self, call: Call, *, motion: str, output: str, fps: float | None = None
+    ) -> dict[str, Any]:
+        """Write a motion file in the format of `output`'s suffix: .csv (Live Link Face), .json (ARKit curves), .npz."""
+        self._require_handshake()
+        from .motion_files.arkit_curves import read_unchanged, write_motion
+
+        return {"path": str(write_motion(read_unchanged(motion), output, fps))}
+
+    def import_motion(self, call: Call, *, path: str, output: str, calibrate: bool = False) -> dict[str, Any]:
+        """Write a Live Link Face table, ARKit curves or a clip as a motion clip (`.npz`), values as they stand.
+
+        With `calibrate` a Live Link Face capture loses its neutral face, the head's mean direction and noise.
+        """
+        self._require_handshake()
+        from .motion_files.arkit_curves import read_unchanged
+
+        clip = read_unchanged(path, calibrate=calibrate)
+        written = clip.save(output)
+        kind = {".csv": "live_link", ".json": "arkit_curves"}.get(Path(path).suffix.lower(), "clip")
+        return {
+            "path": str(written),
+            "frames": len(clip),
+            "fps": float(clip.fps),
+            "basis": clip.basis,
+            "kind": kind,
         }
 
     def convert_flame(self, call: Call, *, path: str, output: str) -> dict[str, Any]:

@@ -174,6 +174,21 @@ def test_probe(backend: Client, recording: Path) -> None:
     assert answer["frames"] == 150 and len(answer["sha256"]) == 64
 
 
+def test_motion_goes_out_and_comes_in(backend: Client, recording: Path, tmp_path: Path) -> None:
+    made = backend.result("generate", audio=str(recording), output_dir=str(tmp_path), seeds=[3])
+    take = load_motion(made["takes"][0]["path"])
+    for suffix, kind in ((".csv", "live_link"), (".json", "arkit_curves"), (".npz", "clip")):
+        out = tmp_path / f"out{suffix}"
+        assert backend.result("export_motion", motion=made["takes"][0]["path"], output=str(out), fps=25.0)
+        answer = backend.result("import_motion", path=str(out), output=str(tmp_path / "in.npz"))
+        assert (answer["frames"], answer["fps"], answer["kind"]) == (150, 25.0, kind)
+        assert np.abs(load_motion(answer["path"]).exp - take.exp).max() < 1e-5
+    assert backend.kind("export_motion", motion=str(out), output=str(tmp_path / "a.fbx")) == "output_format"
+    assert (
+        backend.kind("import_motion", path=str(recording), output=str(tmp_path / "b.npz")) == "motion_format"
+    )
+
+
 def test_a_range_is_generated_again(backend: Client, recording: Path, tmp_path: Path) -> None:
     first = backend.result("generate", audio=str(recording), output_dir=str(tmp_path), seeds=[3])
     request = {

@@ -158,8 +158,6 @@ def speak_on_cluster(
         ClusterError: no worker could be started.
     """
     ray = _ray()
-    import ray.data
-
     resources = ray.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     on_gpu = gpus > 0 and work.device in ("auto", "cuda")
@@ -177,7 +175,8 @@ def speak_on_cluster(
         except Exception as error:
             if attempt > work.retries:
                 raise ClusterError(
-                    f"The cluster gave up on {len(left)} lines: {_last_line(error)}. Run the same command again to go on.",
+                    f"The cluster gave up on {len(left)} lines: {_last_line(error)}. "
+                    "Run the same command again to go on."
                 ) from error
             log.warning("the cluster broke off (%s); %d lines are given to it again", error, len(left))
     for job in left.values():

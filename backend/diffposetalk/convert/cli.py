@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import DiffPoseTalkError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-commands of `diffposetalk convert`."""
@@ -78,24 +80,48 @@ def _flame(arguments: argparse.Namespace) -> None:
 
 
 def _add_motion(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("motion", help="a motion clip from one head's expression basis to another's")
-    parser.add_argument("source", type=Path, help="motion clip (.npz)")
-    parser.add_argument("output", type=Path, help="motion clip to write (.npz)")
-    parser.add_argument("--from-head", type=Path, required=True, help="head asset the clip speaks for (.npz)")
-    parser.add_argument("--to-head", type=Path, required=True, help="head asset to convert it to (.npz)")
+    parser = commands.add_parser(
+        "motion", help="motion to another format, or from one head's expression basis to another's"
+    )
+    parser.add_argument(
+        "source", type=Path, help="motion clip (.npz), Live Link Face table (.csv) or ARKit curves (.json)"
+    )
+    parser.add_argument(
+        "output", type=Path, help="file to write, in the format of its suffix (the same three)"
+    )
+    parser.add_argument("--from-head", type=Path, help="head asset the clip speaks for (.npz)")
+    parser.add_argument("--to-head", type=Path, help="head asset to convert it to (.npz)")
+    parser.add_argument(
+        "--fps", type=float, help="frames a second to write (default: as they are; 60 in a .csv)"
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="of a Live Link Face capture: subtract the neutral face, centre the head, filter noise",
+    )
     parser.set_defaults(convert=_motion)
 
 
 def _motion(arguments: argparse.Namespace) -> None:
+    from ..motion_files import write_motion
+    from ..motion_files.arkit_curves import read_unchanged
+
+    if (arguments.from_head is None) != (arguments.to_head is None):
+        raise DiffPoseTalkError("Give both --from-head and --to-head, or neither.", "settings_heads")
+    known = arguments.output.suffix.lower() in (".npz", ".json", ".csv")
+    output = arguments.output if known else _npz(arguments.output)
+    clip = read_unchanged(arguments.source, calibrate=arguments.calibrate)
+    if arguments.from_head is None:
+        write_motion(clip, output, arguments.fps)
+        print(f"{output}: {len(clip)} frames at {clip.fps:g} a second, basis {clip.basis}")
+        return
     from ..basis_conversion import convert
     from ..head_model import load_head
-    from ..motion import load_motion
 
-    clip = load_motion(arguments.source)
     source, target = load_head(arguments.from_head), load_head(arguments.to_head)
     converted, residual = convert(clip, source, target)
-    converted.save(_npz(arguments.output))
-    print(f"{_npz(arguments.output)}: {len(clip)} frames from {clip.basis} to {converted.basis}")
+    write_motion(converted, output, arguments.fps)
+    print(f"{output}: {len(clip)} frames from {clip.basis} to {converted.basis}")
     print(residual)
     for loss in residual.lost:
         print(loss)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Motion files of any kind as motion clips: ours, Live Link Face, FLAME coefficients of reconstruction tools."""
+"""Motion files of any kind as motion clips: ours, Live Link Face, ARKit curves in JSON, FLAME coefficients of tools."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ..config import FPS
 from ..motion import MotionClip, resample
+from .arkit_curves import read_arkit_json, write_motion
 from .live_link import load_live_link
 from .reconstructions import load_reconstruction
 
-__all__ = ["read_motion"]
+__all__ = ["read_motion", "write_motion"]
 
 
 def read_motion(
@@ -24,7 +25,7 @@ def read_motion(
     """A motion file of any kind: our clips, other tools' FLAME coefficients, Live Link Face; at 25 frames a second.
 
     Args:
-        path: .npz or .csv.
+        path: .npz, .csv or .json.
         fps: of files that do not state it.
         seconds: length of the sound, by which a rate that is neither stated nor given is worked out.
         head, identity: other files with the head's rotation and the identity (see `reconstructions`).
@@ -35,4 +36,6 @@ def read_motion(
     path = Path(path)
     if path.suffix.lower() == ".csv":
         return load_live_link(path, fps=fps)
+    if path.suffix.lower() == ".json":
+        return resample(read_arkit_json(path), FPS)
     return resample(load_reconstruction(path, fps=fps, seconds=seconds, head=head, identity=identity), FPS)

@@ -112,7 +112,7 @@ def load_live_link(
             raise MotionError("A neutral face has 52 finite numbers.", "motion_format")
     face = np.where(_GAZE, 0.0, np.clip(face, 0.0, 0.95))
     shapes = np.clip((shapes - face) / (1 - face), 0, 1)
-    head = relative_to_mean(_head_rotation(take, angles))
+    head = relative_to_mean(head_rotation(take, angles))
 
     rate = (len(take.times) - 1) / take.times[-1]
     wanted = frame_times(take.times[-1])
@@ -300,7 +300,7 @@ def _neutral_rows(path: Path) -> np.ndarray:
     return out
 
 
-def _head_rotation(take: LiveLinkTake, unit: Angles) -> np.ndarray:
+def head_rotation(take: LiveLinkTake, unit: Angles) -> np.ndarray:
     """Axis-angle (T, 3) in the head model's axes; zero where the table has no head rotation."""
     if not all(name in take.angles for name in _HEAD):
         return np.zeros((len(take.times), 3))
