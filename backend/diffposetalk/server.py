@@ -77,6 +77,8 @@ class Backend:
             "fetch_tracker": Method(self.fetch_tracker, long=True),
             "find_faces": Method(self.find_faces, long=True),
             "track_video": Method(self.track_video, long=True),
+            "check_lip_sync": Method(self.check_lip_sync, long=True),
+            "align_transcript": Method(self.align_transcript, long=True),
             "export_motion": Method(self.export_motion, long=True),
             "import_motion": Method(self.import_motion, long=True),
             "convert_flame": Method(self.convert_flame, long=True),
@@ -419,6 +421,66 @@ class Backend:
             "quality": tracked.quality.to_dict(),
             "warnings": list(tracked.quality.warnings),
         }
+
+    def check_lip_sync(
+        self,
+        call: Call,
+        *,
+        audio: str,
+        motion: str,
+        audio_start: float = 0.0,
+        audio_seconds: float | None = None,
+        transcript: str | None = None,
+        phones: list[list[Any]] | None = None,
+        style: dict[str, Any] | None = None,
+        head: str | None = None,
+        samples: int = 5,
+    ) -> dict[str, Any]:
+        """Frames where the lips were expected to close and do not, and why (`evaluate.lip_sync_check`).
+
+        Expected by `phones` ([ARPAbet symbol, start, end] in seconds), else by the `transcript`, else by the model's
+        own confidence, which needs a loaded model. `head` is a head asset of the motion's basis, the bundled one by
+        default. Times are from `audio_start`, where the motion begins.
+        """
+        self._require_handshake()
+        model = None if phones is not None or transcript else self._require_model()
+        from .lip_sync import check_lip_sync
+
+        found = check_lip_sync(
+            audio,
+            motion,
+            model,
+            audio_start=audio_start,
+            audio_seconds=audio_seconds,
+            transcript=transcript,
+            phones=phones,
+            style=style,
+            head=head,
+            samples=samples,
+            on_progress=_Progress(call),
+            cancelled=call.cancelled.is_set,
+        )
+        if call.cancelled.is_set():
+            raise Cancelled()
+        return found
+
+    def align_transcript(
+        self,
+        call: Call,
+        *,
+        audio: str,
+        transcript: str,
+        audio_start: float = 0.0,
+        audio_seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """Words and phones of a recording in time, seconds from `audio_start`, by an English transcript."""
+        self._require_handshake()
+        from .lip_sync import align_transcript
+
+        words, phones = align_transcript(audio, transcript, audio_start, audio_seconds)
+        if call.cancelled.is_set():
+            raise Cancelled()
+        return {"words": [[w.text, w.start, w.stop] for w in words], "phones": [list(p) for p in phones]}
 
     def export_motion(
         self, call: Call, *, motion: str, output: str, fps: float | None = None

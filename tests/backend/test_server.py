@@ -189,6 +189,20 @@ def test_motion_goes_out_and_comes_in(backend: Client, recording: Path, tmp_path
     )
 
 
+def test_lip_sync_is_checked(backend: Client, recording: Path, tmp_path: Path) -> None:
+    made = backend.result("generate", audio=str(recording), output_dir=str(tmp_path), seeds=[3])
+    request = {"audio": str(recording), "motion": made["takes"][0]["path"], "head": str(BUNDLED_HEAD)}
+    answer = backend.result("check_lip_sync", phones=[["M", 1.0, 1.1], ["AA", 1.1, 1.4]], **request)
+    assert answer["source"] == "phones" and answer["words"] == []
+    assert all({"frame", "start", "stop", "reason", "gap_mm"} <= mark.keys() for mark in answer["marks"])
+    assert backend.result("check_lip_sync", samples=2, **request)["source"] == "model"
+    assert backend.kind("check_lip_sync", phones=[["M"]], **request) == "data_phones"
+    missing = request | {"motion": str(tmp_path / "none.npz")}
+    assert backend.kind("check_lip_sync", phones=[], **missing) == "motion_missing"
+    spoken = {"audio": str(recording), "transcript": "xyzzyx"}
+    assert backend.kind("align_transcript", **spoken) in ("data_transcript", "extra_missing")
+
+
 def test_a_range_is_generated_again(backend: Client, recording: Path, tmp_path: Path) -> None:
     first = backend.result("generate", audio=str(recording), output_dir=str(tmp_path), seeds=[3])
     request = {

@@ -18,6 +18,8 @@ from .articulation import Phone
 
 FRAMES = 100
 """A second, of the acoustic model."""
+AlignedWord = tuple[str, float, float, list[Phone]]
+"""Word (lower case; empty for silence), start and end in seconds, and its phones."""
 SILENCES = frozenset(("SIL", "+NSN+", "+SPN+", "+BREATH+", "+COUGH+", "+NOISE+", "+SMACK+", "+UH+", "+UM+"))
 
 
@@ -51,6 +53,13 @@ class PhoneAligner:
         Raises:
             DataError: a word is not in the dictionary, or the text does not fit the sound.
         """
+        return [phone for _, _, _, phones in self.align_words(samples, text) for phone in phones]
+
+    def align_words(self, samples: np.ndarray, text: str) -> list[AlignedWord]:
+        """Words of a recording and the phones within them, silences (with an empty word) among them.
+
+        Arguments and errors as of `align`.
+        """
         words = transcript_words(text)
         unknown = [word for word in words if self._decoder.lookup_word(word) is None]
         if not words:
@@ -73,12 +82,19 @@ class PhoneAligner:
             raise DataError("The transcript does not fit the recording.", "data_transcript") from error
         if alignment is None:
             raise DataError("The transcript does not fit the recording.", "data_transcript")
-        phones: list[Phone] = []
+        aligned: list[AlignedWord] = []
         for word in alignment:
+            phones: list[Phone] = []
             for phone in word:
                 start, end = phone.start / FRAMES, (phone.start + phone.duration) / FRAMES
                 phones.append(("SIL" if phone.name in SILENCES else phone.name, start, end))
-        return phones
+            silent = all(symbol == "SIL" for symbol, _, _ in phones)
+            spelling = (
+                "" if silent else re.sub(r"\(\d+\)$", "", word.name)
+            )  # “a(2)” is another way to say “a”
+            begin, finish = word.start / FRAMES, (word.start + word.duration) / FRAMES
+            aligned.append((spelling, begin, finish, phones))
+        return aligned
 
     def _decode(self, sound: bytes) -> None:
         self._decoder.start_utt()
