@@ -26,6 +26,7 @@ _HOMES = {
     "load_model": ".checkpoint",
     "load_motion": ".motion",
     "load_speech": ".audio",
+    "regenerate": ".regeneration",
     "resolve_style": ".styles",
 }
 

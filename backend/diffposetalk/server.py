@@ -180,7 +180,9 @@ class Backend:
     ) -> dict[str, Any]:
         """Generate one take per seed into `output_dir`, telling progress and finished windows meanwhile.
 
-        With `heads` (`model` and `target`, paths of head assets) clips and windows come in the target's basis.
+        A `window` notification names a file of frames that are final: no later window, filter or join changes them,
+        and those of a take, in order, are the take. `start` and `frames` say which they are; where the model filters
+        the head, half the filter's length waits for the next window. With `heads` (`model` and `target`, paths of head assets) clips and windows come in the target's basis.
         """
         model = self._of_quality(quality)
         began = time.monotonic()

@@ -157,6 +157,8 @@ def expected_closures(gaps: np.ndarray, fps: float = FPS) -> list[_Expected]:
     limits = np.array([closed_below(gap) for gap in gaps])
     mean = gaps.mean(axis=0)
     around = 2 * round(0.5 * PROMINENT_WITHIN * fps) + 1
+    if mean.max() < CLOSED_GAP:
+        return []
     rise = max(PROMINENCE * float(np.percentile(mean, 95)), CLOSED_GAP)
     valleys, _ = find_peaks(-mean, prominence=rise, wlen=around)
     expected = []
