@@ -118,12 +118,13 @@ def reanimate(
     steps: int | None = None,
     on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    heads: tuple[str | Path, str | Path] | None = None,
 ) -> tuple[SpeechAudio, list[MotionClip]]:
     """Read a recording and a take of it, and generate frames `start` to `stop` (exclusive) of that again.
 
     Args:
         audio, audio_start, audio_seconds: as of `animate`; frame 0 of the take is at `audio_start`.
-        motion: the take's file, in the model's basis and at its rate.
+        motion: the take's file, at the model's rate, in its basis or that of the second of `heads`.
         hold: what stays as it is inside the range, as `regeneration.parse_holds` takes it.
         others: as of `animate`.
 
@@ -131,6 +132,9 @@ def reanimate(
         DiffPoseTalkError: as of `animate` and `regeneration.regenerate`.
     """
     holds = parse_holds(hold)
+    conversions = None
+    if heads is not None and (back := _conversion(model.config.basis, *heads)) is not None:
+        conversions = _inverse(*heads), back
     clip = load_motion(motion)
     speech = load_speech(audio, audio_start, audio_seconds)
     if style is None and model.config.sampling.style:
@@ -152,8 +156,18 @@ def reanimate(
         steps=steps,
         on_progress=on_progress,
         cancelled=cancelled,
+        conversions=conversions,
     )
     return speech, clips
+
+
+def _inverse(model_head: str | Path, target_head: str | Path) -> Callable[[MotionClip], MotionClip]:
+    """What turns clips for another head into clips of a model."""
+    from .basis_conversion import Conversion
+    from .head_model import load_head
+
+    conversion = Conversion(load_head(target_head), load_head(model_head))
+    return lambda clip: conversion(clip)[0]
 
 
 def _conversion(

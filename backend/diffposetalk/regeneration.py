@@ -17,13 +17,16 @@ import torch
 
 from .audio import SpeechAudio
 from .channel_groups import channels_of
+from .config import EXPRESSION_DIM
 from .errors import DiffPoseTalkError, MotionError
 from .generation import Line, OnProgress, Sampling, generate_lines
 from .guidance import DynamicThreshold
-from .inpainting import Standing
+from .inpainting import FACE_FRAMES, HEAD_FRAMES, Seams, Standing
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors, to_vectors
 from .speech_encoder import SAMPLES_PER_FRAME
+
+Convert = Callable[[MotionClip], MotionClip]
 
 HEARD_FRAMES = 400
 """Motion frames (16 s) of the recording that are heard before and after the range: beyond what encoders attend to."""
@@ -116,13 +119,17 @@ def regenerate(
     threshold: DynamicThreshold | None = None,
     on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    conversions: tuple[Convert, Convert] | None = None,
 ) -> list[MotionClip]:
     """Generate frames `start` to `stop` (exclusive) of a take again, one clip per seed.
 
     Args:
         audio: the recording that the take was made from; frame 0 of the clip is its beginning.
         clip: the take as it stands, hand-made keys included, in the model's basis and at its rate.
-        holds: channels that stay as they are.
+        holds: channels that stay as they are, in groups of the clip's basis.
+        conversions: of a clip in another basis: from that to the model's, and back. Of its face the model then sees
+            as held only the frames in which all of it is, since bases mix the channels; what comes back is exact
+            where it is to stand all the same, and what the way there and back loses is faded out beside it.
         others: as of `generation.generate`.
 
     Returns:
@@ -134,10 +141,10 @@ def regenerate(
     """
     config = model.config
     d = config.denoiser
-    if clip.basis != config.basis:
+    if conversions is None and clip.basis != config.basis:
         raise MotionError(
-            f"The take is in the {clip.basis} basis, the model speaks {config.basis}. Only takes in the model's "
-            "basis can be generated again in part.",
+            f"The take is in the {clip.basis} basis, the model speaks {config.basis}. Give the heads that they are "
+            "for, to convert between them.",
             "motion_basis",
         )
     if abs(clip.fps - config.fps) > 1e-3:
@@ -154,7 +161,10 @@ def regenerate(
     # Of a long take only the surroundings go through the model.
     low = max(0, start - d.window - HEARD_FRAMES) // HEARD_GRID * HEARD_GRID
     high = min(len(clip), -(-(stop + d.window + HEARD_FRAMES) // HEARD_GRID) * HEARD_GRID)
-    vectors = to_vectors(clip, d.motion_dim)
+    around = replace(clip, exp=clip.exp[low:high], pose=clip.pose[low:high], translation=None)
+    seen = known[low:high]
+    if conversions is not None:
+        around, seen = conversions[0](around), _mixed(seen)
     line = Line(
         _part(audio, low, high),
         seeds,
@@ -163,7 +173,7 @@ def regenerate(
         shape,
         speech_guidance,
         style_guidance,
-        Standing(vectors[low:high], known[low:high]),
+        Standing(to_vectors(around, d.motion_dim), seen),
     )
     results = generate_lines(
         model,
@@ -173,8 +183,29 @@ def regenerate(
         cancelled=cancelled,
     )
     [(_, parts)] = results
+    if conversions is not None:
+        parts = [_bent(clip, conversions[1](part), low, known) for part in parts]
     held = sorted({group for hold in holds for group in hold.groups})
     return [_joined(clip, part, low, known, {"start": start, "stop": stop, "held": held}) for part in parts]
+
+
+def _mixed(known: np.ndarray) -> np.ndarray:
+    """What stands (T, D) in another basis: the head as it is, the face where all of its channels stand."""
+    head = np.zeros(known.shape[1], bool)
+    head[EXPRESSION_DIM:-1] = True
+    return np.where(head, known, known[:, ~head].all(axis=1, keepdims=True))
+
+
+def _bent(clip: MotionClip, part: MotionClip, low: int, known: np.ndarray) -> MotionClip:
+    """A converted part that continues the clip where that stands."""
+    here = slice(low, low + len(part))
+    dim = known.shape[1]
+    clean, made = (torch.from_numpy(to_vectors(c, dim))[None] for c in (clip, part))
+    seams = Seams(clean[:, here], torch.from_numpy(known[here])[None], FACE_FRAMES, HEAD_FRAMES)
+    exp, pose = from_vectors(seams(made)[0].numpy())
+    if clip.basis == "arkit":
+        exp = exp.clip(0, 1)
+    return replace(part, exp=exp, pose=pose)
 
 
 def _part(audio: SpeechAudio, low: int, high: int) -> SpeechAudio:

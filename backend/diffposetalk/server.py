@@ -182,7 +182,9 @@ class Backend:
 
         A `window` notification names a file of frames that are final: no later window, filter or join changes them,
         and those of a take, in order, are the take. `start` and `frames` say which they are; where the model filters
-        the head, half the filter's length waits for the next window. With `heads` (`model` and `target`, paths of head assets) clips and windows come in the target's basis.
+        the head, half the filter's length waits for the next window.
+
+        With `heads` (`model` and `target`, paths of head assets) clips and windows come in the target's basis.
         """
         model = self._of_quality(quality)
         began = time.monotonic()
@@ -246,16 +248,20 @@ class Backend:
         style_guidance: float | None = None,
         sampler: str | None = None,
         steps: int | None = None,
+        heads: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """Generate frames `start` to `stop` (exclusive) of the take in the file `motion` again, once per seed.
 
         The files in the answer hold whole takes, equal to `motion` bit for bit outside the range and where `hold`
-        says so. Progress is told as by `generate`, finished windows are not.
+        says so. Progress is told as by `generate`, finished windows are not. With `heads`, as of `generate`, the take
+        is in the target's basis.
         """
         model = self._require_model()
         began = time.monotonic()
         if len(seeds) > MAX_TAKES:
             raise DiffPoseTalkError(f"At most {MAX_TAKES} takes can be made in one call.", "settings_seed")
+        if heads is not None and not {"model", "target"} <= heads.keys():
+            raise DiffPoseTalkError("Conversion needs two heads, “model” and “target”.", "settings_heads")
         progress = _Progress(call)
         with _output_files(output_dir) as new_file:
             from .animate import reanimate
@@ -278,6 +284,7 @@ class Backend:
                 steps=steps,
                 on_progress=progress,
                 cancelled=call.cancelled.is_set,
+                heads=None if heads is None else (heads["model"], heads["target"]),
             )
             takes = _write_takes(call, progress, new_file, seeds, clips)
         return {

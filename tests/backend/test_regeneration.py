@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,29 @@ def test_a_long_take_is_heard_around_the_range_only(model: DiffPoseTalk) -> None
     [(_, [whole])] = generate_lines(model, [line])
     assert heard[0] < 60 * 16_000
     assert np.allclose(part.exp, whole.exp, atol=1e-4) and np.allclose(part.pose, whole.pose, atol=1e-4)
+
+
+def test_takes_of_another_basis_are_exact_where_they_stand(model: DiffPoseTalk, take: MotionClip) -> None:
+    """Conversions that lose something: what stands is exact all the same, and what is new joins it."""
+
+    def to_model(clip: MotionClip) -> MotionClip:
+        return replace(clip, basis="arkit", exp=np.round(clip.exp[:, ::-1] / 4, 1))
+
+    def back(clip: MotionClip) -> MotionClip:
+        return replace(clip, basis="flame", exp=4 * clip.exp[:, ::-1] + 0.3)
+
+    other = replace(take, basis="flame", exp=4 * take.exp[:, ::-1])
+    audio, settings = speech(FRAMES / 25), {"seeds": [1], "conversions": (to_model, back)}
+    [clip] = regenerate(model, audio, other, 90, 150, **settings)
+    assert clip.basis == "flame" and same(clip, other, slice(0, 90)) and same(clip, other, slice(150, None))
+    assert (np.abs(clip.exp - other.exp)[90:150].max(axis=1) > 1e-3).all()
+    steps = np.abs(np.diff(clip.exp, axis=0)).max(axis=1)
+    assert max(steps[89], steps[149]) < 1.5 * np.abs(np.diff(other.exp, axis=0)).max()
+    [clip] = regenerate(
+        model, audio, other, 90, 150, holds=[Hold(["expression"]), Hold(["head"])], **settings
+    )
+    assert np.array_equal(clip.exp, other.exp) and np.array_equal(clip.pose[:, :3], other.pose[:, :3])
+    assert not np.array_equal(clip.pose[90:150, 3], other.pose[90:150, 3])
 
 
 def test_ranges_and_whole_lines_run_side_by_side(model: DiffPoseTalk, take: MotionClip) -> None:

@@ -354,6 +354,14 @@ def test_generate_for_another_head(backend: Client, recording: Path, tmp_path: P
     clip = load_motion(done["takes"][0]["path"])
     assert clip.basis == "flame" and clip.provenance["converted_from"] == "arkit"
     assert clip.provenance["conversion_residual_mm"]["mean"] > 0
+    again = settings | {"motion": done["takes"][0]["path"], "start": 50, "stop": 90, "heads": heads}
+    taken = backend.result("regenerate", **again, hold=[{"groups": ["head"]}])
+    part = load_motion(taken["takes"][0]["path"])
+    assert part.basis == "flame" and np.array_equal(part.exp[:50], clip.exp[:50])
+    assert np.array_equal(part.exp[90:], clip.exp[90:]) and np.array_equal(part.pose[:, :3], clip.pose[:, :3])
+    assert (np.abs(part.exp - clip.exp)[50:90].max(axis=1) > 0).all()
+    assert backend.kind("regenerate", **again, hold=[{"groups": ["lips"]}]) == "regenerate_hold"
+    assert backend.kind("regenerate", **again | {"heads": None}) == "motion_basis"
     assert backend.kind("generate", **settings, heads={"model": str(BUNDLED_HEAD)}) == "settings_heads"
     heads["target"] = str(tmp_path / "none.npz")
     assert backend.kind("generate", **settings, heads=heads) == "head_missing"
