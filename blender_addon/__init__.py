@@ -23,6 +23,9 @@ from . import (
     style_operators,
     style_panel,
     style_status,
+    take_operators,
+    take_panel,
+    take_properties,
 )
 
 _CLASSES = (
@@ -30,12 +33,15 @@ _CLASSES = (
     preferences.DiffPoseTalkPreferences,
     properties.DiffPoseTalkSettings,
     *character_properties.CLASSES,
+    *take_properties.CLASSES,
     *style_status.CLASSES,
     *operators.CLASSES,
     *style_operators.CLASSES,
     *character_operators.CLASSES,
+    *take_operators.CLASSES,
     *panels.CLASSES,
     *style_panel.CLASSES,
+    *take_panel.CLASSES,
     *character_panel.CLASSES,
 )
 
@@ -50,6 +56,8 @@ def register() -> None:
         type=job_status.DiffPoseTalkStatus
     )
     character_properties.register()
+    take_properties.register()
+    take_operators.register()
     style_status.register()
     import_name.register()
     atexit.register(backend_session.stop)
@@ -61,6 +69,8 @@ def unregister() -> None:
     backend_session.stop()
     import_name.unregister()
     style_status.unregister()
+    take_operators.unregister()
+    take_properties.unregister()
     character_properties.unregister()
     del bpy.types.WindowManager.diffposetalk_status
     del bpy.types.Scene.diffposetalk

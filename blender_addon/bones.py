@@ -17,6 +17,7 @@ from .mapping import BoneChoice
 from .motion import continuous_quaternions
 
 SNAP_COSINE = np.cos(np.radians(40.0))  # a direction nearer than this to an axis of the armature is that axis
+NEAR_GIMBAL_LOCK = 0.98  # sine of the middle angle
 EYE_PITCH, EYE_YAW = 0.5, 0.6  # radians at eyeLookUp or Down = 1 and at eyeLookIn or Out = 1
 
 _ENDINGS = {
@@ -161,10 +162,39 @@ def rotation_curves(
 
 
 def euler_angles(rotations: np.ndarray, order: str) -> np.ndarray:
-    """(T, 3) axis-angle to (T, 3) Euler angles without jumps."""
+    """(T, 3) axis-angle to (T, 3) Euler angles without jumps.
+
+    Blender's order ijk turns about i first: R = R_k R_j R_i.
+    """
+    quaternions = continuous_quaternions(rotations)
+    matrices = _matrices(quaternions)
+    i, j, k = ("XYZ".index(axis) for axis in order)
+    sign = 1.0 if (j - i) % 3 == 1 else -1.0
+    sine = -sign * matrices[:, k, i]
+    if np.abs(sine).max() > NEAR_GIMBAL_LOCK:  # two angles trade places there: follow them step by step
+        return _euler_angles_in_turn(quaternions, order)
     angles = np.empty((len(rotations), 3))
+    angles[:, j] = np.arcsin(np.clip(sine, -1.0, 1.0))
+    angles[:, i] = np.unwrap(np.arctan2(sign * matrices[:, k, j], matrices[:, k, k]))
+    angles[:, k] = np.unwrap(np.arctan2(sign * matrices[:, j, i], matrices[:, i, i]))
+    return angles
+
+
+def _matrices(quaternions: np.ndarray) -> np.ndarray:
+    """(T, 4) unit quaternions (w, x, y, z) to (T, 3, 3)."""
+    w, x, y, z = quaternions.T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
+def _euler_angles_in_turn(quaternions: np.ndarray, order: str) -> np.ndarray:
+    angles = np.empty((len(quaternions), 3))
     euler = None
-    for t, quaternion in enumerate(continuous_quaternions(rotations).tolist()):
+    for t, quaternion in enumerate(quaternions.tolist()):
         turned = Quaternion(quaternion)
         euler = turned.to_euler(order) if euler is None else turned.to_euler(order, euler)
         angles[t] = euler

@@ -89,7 +89,7 @@ def _key_places(
         if action not in actions:
             problems.append(f"The rig of “{target.mesh.name}” does not move: its place was not keyed.")
             continue
-        add_curves(action, rig, rig_places(rig, motion.translation), start_frame)
+        add_curves(action, rig_places(rig, motion.translation), start_frame)
     return problems
 
 

@@ -96,6 +96,7 @@ class _Generated:
     takes: list[Motion]
     seeds: list[int]
     seconds: float
+    source: dict[str, Any]  # what was asked for, kept with the takes
 
 
 class GenerationJob(BackendJob):
@@ -204,6 +205,11 @@ class GenerationJob(BackendJob):
             [read_motion(take["path"]) for take in takes],
             [int(take["seed"]) for take in takes],
             float(told["audio"]["seconds"]),
+            {
+                **{k: v for k, v in params.items() if k not in ("output_dir", "seeds", "heads", "shape")},
+                "seconds": float(told["audio"]["seconds"]),
+                "model": str(settings.model_directory),
+            },
         )
 
     def _shape_file(self, uids: tuple[int, ...]) -> str | None:
@@ -227,7 +233,12 @@ class GenerationJob(BackendJob):
         for (speech, uids), made in zip(self._speeches, generated, strict=True):
             name = Path(speech.span.path).stem
             takes = tuple(
-                Take(resample_motion(motion, fps), f"{name} · take {t + 1} (seed {seed})")
+                Take(
+                    resample_motion(motion, fps),
+                    f"{name} · take {t + 1} (seed {seed})",
+                    motion,
+                    {**made.source, "seed": seed},
+                )
                 for t, (motion, seed) in enumerate(zip(made.takes, made.seeds, strict=True))
             )
             performances.append(Performance(tuple(_targets(_objects(uids))), takes, speech.span.frame))

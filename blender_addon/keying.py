@@ -8,16 +8,18 @@ Action has slots, layers and channel bags; before, it has its curves itself.
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import bpy
 import numpy as np
 
-from . import bones
+from . import bones, take_data
 from .character import Curve, character_curves
 from .errors import UserError
+from .mapping import PARTS, part_of
 from .motion import Motion
+from .take_data import KeyedAs
 from .targets import Target, check_basis
 
 SLOTTED = bpy.app.version >= (4, 4, 0)
@@ -34,6 +36,8 @@ class Take:
 
     motion: Motion
     name: str  # "speech · take 1 (seed 7)"
+    raw: Motion | None = None  # as it was made, at its own frame rate: kept with the take, to adjust it later
+    source: dict[str, Any] = field(default_factory=dict)  # what it was made from, to make a part of it again
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ class Performance:
 
 
 def key_performances(
-    performances: Sequence[Performance], head_bone: str = "neck", strength: float = 1.0
+    performances: Sequence[Performance],
+    head_bone: str = "neck",
+    strength: float = 1.0,
+    parts: frozenset[str] = frozenset(PARTS),
 ) -> list[list[list[bpy.types.Action]]]:
     """Write all takes of all performances, and show the first take of each.
 
@@ -56,6 +63,7 @@ def key_performances(
         performances: what to key; no target twice.
         head_bone: "neck" or "root", the bone that gets the head rotation.
         strength: factor of the head rotation; 0 keys none.
+        parts: which of `mapping.PARTS` to key; what the target's Actions show of the others is kept.
 
     Returns:
         The Actions by performance and take.
@@ -68,11 +76,11 @@ def key_performances(
         for target in performance.targets:
             for take in performance.takes:
                 check_basis(target, take.motion.basis, CONVERT_MOTION)
-                names = take.motion.expression_names
+                names = take.motion.expression_names if target.character is None else ()
                 if names and not set(names) & set(target.keys):
                     raise UserError(f"The motion names none of the expressions of “{target.mesh.name}”.")
             target.make_editable()
-            _check_exchangeable(target)
+            check_exchangeable(target)
     written: list[bpy.types.Action] = []
     shown: list[tuple[bpy.types.ID, bpy.types.Action, bool]] = []
     result: list[list[list[bpy.types.Action]]] = []
@@ -82,14 +90,21 @@ def key_performances(
             for take in performance.takes:
                 result[-1].append([])
                 for target in performance.targets:
-                    for block, suffix, curves in _curves(target, take.motion, head_bone, strength):
+                    made: list[tuple[bpy.types.ID, bpy.types.Action]] = []
+                    for block, suffix, curves in take_curves(target, take.motion, head_bone, strength, parts):
                         name = _action_name(take.name, suffix)
                         action = write_action(name, block, curves, performance.start_frame)
                         written.append(action)
                         result[-1][-1].append(action)
+                        made.append((block, action))
+                        if parts != frozenset(PARTS):
+                            _keep_others(block, action, curves)
                         _mark(action, take.motion.provenance)
                         if len(result[-1]) == 1:
                             shown.append((block, action, target.layers(block)))
+                    if take.raw is not None and made:
+                        keyed = KeyedAs(performance.start_frame, head_bone, strength, parts, take.motion.fps)
+                        take_data.store(target, made, take.name, take.raw, take.source, keyed)
     except BaseException:
         for action in written:
             bpy.data.actions.remove(action)
@@ -105,7 +120,7 @@ def check_head_bone(name: str) -> None:
         raise UserError(f"The head rotation goes to the “neck” or the “root”, not to “{name}”.")
 
 
-def _check_exchangeable(target: Target) -> None:
+def check_exchangeable(target: Target) -> None:
     """Raise UserError while the NLA editor holds the target's Action."""
     for block in target.blocks:
         if block.animation_data is not None and block.animation_data.use_tweak_mode:
@@ -124,8 +139,7 @@ def write_action(
     """
     action = bpy.data.actions.new(name)
     try:
-        container = _curve_container(action, block)
-        _write_curves(container, curves, start_frame)
+        _write_curves(_curve_container(action, block), curves, start_frame)
     except BaseException:
         bpy.data.actions.remove(action)
         raise
@@ -133,14 +147,9 @@ def write_action(
     return action
 
 
-def add_curves(
-    action: bpy.types.Action, block: bpy.types.ID, curves: Sequence[Curve], start_frame: float
-) -> None:
-    """Write more `curves` into an Action that `write_action` made and that animates `block`."""
-    container: Any = action
-    if SLOTTED:
-        container = action.layers[0].strips[0].channelbag(block.animation_data.action_slot)
-    _write_curves(container, curves, start_frame)
+def add_curves(action: bpy.types.Action, curves: Sequence[Curve], start_frame: float) -> None:
+    """Write more `curves` into an Action that `write_action` made."""
+    _write_curves(next(curve_containers(action)), curves, start_frame)
 
 
 def _write_curves(container: Any, curves: Sequence[Curve], start_frame: float) -> None:
@@ -153,7 +162,7 @@ def _write_curves(container: Any, curves: Sequence[Curve], start_frame: float) -
     points[:, 0] = start_frame + np.arange(count)
     interpolations = np.full(count, bezier, np.int32)
     handles = np.full(count, handle, np.int32)
-    groups: dict[str, bpy.types.ActionGroup] = {}
+    groups: dict[str, bpy.types.ActionGroup] = {group.name: group for group in container.groups}
     for curve in curves:
         fcurve = container.fcurves.new(curve.data_path, index=curve.index)
         if curve.group not in groups:
@@ -182,15 +191,20 @@ def _curve_container(action: bpy.types.Action, block: bpy.types.ID) -> Any:
     return strip.channelbag(slot, ensure=True)
 
 
-def action_curves(action: bpy.types.Action) -> Iterator[bpy.types.FCurve]:
-    """All F-curves of an Action, in any version."""
+def curve_containers(action: bpy.types.Action) -> Iterator[Any]:
+    """What holds the curves of an Action: itself, or its channel bags."""
     if not SLOTTED:
-        yield from action.fcurves
+        yield action
         return
     for layer in action.layers:
         for strip in layer.strips:
-            for bag in strip.channelbags:
-                yield from bag.fcurves
+            yield from strip.channelbags
+
+
+def action_curves(action: bpy.types.Action) -> Iterator[bpy.types.FCurve]:
+    """All F-curves of an Action, in any version."""
+    for container in curve_containers(action):
+        yield from container.fcurves
 
 
 def show_action(block: bpy.types.ID, action: bpy.types.Action, layered: bool = False) -> None:
@@ -231,9 +245,18 @@ def push_down(animation: bpy.types.AnimData) -> bpy.types.NlaStrip:
     return strip
 
 
-def _rest(block: bpy.types.ID, previous: bpy.types.Action, action: bpy.types.Action) -> None:
+def rest_block(block: bpy.types.ID, action: bpy.types.Action) -> None:
+    """Let `block` show `action` no more; what it moved goes back to rest."""
+    animation = block.animation_data
+    if animation is not None and animation.action == action:
+        _rest(block, action, None)
+        animation.action = None
+
+
+def _rest(block: bpy.types.ID, previous: bpy.types.Action, action: bpy.types.Action | None) -> None:
     """Set to 0 what `previous` animates and `action` does not."""
-    kept = {(curve.data_path, curve.array_index) for curve in action_curves(action)}
+    own = action_curves(action) if action is not None else ()
+    kept = {(curve.data_path, curve.array_index) for curve in own}
     for curve in action_curves(previous):
         if (curve.data_path, curve.array_index) in kept:
             continue
@@ -241,29 +264,64 @@ def _rest(block: bpy.types.ID, previous: bpy.types.Action, action: bpy.types.Act
             block.path_resolve(curve.data_path)[curve.array_index] = 0.0
         elif curve.data_path.endswith("rotation_quaternion"):
             block.path_resolve(curve.data_path)[curve.array_index] = float(curve.array_index == 0)
+        elif curve.data_path.endswith(".location"):
+            block.path_resolve(curve.data_path)[curve.array_index] = 0.0
         elif curve.data_path.endswith(".value"):
             block.path_resolve(curve.data_path.removesuffix(".value")).value = 0.0
 
 
-def _curves(
-    target: Target, motion: Motion, head_bone: str, strength: float
+def _keep_others(block: bpy.types.ID, action: bpy.types.Action, curves: Sequence[Curve]) -> None:
+    """Copy into a new Action what the one that `block` shows has of other channels, key by key."""
+    shown = block.animation_data.action if block.animation_data is not None else None
+    if shown is None:
+        return
+    own = {(curve.data_path, curve.index) for curve in curves}
+    container = next(curve_containers(action))
+    for curve in action_curves(shown):
+        if (curve.data_path, curve.array_index) not in own:
+            copy_curve(curve, container.fcurves.new(curve.data_path, index=curve.array_index))
+
+
+def copy_curve(curve: bpy.types.FCurve, into: bpy.types.FCurve) -> None:
+    """Copy the keys, handles and behaviour of a curve into an empty one."""
+    count = len(curve.keyframe_points)
+    into.keyframe_points.add(count)
+    for name, width in (("co", 2), ("handle_left", 2), ("handle_right", 2)):
+        values = np.empty(width * count, np.float32)
+        curve.keyframe_points.foreach_get(name, values)
+        into.keyframe_points.foreach_set(name, values)
+    for name in ("interpolation", "easing", "handle_left_type", "handle_right_type", "type"):
+        kinds = np.empty(count, np.int32)
+        curve.keyframe_points.foreach_get(name, kinds)
+        into.keyframe_points.foreach_set(name, kinds)
+    into.extrapolation, into.mute, into.lock = curve.extrapolation, curve.mute, curve.lock
+    into.update()
+
+
+def take_curves(
+    target: Target, motion: Motion, head_bone: str, strength: float, parts: frozenset[str] = frozenset(PARTS)
 ) -> Iterator[tuple[bpy.types.ID, str, list[Curve]]]:
     """The data-blocks to animate: (block, suffix of the Action's name, curves)."""
     if target.character is not None:
-        yield from character_curves(target.character, motion, target.jaw_open_angle, strength)
+        yield from character_curves(target.character, motion, target.jaw_open_angle, strength, parts)
         return
     names = motion.expression_names or target.expressions
     columns = {name: e for e, name in enumerate(names)}
     shape_keys = target.mesh.data.shape_keys
-    values = [(key, motion.exp[:, columns[name]]) for name, key in target.keys.items() if name in columns]
+    values = [
+        (key, motion.exp[:, columns[name]])
+        for name, key in target.keys.items()
+        if name in columns and part_of(name) in parts
+    ]
     curves = [
         Curve(shape_keys.key_blocks[key].path_from_id("value"), 0, "Shape Keys", column)
         for key, column in values
     ]
-    yield shape_keys, "", curves
+    if curves:
+        yield shape_keys, "", curves
     if target.rig is not None:
-        bones = _bone_curves(target.rig, "jaw", motion.jaw)
-        if motion.has_head and strength > 0:
+        bones = _bone_curves(target.rig, "jaw", motion.jaw) if "LIPS" in parts else []
+        if motion.has_head and strength > 0 and "HEAD" in parts:
             bones += _bone_curves(target.rig, head_bone, motion.head * strength)
         if bones:
             yield target.rig, " bones", bones

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,12 @@ def guess_rows(names_by_mesh: Mapping[str, Sequence[str]]) -> list[Row]:
 
     ARKit's names first; visemes where the mouth has none of them; FLAME's numbered expressions.
     """
+    return list(_guess_rows(tuple((mesh, tuple(names)) for mesh, names in names_by_mesh.items())))
+
+
+@lru_cache(maxsize=64)  # panels ask at every redraw
+def _guess_rows(by_mesh: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Row]:
+    names_by_mesh = dict(by_mesh)
     flame = {
         mesh: {name: name for name in names if name in FLAME_CHANNELS}
         for mesh, names in names_by_mesh.items()
