@@ -49,6 +49,7 @@ def tiny_config() -> ModelConfig:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests, and the processes they start, leave the user's cache alone."""
     os.environ["DIFFPOSETALK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["DIFFPOSETALK_DATA"] = str(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
