@@ -15,7 +15,19 @@ from typing import Any, TypeAlias
 import bpy
 import numpy as np
 
-from . import audio_strip, exporting, flame_file, presets, rig
+from . import (
+    audio_strip,
+    capture,
+    exporting,
+    flame_file,
+    presets,
+    rig,
+    scene_motion,
+    style_choice,
+    style_jobs,
+    style_library,
+    style_operators,
+)
 from .audio_strip import AudioSpan
 from .backend_client import BackendError
 from .errors import UserError
@@ -35,10 +47,13 @@ __all__ = [
     "UserError",
     "__version__",
     "add_head",
+    "add_style",
+    "capture_performance",
     "export_alembic",
     "export_fbx",
     "generate",
     "key_motion",
+    "styles",
 ]
 
 __version__ = VERSION
@@ -116,7 +131,9 @@ def generate(
     Args:
         objects: heads, or meshes with ARKit shape keys.
         audio: sound file or files.
-        style: id of a preset, path of a motion clip (.npz) or a style vector (.npy); None is the model's own.
+        style: id of a preset, name of a style of the library, path of a style (.dptstyle), a motion file (.npz,
+            .csv) or a style vector (.npy), or a mixture {"mix": [{"preset": a}, {"file": b}], "amounts": [1 - t, t]};
+            None is the model's own.
         seed, takes: the takes' seeds are seed, seed + 1, ...
         start_frame: frame where the speech begins.
         blocking: return when it is done, with its results. Otherwise return the job at once: Blender's timers
@@ -239,16 +256,123 @@ def _listed(objects: Objects) -> list[bpy.types.Object]:
     return [objects] if isinstance(objects, bpy.types.Object) else list(objects)
 
 
+def styles() -> list[style_choice.Choice]:
+    """The styles to choose from: the model's presets, then those of the user's library."""
+    return style_choice.choices(fresh=True)
+
+
+def add_style(
+    reference: str | Path | bpy.types.Object,
+    name: str | None = None,
+    *,
+    window: str = "auto",
+    start_frame: int | None = None,
+    frames: tuple[float, float] | None = None,
+    face: tuple[float, float] | None = None,
+    description: str = "",
+) -> Path:
+    """Add the style of a reference to the library.
+
+    Args:
+        reference: motion file (.npz, Live Link Face .csv), style vector (.npy) or file (.dptstyle), video; or an
+            animated head or character.
+        name: of the style; the file's or object's when None.
+        window: which four seconds, “auto” or “mean”; `start_frame` (25 a second) chooses them.
+        frames: first and last frame of an animation that is read; all of its Action when None.
+        face: of several in a video, as shares of the picture from left and top.
+        description: words to find it by.
+
+    Returns:
+        The style's file.
+
+    Raises:
+        UserError: the reference cannot be used. BackendError: the backend failed.
+    """
+    folder, chosen = style_choice.library_folder(), style_jobs.ReferenceWindow(window, start_frame)
+    machine = style_operators.machine()
+    if isinstance(reference, bpy.types.Object):
+        [target] = find_targets([reference], presets.bundled_jaw_open_angle())
+        first, last = frames or style_operators.frame_range(bpy.context.scene, target, "ACTION")
+        motion = scene_motion.scene_motion(bpy.context.scene, target, first, last)
+        job = style_jobs.ExtractStyle(
+            machine,
+            style_jobs.animation_file(motion),
+            folder,
+            name or style_library.name_from(target.mesh.name),
+            chosen,
+            description=description,
+            source={"kind": "animation", "object": target.mesh.name, "frames": [first, last]},
+            basis=target.basis,
+            remove_reference=True,
+        )
+    else:
+        path = Path(bpy.path.abspath(str(reference)))
+        if path.suffix.lower() == style_library.SUFFIX:
+            return style_library.import_style(folder, path)
+        named = name or style_library.name_from(path)
+        job = style_jobs.ExtractStyle(
+            machine, path, folder, named, chosen, face=face, description=description
+        )
+    job.wait()
+    if job.failure is not None:
+        raise job.failure
+    return job.result.path
+
+
+def capture_performance(
+    objects: Objects,
+    video: str | Path,
+    *,
+    start_frame: float = 1,
+    translation: bool = False,
+    face: tuple[float, float] | None = None,
+    place_sound: bool = True,
+    scene: bpy.types.Scene | None = None,
+) -> capture.KeyedCapture:
+    """Key the performance in a video as it is.
+
+    Args:
+        objects: heads or characters; all move alike.
+        start_frame: where the video begins.
+        translation: also move the rigs of heads made with Add Head as the person's head moved.
+        face: of several in the video, as shares of the picture from left and top.
+
+    Raises:
+        UserError: an object or the video cannot be used. BackendError: it cannot be tracked.
+    """
+    items = _listed(objects)
+    find_targets(items, presets.bundled_jaw_open_angle())
+    job = style_jobs.TrackVideo(style_operators.machine(), Path(bpy.path.abspath(str(video))), face)
+    job.wait()
+    if job.failure is not None:
+        raise job.failure
+    keyed = capture.key_capture(
+        scene or bpy.context.scene,
+        items,
+        job.tracked,
+        start_frame,
+        translation=translation,
+        place_sound=place_sound,
+    )
+    _push_undo("Key Performance")
+    return keyed
+
+
 def _style_request(style: str | Path | dict[str, Any] | None) -> dict[str, Any] | None:
     """A style as the protocol takes it."""
     if style is None or isinstance(style, dict):
         return style
     text = str(style)
-    if text.lower().endswith(".npz"):
+    suffix = Path(text).suffix.lower()
+    if suffix in (".npz", ".csv", ".json"):
         return {"motion": bpy.path.abspath(text), "start_frame": None}
-    if text.lower().endswith(".npy"):
+    if suffix == ".npy":
         return {"vector": bpy.path.abspath(text)}
-    return {"preset": text}
+    if suffix == style_library.SUFFIX:
+        return {"file": bpy.path.abspath(text)}
+    own = next((s for s in style_choice.own_styles(fresh=True) if s.name.casefold() == text.casefold()), None)
+    known = {preset.id for preset in presets.style_presets(chosen_model_directory())}
+    return {"file": str(own.path)} if own is not None and text not in known else {"preset": text}
 
 
 def _drive(job: GenerationJob, on_done: Callable[[GenerationJob], None] | None) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from . import backend_session, flame_file, presets, style_library
 from .backend_job import BackendJob, Steps
 from .errors import UserError
+from .motion import Motion, write_motion
 
 LOAD_SECONDS = 600.0
 STATUS_SECONDS = 60.0
@@ -79,6 +80,11 @@ def session_folder() -> Path:
         _session_folder = Path(tempfile.mkdtemp(prefix="diffposetalk-styles-"))
         atexit.register(shutil.rmtree, _session_folder, ignore_errors=True)
     return _session_folder
+
+
+def animation_file(motion: Motion) -> Path:
+    """Motion read from the scene, as a file of the session's for the backend to read."""
+    return write_motion(session_folder() / f"animation-{os.urandom(4).hex()}.npz", motion)
 
 
 class ModelJob(BackendJob):

@@ -14,7 +14,6 @@ from . import backend_session, presets, scene_motion, style_choice, style_librar
 from .backend_setup import TrackingSetupJob
 from .capture import key_capture
 from .errors import UserError
-from .motion import write_motion
 from .operators import JobOperator, speakers
 from .preferences import addon_preferences, chosen_model_directory
 from .style_jobs import (
@@ -28,7 +27,7 @@ from .style_jobs import (
     PreviewReference,
     ReferenceWindow,
     TrackVideo,
-    session_folder,
+    animation_file,
 )
 from .style_status import show_reference
 from .targets import Target, find_target
@@ -225,7 +224,7 @@ class DIFFPOSETALK_OT_add_style_from_animation(_Extraction):
         target = find_target(speakers(context)[0], presets.bundled_jaw_open_angle())
         first, last = frame_range(context.scene, target, self.frames, self.first_frame, self.last_frame)
         motion = scene_motion.scene_motion(context.scene, target, first, last)
-        path = write_motion(session_folder() / f"animation-{os.urandom(4).hex()}.npz", motion)
+        path = animation_file(motion)
         name = self.style_name or style_library.name_from(target.mesh.name)
         source = {"kind": "animation", "object": target.mesh.name, "frames": [first, last]}
         return ExtractStyle(
