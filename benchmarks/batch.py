@@ -4,7 +4,9 @@
 Lines are pieces of the bundled recording, 1 to 3 s each. The batch is killed (SIGKILL) when a quarter, a half and three
 quarters of the clips are there; afterwards every clip must be there and none may have been made twice.
 
-python benchmarks/batch.py [--lines 1000] [--ray-lines 200] [--out benchmarks/results]
+On a busy machine wall time says little; the CPU time of all processes together is given beside it.
+
+python benchmarks/batch.py [--lines 1000] [--ray-lines 200] [--model FOLDER] [--out benchmarks/results]
 """
 
 from __future__ import annotations
@@ -40,14 +42,16 @@ def main() -> None:
     parser.add_argument(
         "--ray-lines", type=int, default=200, help="lines for the cluster; 0: none (%(default)s)"
     )
+    parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     rows = ["# Batches of short lines", "", machine(), ""]
+    options = [] if arguments.model is None else ["--model", str(arguments.model.absolute())]
     with tempfile.TemporaryDirectory(prefix="diffposetalk-batch-") as private:
         folder = Path(private)
-        rows += killed(folder, arguments.lines)
+        rows += killed(folder, arguments.lines, options)
         if arguments.ray_lines:
-            rows += clustered(folder, arguments.ray_lines)
+            rows += clustered(folder, arguments.ray_lines, options)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "batch.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
     print("\n".join(rows))
@@ -103,13 +107,14 @@ class Watch:
             time.sleep(0.05)
 
 
-def killed(folder: Path, count: int) -> list[str]:
+def killed(folder: Path, count: int, options: list[str]) -> list[str]:
     """The killed batch, as rows of the report. Raises SystemExit where a clip is lost or made twice."""
     manifest, seconds = make_lines(folder, count)
     out = folder / "killed"
-    began, kept, peak = time.monotonic(), {}, 0.0
+    began, used, peak = time.monotonic(), cpu_seconds(), 0.0
+    kept: dict[str, str] = {}
     for part in (1, 2, 3):
-        process = start(manifest, out)
+        process = start(manifest, out, *options)
         watch = Watch(process.pid)
         while process.poll() is None and len(list(out.glob("clip*.npz"))) < count * part // 4:
             time.sleep(0.05)
@@ -120,16 +125,17 @@ def killed(folder: Path, count: int) -> list[str]:
         if not kept.items() <= now.items():
             raise SystemExit("a clip of an earlier run was touched")
         kept = now
-    process = start(manifest, out)
+    process = start(manifest, out, *options)
     watch = Watch(process.pid)
     if process.wait():
         raise SystemExit("the last run failed")
+    used = cpu_seconds() - used
     took, now, peak = time.monotonic() - began, clips(out), max(peak, watch.peak)
     report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
     if len(now) != count or not kept.items() <= now.items() or report["skipped"] != len(kept):
         raise SystemExit("clips were lost or made twice")
     again = time.monotonic()
-    start(manifest, out).wait()
+    start(manifest, out, *options).wait()
     again = time.monotonic() - again
     return [
         f"{count} lines, {seconds:.0f} s of speech, killed three times: nothing lost, nothing made twice.",
@@ -137,6 +143,7 @@ def killed(folder: Path, count: int) -> list[str]:
         "| | |",
         "| --- | --- |",
         f"| all four runs together | {took:.0f} s |",
+        f"| CPU time of them | {used:.0f} s |",
         f"| lines a minute, the four starts included | {60 * count / took:.0f} |",
         f"| last run: times real time | {report['times_real_time']} |",
         f"| run again with nothing to do | {again:.1f} s |",
@@ -145,12 +152,18 @@ def killed(folder: Path, count: int) -> list[str]:
     ]
 
 
+def cpu_seconds() -> float:
+    """User and system time of the processes that were started here and have ended."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
+
+
 def clips(out: Path) -> dict[str, str]:
     """Hashes of the clips that are there."""
     return {path.name: file_sha256(path) for path in out.glob("clip*.npz")}
 
 
-def clustered(folder: Path, count: int) -> list[str]:
+def clustered(folder: Path, count: int, options: list[str]) -> list[str]:
     """Throughput of 1 and 2 workers, from the first clip to the last (starts left out), as rows of the report."""
     manifest, _ = make_lines(folder, count)
     rows = [
@@ -160,7 +173,7 @@ def clustered(folder: Path, count: int) -> list[str]:
     for workers in (1, 2):
         out = folder / f"ray-{workers}"
         began = time.monotonic()
-        if start(manifest, out, "--ray", "local", "--workers", str(workers)).wait():
+        if start(manifest, out, *options, "--ray", "local", "--workers", str(workers)).wait():
             raise SystemExit("the cluster's run failed")
         took = time.monotonic() - began
         written = sorted(path.stat().st_mtime for path in out.glob("clip*.npz"))

@@ -338,6 +338,15 @@ def test_nothing_is_lost_when_it_is_killed_three_times(lines: Path, tiny_model: 
         assert kept.items() <= now.items(), "a clip of an earlier run was touched"
         assert enough <= len(now) < 60
         kept = now
+    # SIGTERM ends it as Ctrl-C does: with a report of what is left.
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(list(out.glob("clip*.npz"))) <= len(kept):
+        time.sleep(0.002)
+    process.terminate()
+    assert process.wait(60) == 130
+    data = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert data["finished"] is False and data["made"] >= 1
+    kept = clips()
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     now = clips()

@@ -7,10 +7,13 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config import PRECISIONS, SAMPLERS
+from ..cli import add_model_arguments, load_chosen_model
+from ..config import SAMPLERS
 from ..errors import DiffPoseTalkError
 from .manifest import read_manifest
 from .report import TEXT_NAME, BatchReport, summary
@@ -34,13 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retries", type=int, default=1, help="how often a failed line is tried again (default: 1)"
     )
     parser.add_argument("--check", action="store_true", help="read the manifest, name bad rows and stop")
-    parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
-    parser.add_argument(
-        "--threads", type=int, help="CPU threads (default: the free cores; 1 a worker with --ray)"
-    )
-    parser.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")
+    add_model_arguments(parser)
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
@@ -70,8 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         report.add(outcome)
         progress(report, outcome)
 
-    with OutputFolder(arguments.out) as out:
-        stop_on_terminate()
+    with OutputFolder(arguments.out) as out, stopping_on_terminate():
         try:
             if arguments.ray:
                 from .ray_cluster import run_on_cluster
@@ -87,26 +83,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
-    from ..checkpoint import load_model
     from ..generation import Sampling
     from .speaking import Speaker
 
-    model = load_model(
-        arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
-    )
+    model = load_chosen_model(arguments)
     sampling = Sampling(arguments.sampler, arguments.steps, head_pose=not arguments.no_head_pose)
     speaker = Speaker(model, folder, sampling, overwrite=arguments.overwrite, retries=arguments.retries)
     speaker.run(jobs, told)
     return {"model": model.config.name, "compute": model.compute.describe()}
 
 
-def stop_on_terminate() -> None:
-    """Let SIGTERM end the batch as Ctrl-C does: with its report."""
+@contextmanager
+def stopping_on_terminate() -> Iterator[None]:
+    """Let SIGTERM end the body as Ctrl-C does."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _ProgressLine:
