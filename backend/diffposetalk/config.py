@@ -61,6 +61,9 @@ class StyleEncoderConfig:
     """T, frames (4 s) a style is read from."""
     shared_position: bool = False
     """Add one and the same row of the position table to every frame, as the released weights expect."""
+    differences: int = 0
+    """Frames to either side between which the encoder is also told how far each channel moves; 0, as in the paper,
+    leaves it to find out. Without, a model trained for an hour tells speakers apart by their resting faces alone."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,7 @@ def _check(config: ModelConfig) -> None:
         "style_encoder.mlp_ratio": (s.mlp_ratio, 1, 16),
         "style_encoder.layers": (s.layers, 1, 64),
         "style_encoder.window": (s.window, 2, 4096),
+        "style_encoder.differences": (s.differences, 0, s.window),
         "speech_encoder.width": (e.width, 8, 4096),
         "speech_encoder.heads": (e.heads, 1, 64),
         "speech_encoder.mels": (e.mels, 8, 256),

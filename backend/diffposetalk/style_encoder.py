@@ -11,6 +11,10 @@ from .config import StyleEncoderConfig
 from .denoiser import sinusoidal_table
 
 
+STILL = 0.05
+"""Standard deviations of its channel within which motion counts as still."""
+
+
 class StyleEncoder(nn.Module):
     """Motion of a few seconds to one style vector: transformer encoder, then the mean over time."""
 
@@ -20,6 +24,7 @@ class StyleEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.motion_proj = nn.Linear(config.motion_dim, config.width)
+        self.change_proj = nn.Linear(config.motion_dim, config.width) if config.differences else None
         self.register_buffer(
             "position_table", sinusoidal_table(config.window + 1, config.width), persistent=False
         )
@@ -48,7 +53,21 @@ class StyleEncoder(nn.Module):
         rows = length if self.config.shared_position else slice(length)
         position = self.position_table[rows]
         tokens = self.position_dropout(self.motion_proj(motion) + position)
-        return self.transformer(tokens).mean(dim=1)
+        style = self.transformer(tokens).mean(dim=1)
+        if self.change_proj is not None:
+            style = style + self.change_proj(distances(motion, self.config.differences).mean(dim=1))
+        return style
+
+
+def distances(motion: torch.Tensor, frames: int) -> torch.Tensor:
+    """log(1 + |x_{t+frames} − x_{t−frames}| / 0.05) of normalised motion (B, T, D), ends held: (B, T, D).
+
+    The logarithm lets what hardly moves at all and what moves twice as much differ as much as large movements do.
+    """
+    time = torch.arange(motion.shape[1], device=motion.device)
+    last = motion.shape[1] - 1
+    moved = motion[:, (time + frames).clamp(max=last)] - motion[:, (time - frames).clamp(min=0)]
+    return (moved.abs() / STILL).log1p()
 
 
 def nt_xent(style_a: torch.Tensor, style_b: torch.Tensor, temperature: float) -> torch.Tensor:

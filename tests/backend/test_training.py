@@ -12,6 +12,7 @@ import torch
 
 from diffposetalk.head_model import HeadModel, load_head
 from diffposetalk.model import DiffPoseTalk
+from diffposetalk.style_encoder import distances
 from diffposetalk.train.arkit import INDEX
 from diffposetalk.train.augmentation import augment
 from diffposetalk.train.denoiser_training import Batch, BatchSource, TwoWindowLosses, train_denoiser
@@ -22,8 +23,8 @@ from diffposetalk.train.phone_teacher import articulate, closure_envelope, openi
 from diffposetalk.train.prosody import analyse
 from diffposetalk.train.recipe import DenoiserTraining, LossWeights, StyleTraining
 from diffposetalk.train.sequences import PAUSE_SECONDS, Spoken, join, said
-from diffposetalk.train.style_training import train_style_encoder
-from diffposetalk.train.style_views import view
+from diffposetalk.train.style_training import motion_statistics, train_style_encoder
+from diffposetalk.train.style_views import PARTS, movement, view
 from diffposetalk.train.tracked_motion import LipGap
 from diffposetalk.train.training_set import TrainingSet
 
@@ -342,6 +343,54 @@ def test_views_of_a_performance_differ_in_what_captures_differ_in():
     recentred = sum(abs(v[:, 50:53].mean()) < 1e-6 for v in views)
     assert 30 < recentred < 70
     assert np.corrcoef(views[0][:, smile], motion[:, smile])[0, 1] > 0.99
+
+
+def test_movement_alone_is_shown_of_one_part_of_the_face():
+    rng = np.random.default_rng(0)
+    motion = rng.uniform(0.1, 0.3, (100, 54)).astype(np.float32)
+    level = np.linspace(0, 1, 54, dtype=np.float32)
+    for part in PARTS:
+        out = movement(motion, part, level)
+        rest = np.setdiff1d(np.arange(54), part)
+        assert np.array_equal(out[:, rest], np.repeat(level[None, rest], 100, axis=0))
+        assert np.allclose(out.mean(axis=0), level, atol=1e-5)
+        assert np.allclose(out[:, part].std(axis=0), motion[:, part].std(axis=0), atol=1e-5)
+    assert sorted(sum(PARTS, ())) == list(range(54))
+
+
+def test_distances_are_of_frames_on_either_side():
+    motion = torch.zeros(1, 20, 2)
+    motion[0, 10:, 0] = 0.05 * (torch.e - 1)
+    moved = distances(motion, 3)
+    assert torch.allclose(moved[0, 7:13, 0], torch.ones(6)) and not moved[0, :7].any()
+    assert not moved[0, 13:].any() and not moved[..., 1].any()
+
+
+def test_a_style_tells_how_much_the_head_moves(tmp_path: Path):
+    # Alike at rest, they differ in how far the head swings: with `movement` the style says how far.
+    data = made_set()
+    rng = np.random.default_rng(0)
+    swing = np.exp(rng.uniform(-1.5, 1.5, len(data.sequences)))
+    for sequence, size in zip(data.sequences, swing, strict=True):
+        start = sequence.motion_starts[0]
+        rows = data.motion[start : start + sequence.frames]
+        rows[:, 22:24] = 0
+        time = np.arange(sequence.frames)[:, None]
+        rows[:, 50:53] = 0.03 * size * np.sin(time / (6 + np.arange(3)) + rng.uniform(0, 6, 3))
+    config = replace(CONFIG.style_encoder, differences=3)
+    settings = StyleTraining(iterations=120, batch=8, learning_rate=3e-3, movement=1.0, checkpoint_every=1000)
+    encoder = train_style_encoder(data, tmp_path, config, settings, "cpu")
+    mean, std = motion_statistics(data)
+
+    def styles(offset: int) -> np.ndarray:
+        starts = [s.motion_starts[0] + offset for s in data.sequences]
+        rows = np.stack([(data.motion[k : k + 100] - mean) / std for k in starts]).astype(np.float32)
+        with torch.no_grad():
+            return np.c_[encoder(torch.from_numpy(rows)).numpy(), np.ones(len(starts))]
+
+    known, asked = styles(0), styles(110)
+    weights = np.linalg.solve(known.T @ known + 0.1 * np.eye(known.shape[1]), known.T @ np.log(swing))
+    assert np.corrcoef(asked @ weights, np.log(swing))[0, 1] > 0.9
 
 
 def test_augmented_sound_has_noise_and_babble():

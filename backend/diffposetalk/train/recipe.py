@@ -53,6 +53,8 @@ class StyleTraining:
     temperature: float = 0.1
     views: bool = False
     """Show the two halves of a pair as two captures would (`style_views`; ARKit basis only). Not in the paper."""
+    movement: float = 0.0
+    """Weight of telling from a half's style how strongly each channel moves in the other half. Not in the paper."""
     precision: str = "no"
     checkpoint_every: int = 1000
     log_every: int = 50
