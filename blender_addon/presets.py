@@ -73,6 +73,11 @@ def style_presets(model_directory: Path) -> tuple[StylePreset, ...]:
         return ()  # the backend says what is wrong with a model when it loads it
 
 
+def has_draft(model_directory: Path) -> bool:
+    """Whether a model comes with a faster student of itself."""
+    return (model_directory / "draft.json").is_file()
+
+
 def preset_thumbnail(model_directory: Path, preset: str) -> Path | None:
     """The picture of a preset, where the model directory has one."""
     path = model_directory / "thumbnails" / f"{preset}.png"

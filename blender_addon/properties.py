@@ -156,6 +156,20 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         description="Put the recording into the sequencer, in sync with the keys",
         default=True,
     )
+    quality: EnumProperty(
+        name="Quality",
+        description="How carefully motion is made",
+        items=[
+            ("FINAL", "Final", "The model itself, with its guidance and steps as set under Advanced"),
+            (
+                "DRAFT",
+                "Draft",
+                "The model's faster student, several times as fast, for auditioning takes. Its guidance and steps "
+                "are built in. Not every model has one",
+            ),
+        ],
+        default="FINAL",
+    )
     steps: IntProperty(
         name="Steps",
         description="Denoising steps for each window. More is slower and hardly better beyond the default",
