@@ -24,7 +24,7 @@ from diffposetalk.train.prosody import analyse
 from diffposetalk.train.recipe import DenoiserTraining, LossWeights, StyleTraining
 from diffposetalk.train.sequences import PAUSE_SECONDS, Spoken, join, said
 from diffposetalk.train.style_training import motion_statistics, train_style_encoder
-from diffposetalk.train.style_views import PARTS, movement, view
+from diffposetalk.train.style_views import view
 from diffposetalk.train.tracked_motion import LipGap
 from diffposetalk.train.training_set import TrainingSet
 
@@ -343,19 +343,6 @@ def test_views_of_a_performance_differ_in_what_captures_differ_in():
     recentred = sum(abs(v[:, 50:53].mean()) < 1e-6 for v in views)
     assert 30 < recentred < 70
     assert np.corrcoef(views[0][:, smile], motion[:, smile])[0, 1] > 0.99
-
-
-def test_movement_alone_is_shown_of_one_part_of_the_face():
-    rng = np.random.default_rng(0)
-    motion = rng.uniform(0.1, 0.3, (100, 54)).astype(np.float32)
-    level = np.linspace(0, 1, 54, dtype=np.float32)
-    for part in PARTS:
-        out = movement(motion, part, level)
-        rest = np.setdiff1d(np.arange(54), part)
-        assert np.array_equal(out[:, rest], np.repeat(level[None, rest], 100, axis=0))
-        assert np.allclose(out.mean(axis=0), level, atol=1e-5)
-        assert np.allclose(out[:, part].std(axis=0), motion[:, part].std(axis=0), atol=1e-5)
-    assert sorted(sum(PARTS, ())) == list(range(54))
 
 
 def test_distances_are_of_frames_on_either_side():

@@ -16,7 +16,7 @@ from ..style_encoder import StyleEncoder, nt_xent
 from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
 from .recipe import StyleTraining
-from .style_views import PARTIAL, PARTS, movement, view
+from .style_views import view
 from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
@@ -130,7 +130,6 @@ def train_style_encoder(
     optimizer = torch.optim.Adam(objective.parameters(), settings.learning_rate)
     mean, std = (torch.from_numpy(v) for v in motion_statistics(data, config.motion_dim))
     channels = motion_channels(config.motion_dim)
-    level = motion_statistics(data)[0]
     own = share(accelerator, settings.batch)
 
     def inputs(iteration: int) -> tuple[torch.Tensor]:
@@ -144,12 +143,9 @@ def train_style_encoder(
             starts.append(start + int(rng.integers(sequence.frames - 2 * window + 1)))
         rows = np.stack([data.motion[start : start + 2 * window] for start in starts])
         if settings.views:
-            part = PARTS[rng.integers(len(PARTS))] if rng.random() < PARTIAL else ()
             for row in rows:
                 for half in (row[:window], row[window:]):
                     half[:] = view(half, rng)
-                    if part:
-                        half[:] = movement(half, part, level)
         rows = rows[own][..., channels]
         return (((torch.from_numpy(rows) - mean) / std).to(accelerator.device),)
 

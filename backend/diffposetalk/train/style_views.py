@@ -8,11 +8,9 @@ a take of Live Link Face, not in the numbers of one tracker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from .arkit import EXPRESSIONS, MOUTH, both
+from .arkit import EXPRESSIONS, both
 from .training_set import HEAD_CHANNELS
 
 UNSEEN = tuple(
@@ -36,16 +34,6 @@ LACKING = 0.3
 """Chance that a view lacks one of UNSEEN."""
 RECENTRED = 0.5
 """Chance that a view's head rotation has no mean."""
-PARTIAL = 0.6
-"""Share of batches that are told apart by the movement of one part of the face. Resting expressions and poses tell
-nearly every performance from every other, and what they leave the lips do; an encoder that can go by them does not
-learn how much the head moves, or the brows."""
-PARTS = (
-    tuple(range(HEAD_CHANNELS.start, HEAD_CHANNELS.stop)),
-    (*MOUTH, len(EXPRESSIONS) + 3),
-    tuple(i for i in range(len(EXPRESSIONS)) if i not in MOUTH),
-)
-"""Channels of motion vectors: of the head, of the mouth and jaw, of eyes, brows and cheeks."""
 
 
 def view(motion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -61,12 +49,4 @@ def view(motion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < RECENTRED:
         out[:, HEAD_CHANNELS] -= out[:, HEAD_CHANNELS].mean(axis=0)
     out[:, -1] *= np.exp(rng.standard_normal() * GAIN)
-    return out
-
-
-def movement(motion: np.ndarray, channels: Sequence[int], level: np.ndarray) -> np.ndarray:
-    """Of a performance (T, D) only how these channels move about their means; all else rests at `level` (D,)."""
-    out = np.repeat(level[None], len(motion), axis=0)
-    shown = list(channels)
-    out[:, shown] += motion[:, shown] - motion[:, shown].mean(axis=0)
     return out
