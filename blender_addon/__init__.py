@@ -26,6 +26,9 @@ from . import (
     take_operators,
     take_panel,
     take_properties,
+    workflow_operators,
+    workflow_panel,
+    workflow_properties,
 )
 
 _CLASSES = (
@@ -34,14 +37,17 @@ _CLASSES = (
     properties.DiffPoseTalkSettings,
     *character_properties.CLASSES,
     *take_properties.CLASSES,
+    *workflow_properties.CLASSES,
     *style_status.CLASSES,
     *operators.CLASSES,
     *style_operators.CLASSES,
     *character_operators.CLASSES,
     *take_operators.CLASSES,
+    *workflow_operators.CLASSES,
     *panels.CLASSES,
     *style_panel.CLASSES,
     *take_panel.CLASSES,
+    *workflow_panel.CLASSES,
     *character_panel.CLASSES,
 )
 
@@ -57,6 +63,7 @@ def register() -> None:
     )
     character_properties.register()
     take_properties.register()
+    workflow_properties.register()
     take_operators.register()
     style_status.register()
     import_name.register()
@@ -70,6 +77,7 @@ def unregister() -> None:
     import_name.unregister()
     style_status.unregister()
     take_operators.unregister()
+    workflow_properties.unregister()
     take_properties.unregister()
     character_properties.unregister()
     del bpy.types.WindowManager.diffposetalk_status

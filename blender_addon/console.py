@@ -9,6 +9,7 @@ Errors are `diffposetalk.UserError` (something you can put right) and `diffposet
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,8 +19,10 @@ import numpy as np
 from . import (
     audio_strip,
     capture,
+    dialogue,
     exporting,
     flame_file,
+    layers,
     presets,
     rig,
     scene_motion,
@@ -27,33 +30,56 @@ from . import (
     style_jobs,
     style_library,
     style_operators,
+    take_data,
 )
+from . import takes as take_functions
+from .adjustment import Adjustment
 from .audio_strip import AudioSpan
 from .backend_client import BackendError
+from .backend_job import BackendJob
+from .batch import BatchJob, BatchResult, run_batch
 from .errors import UserError
 from .flame_file import FlameHead
 from .generation_job import QUALITIES, GenerationJob, GenerationSettings, Keyed, Speech
 from .head_asset import load_head
 from .keying import Performance, Take, key_performances, last_frame
+from .mapping import PARTS
 from .motion import read_motion, resample_motion
+from .motion_exchange import ExportMotionJob, ImportMotionJob
 from .preferences import addon_preferences, chosen_model_directory
+from .regeneration_job import RangeRequest, RegenerationJob
 from .targets import find_targets
 from .version import VERSION
 
 __all__ = [
+    "Adjustment",
     "BackendError",
+    "BatchJob",
+    "BatchResult",
     "GenerationJob",
     "Keyed",
     "UserError",
     "__version__",
     "add_head",
     "add_style",
+    "adjust",
+    "batch",
     "capture_performance",
     "export_alembic",
     "export_fbx",
+    "export_gltf",
+    "export_motion",
+    "export_usd",
     "generate",
+    "generate_dialogue",
+    "import_motion",
     "key_motion",
+    "push_to_nla",
+    "reduce_keys",
+    "regenerate",
+    "show_take",
     "styles",
+    "takes",
 ]
 
 __version__ = VERSION
@@ -122,6 +148,7 @@ def generate(
     audio_seconds: float | None = None,
     scene: bpy.types.Scene | None = None,
     convert_basis: bool = False,
+    parts: Sequence[str] = PARTS,
 ) -> list[Keyed] | GenerationJob:
     """Make motion for recordings and key it.
 
@@ -149,6 +176,7 @@ def generate(
         convert_basis: where model and head differ in their expression basis, convert the motion to the head's;
             the results' `residual` says by how many millimetres the face misses the model's. Otherwise such a
             head is refused.
+        parts: which of "LIPS", "UPPER" and "HEAD" are keyed; what the objects show of the others stays.
 
     Returns:
         Blocking: what was keyed, an entry for each recording. Otherwise the job.
@@ -193,6 +221,7 @@ def generate(
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=convert_basis,
+        parts=_parts(parts),
     )
     job = GenerationJob(scene or bpy.context.scene, speeches, settings)
     if not blocking:
@@ -242,14 +271,236 @@ def key_motion(
     return actions
 
 
-def export_fbx(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
+def takes(item: bpy.types.Object) -> list[bpy.types.Action]:
+    """The takes of a head or character, by their first Actions. Raises UserError."""
+    return take_data.takes_of(take_functions.target_of(item).owner)
+
+
+def show_take(action: bpy.types.Action) -> None:
+    """Let a take animate its head or character; the one before is kept. Raises UserError."""
+    take_functions.show_take(action, take_functions.target_of(take_functions.owner_of_take(action)))
+    _push_undo("Show Take")
+
+
+def adjust(item: bpy.types.Object | bpy.types.Action, **changes: float) -> Adjustment:
+    """Change the take that an object shows, or a take itself; nothing is lost, and keys made by hand stay.
+
+    Args:
+        changes: fields of `Adjustment`; the others stay as they are. None at all only answers.
+
+    Returns:
+        The take's changes now.
+
+    Raises:
+        UserError: there is no take, or no such field.
+    """
+    action = item
+    if isinstance(item, bpy.types.Object):
+        [action] = take_functions.chosen_takes([item])
+    unknown = set(changes) - set(Adjustment().__dict__)
+    if unknown:
+        raise UserError(f"“{sorted(unknown)[0]}” is nothing that can be adjusted.")
+    change = replace(take_functions.adjustment_of(action), **changes)
+    if changes:
+        take_functions.set_adjustment(action, change)
+        _push_undo("Adjust Take")
+    return take_functions.adjustment_of(action)
+
+
+def regenerate(
+    item: bpy.types.Object,
+    first_frame: float,
+    last_frame: float,
+    *,
+    seed: int = 1,
+    count: int = 1,
+    hold: Sequence[str] = (),
+    hold_hand_made: bool = True,
+) -> list[bpy.types.Action]:
+    """Make a range of the take that an object shows again, joined to what stands around it.
+
+    Args:
+        first_frame, last_frame: of the scene.
+        seed, count: seed, seed + 1, ... make a take each.
+        hold: groups that stay as they are: "lips", "brows", "eyes", "head".
+        hold_hand_made: let the new motion pass through keys made by hand. They stay in any case.
+
+    Returns:
+        The new takes' first Actions; the first one is shown.
+
+    Raises:
+        UserError, BackendError: it cannot be done; nothing was changed.
+    """
+    seeds = tuple(range(seed, seed + count))
+    request = RangeRequest(first_frame, last_frame, seeds, frozenset(hold), hold_hand_made)
+    job = RegenerationJob(item, request, addon_preferences().device)
+    _wait(job)
+    _push_undo("Regenerate Range")
+    return job.results
+
+
+def generate_dialogue(
+    scene: bpy.types.Scene | None = None,
+    *,
+    style: str | Path | dict[str, Any] | None = None,
+    seed: int = 0,
+    only_changed: bool = True,
+    steps: int | None = None,
+    head_strength: float = 1.0,
+) -> dialogue.DialogueJob:
+    """Make the motion of all sound strips of a scene's sequencer, each by its speaker (see the panel Dialogue).
+
+    Args:
+        only_changed: keep lines whose sound and settings are as they were.
+
+    Returns:
+        The finished job: `takes`, `made`, `kept`, `left_out`.
+
+    Raises:
+        UserError, BackendError: it cannot be done; nothing was changed.
+    """
+    scene = scene or bpy.context.scene
+    lines, left_out = dialogue.dialogue_lines(scene)
+    settings = GenerationSettings(
+        seeds=(seed,),
+        style=_style_request(style),
+        steps=steps,
+        head_strength=head_strength,
+        model_directory=chosen_model_directory(),
+        device=addon_preferences().device,
+    )
+    job = dialogue.DialogueJob(scene, lines, settings, only_changed, left_out)
+    _wait(job)
+    _push_undo("Generate Dialogue")
+    return job
+
+
+def batch(
+    jobs: str | Path | Sequence[BatchJob | dict[str, Any]],
+    *,
+    report: str | Path | None = None,
+    on_progress: Callable[[int, int, BatchResult], None] | None = None,
+    steps: int | None = None,
+    head_strength: float = 1.0,
+    place_sound: bool = False,
+    scene: bpy.types.Scene | None = None,
+) -> list[BatchResult]:
+    """Generate, key and export many lines; what fails is noted and the rest goes on.
+
+    Args:
+        jobs: a CSV or JSON file, or `BatchJob`s and dictionaries with their fields.
+        report: JSON file that is written anew after each job.
+        on_progress: called after each job; without it a line is printed.
+
+    Returns:
+        A result for each row, bad ones among them.
+
+    Raises:
+        UserError: the list or the report cannot be read or written at all.
+    """
+    settings = GenerationSettings(
+        seeds=(0,),
+        steps=steps,
+        head_strength=head_strength,
+        model_directory=chosen_model_directory(),
+        device=addon_preferences().device,
+    )
+
+    def printed(done: int, total: int, result: BatchResult) -> None:
+        detail = result.error or ", ".join(result.exports) or "keyed"
+        print(
+            f"[{done}/{total}] row {result.row} {result.state} in {result.seconds:.1f} s: {detail}",
+            flush=True,
+        )
+
+    scene = scene or bpy.context.scene
+    results = run_batch(jobs, settings, _style_request, scene, place_sound, on_progress or printed, report)
+    _push_undo("Batch")
+    return results
+
+
+def push_to_nla(item: bpy.types.Object, blend: str = "COMBINE") -> list[bpy.types.NlaStrip]:
+    """Move the take that an object shows into the NLA editor; see `layers.push_to_nla`."""
+    [action] = take_functions.chosen_takes([item])
+    strips = layers.push_to_nla(action, take_functions.target_of(item), blend)
+    _push_undo("Push to NLA")
+    return strips
+
+
+def reduce_keys(item: bpy.types.Object, bound: float = 0.1) -> tuple[int, int]:
+    """Leave out keys of the take that an object shows; see `layers.reduce_keys`. `bound` is in millimetres."""
+    [action] = take_functions.chosen_takes([item])
+    counts = layers.reduce_keys(action, bound)
+    _push_undo("Reduce Keys")
+    return counts
+
+
+def import_motion(
+    objects: Objects, path: str | Path, *, start_frame: float = 1, scene: bpy.types.Scene | None = None
+) -> list[bpy.types.Action]:
+    """Key a motion file as a take: Live Link Face (.csv), ARKit curves (.json) or a motion clip (.npz).
+
+    Returns:
+        The take's first Action of each head or character.
+
+    Raises:
+        UserError, BackendError: the file or an object cannot be used; nothing was changed.
+    """
+    job = ImportMotionJob(scene or bpy.context.scene, _listed(objects), path, start_frame)
+    _wait(job)
+    _push_undo("Import Motion")
+    return job.results
+
+
+def export_motion(item: bpy.types.Object, path: str | Path, fps: float | None = None) -> Path:
+    """Write the motion of the take that an object shows, as it is adjusted; the ending says the format.
+
+    Raises:
+        UserError, BackendError: there is no take, or the file cannot be written.
+    """
+    [action] = take_functions.chosen_takes([item])
+    job = ExportMotionJob(action, path, fps)
+    _wait(job)
+    return job.path
+
+
+def export_fbx(
+    objects: Objects,
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+    preset: str = "BLENDER",
+) -> Path:
     """Write animated heads as FBX; see `exporting.export_fbx`."""
-    return exporting.export_fbx(bpy.context, _listed(objects), path, frame_range)
+    return exporting.export_fbx(bpy.context, _listed(objects), path, frame_range, preset)
+
+
+def export_gltf(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
+    """Write animated heads as binary glTF; see `exporting.export_gltf`."""
+    return exporting.export_gltf(bpy.context, _listed(objects), path, frame_range)
+
+
+def export_usd(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
+    """Write animated heads as USD; see `exporting.export_usd`."""
+    return exporting.export_usd(bpy.context, _listed(objects), path, frame_range)
 
 
 def export_alembic(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
     """Write animated heads as Alembic; see `exporting.export_alembic`."""
     return exporting.export_alembic(bpy.context, _listed(objects), path, frame_range)
+
+
+def _parts(parts: Sequence[str]) -> frozenset[str]:
+    chosen = frozenset(parts)
+    if not chosen <= set(PARTS):
+        raise UserError(f"The parts are {', '.join(PARTS)}, not “{sorted(chosen - set(PARTS))[0]}”.")
+    return chosen
+
+
+def _wait(job: BackendJob) -> None:
+    """Wait for a job. Raises what it failed with."""
+    job.wait()
+    if job.failure is not None:
+        raise job.failure
 
 
 def _listed(objects: Objects) -> list[bpy.types.Object]:

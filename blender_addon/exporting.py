@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""FBX and Alembic files of animated heads, with settings under which they come back as they were.
+"""FBX, glTF, USD and Alembic files of animated heads, with settings under which they come back as they were.
 
-Where the motion comes from goes along: as custom properties in FBX, as a `.json` beside an Alembic file,
+Where the motion comes from goes along: as custom properties in FBX, glTF and USD, as a `.json` beside an Alembic file,
 which has no place for it.
 """
 
@@ -17,12 +17,19 @@ import bpy
 from .errors import UserError
 from .keying import PROVENANCE_KEYS, action_curves
 
+FBX_PRESETS: dict[str, dict[str, Any]] = {
+    "BLENDER": {},
+    "UNITY": {"axis_forward": "-Z", "axis_up": "Y", "apply_scale_options": "FBX_SCALE_ALL"},
+    "UNREAL": {"axis_forward": "-Y", "axis_up": "Z", "apply_scale_options": "FBX_SCALE_NONE"},
+}
+
 
 def export_fbx(
     context: bpy.types.Context,
     objects: Iterable[bpy.types.Object],
     path: str | Path,
     frame_range: tuple[int, int] | None = None,
+    preset: str = "BLENDER",
 ) -> Path:
     """Write heads with shape keys, bones and every frame of their animation.
 
@@ -31,10 +38,13 @@ def export_fbx(
     Args:
         objects: heads; a mesh stands for its armature and the other way round.
         frame_range: first and last frame; None takes the keyed frames.
+        preset: one of FBX_PRESETS, whose conventions of axes and scale are followed.
 
     Raises:
-        UserError: there is nothing to export, or the file cannot be written.
+        UserError: there is nothing to export, the preset is unknown, or the file cannot be written.
     """
+    if preset not in FBX_PRESETS:
+        raise UserError(f"The FBX preset is one of {', '.join(FBX_PRESETS)}, not “{preset}”.")
     family = _family(objects)
     target = _writable(path, ".fbx")
     frames = frame_range or keyed_range(context.scene, family)
@@ -54,6 +64,83 @@ def export_fbx(
             bake_anim_force_startend_keying=True,
             bake_anim_step=1.0,
             bake_anim_simplify_factor=0.0,
+            **FBX_PRESETS[preset],
+        )
+    return target
+
+
+def export_gltf(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+) -> Path:
+    """Write heads as binary glTF (`.glb`): shape keys, bones with all their influences, every frame.
+
+    Args:
+        objects: heads; a mesh stands for its armature and the other way round.
+        frame_range: first and last frame; None takes the keyed frames.
+
+    Raises:
+        UserError: there is nothing to export, or the file cannot be written.
+    """
+    family = _family(objects)
+    target = _writable(path, ".glb")
+    frames = frame_range or keyed_range(context.scene, family)
+    with _selected(context, family), _framed(context.scene, frames), _described(family), _explained(target):
+        bpy.ops.export_scene.gltf(
+            filepath=str(target),
+            export_format="GLB",
+            use_selection=True,
+            export_animations=True,
+            export_animation_mode="ACTIVE_ACTIONS",
+            export_force_sampling=True,
+            export_frame_range=True,
+            export_morph=True,
+            export_morph_normal=False,
+            export_skins=True,
+            export_all_influences=True,
+            export_optimize_animation_size=False,
+            export_extras=True,
+            export_apply=False,
+        )
+    return target
+
+
+def export_usd(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+) -> Path:
+    """Write heads as USD (`.usdc`): shape keys as blend shapes, the armature as a skeleton, every frame.
+
+    Args:
+        objects: heads; a mesh stands for its armature and the other way round.
+        frame_range: first and last frame; None takes the keyed frames.
+
+    Raises:
+        UserError: there is nothing to export, this Blender has no USD, or the file cannot be written.
+    """
+    if not bpy.app.build_options.usd:
+        raise UserError("This build of Blender has no USD. Use Blender from blender.org, or export FBX.")
+    family = _family(objects)
+    target = _writable(path, ".usdc")
+    frames = frame_range or keyed_range(context.scene, family)
+    known = bpy.ops.wm.usd_export.get_rna_type().properties
+    options = {
+        "selected_objects_only": True,
+        "export_animation": True,
+        "export_armatures": True,
+        "export_shapekeys": True,
+        "only_deform_bones": False,
+        "export_custom_properties": True,
+        "export_materials": True,
+        "evaluation_mode": "RENDER",
+    }
+    with _selected(context, family), _framed(context.scene, frames), _described(family), _explained(target):
+        bpy.ops.wm.usd_export(
+            filepath=str(target), **{name: value for name, value in options.items() if name in known}
         )
     return target
 

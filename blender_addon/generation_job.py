@@ -21,6 +21,7 @@ from .audio_strip import AudioSpan
 from .backend_job import BackendJob, Steps
 from .errors import UserError
 from .keying import Performance, Take, check_head_bone, key_performances, last_frame
+from .mapping import PARTS
 from .motion import Motion, read_motion, resample_motion
 from .rig import SHAPE_MARK
 from .targets import Target, check_basis, find_targets
@@ -55,6 +56,7 @@ class GenerationSettings:
     head_bone: "neck" or "root".
     quality: "final", or "draft": the model's faster student, whose guidance and steps are built in.
     convert_basis: convert the motion where the model's expression basis is not the head's.
+    parts: which of `mapping.PARTS` are keyed; what the heads show of the others stays.
     """
 
     seeds: tuple[int, ...]
@@ -70,6 +72,7 @@ class GenerationSettings:
     model_directory: Path = presets.MODEL_DIRECTORY
     device: str = "auto"
     convert_basis: bool = False
+    parts: frozenset[str] = frozenset(PARTS)
 
 
 @dataclass
@@ -90,7 +93,7 @@ class Keyed:
 
 
 @dataclass
-class _Generated:
+class Generated:
     """What the backend made of one recording."""
 
     takes: list[Motion]
@@ -105,6 +108,8 @@ class GenerationJob(BackendJob):
     results: when done, one entry for each recording.
     """
 
+    one_recording_each = True  # whether an object may speak only one of them
+
     def __init__(
         self, scene: bpy.types.Scene, speeches: Sequence[Speech], settings: GenerationSettings
     ) -> None:
@@ -115,7 +120,7 @@ class GenerationJob(BackendJob):
                 backend is set up.
             BackendError: the backend cannot be started.
         """
-        _check(speeches, settings)
+        _check(speeches, settings, self.one_recording_each)
         super().__init__("Starting the backend")
         self.settings = settings
         self.results: list[Keyed] = []
@@ -142,17 +147,10 @@ class GenerationJob(BackendJob):
 
     def _load_model(self) -> Generator[None, None, str]:
         """Load the model where it is not loaded; the generator's value is its basis."""
-        directory, device = self.settings.model_directory, self.settings.device
-        told = backend_session.loaded_model(directory, device)
-        if told is None:
-            backend_session.forget_loaded()
-            self.text = "Loading the model"
-            params = {"model": str(directory), "device": device}
-            told = yield from self.ask("load_model", params, LOAD_SECONDS)
-            backend_session.note_loaded(directory, device, told)
+        told = yield from load_model(self, self.settings.model_directory, self.settings.device)
         basis = str(told["basis"])
         for _, uids in self._speeches:
-            _check_bases(_targets(_objects(uids)), basis, self.settings.convert_basis)
+            _check_bases(targets_of(objects_of(uids)), basis, self.settings.convert_basis)
         return basis
 
     def _heads(self, targets: Sequence[Target], basis: str) -> Generator[None, None, dict[str, str] | None]:
@@ -172,11 +170,11 @@ class GenerationJob(BackendJob):
             return kept
         return (yield from flame_file.convert(self, flame_file.chosen_flame_file()))
 
-    def _generate(self, index: int, basis: str) -> Generator[None, None, _Generated]:
-        """Generate the takes of one recording; the generator's value is a `_Generated`."""
+    def _generate(self, index: int, basis: str) -> Generator[None, None, Generated]:
+        """Generate the takes of one recording; the generator's value is a `Generated`."""
         speech, uids = self._speeches[index]
         settings = self.settings
-        heads = yield from self._heads(_targets(_objects(uids)), basis)
+        heads = yield from self._heads(targets_of(objects_of(uids)), basis)
         params = {
             "audio": speech.span.path,
             "audio_start": speech.span.start,
@@ -201,7 +199,7 @@ class GenerationJob(BackendJob):
 
         told = yield from self.ask("generate", params, on_notice=on_notice)
         takes = told["takes"]
-        return _Generated(
+        return Generated(
             [read_motion(take["path"]) for take in takes],
             [int(take["seed"]) for take in takes],
             float(told["audio"]["seconds"]),
@@ -214,7 +212,7 @@ class GenerationJob(BackendJob):
 
     def _shape_file(self, uids: tuple[int, ...]) -> str | None:
         """The identity of the first speaker as a file, or None for the mean face."""
-        shape = _objects(uids)[0].get(SHAPE_MARK)
+        shape = objects_of(uids)[0].get(SHAPE_MARK)
         if shape is None:
             return None
         path = self._folder / "shape.npy"
@@ -223,7 +221,7 @@ class GenerationJob(BackendJob):
         np.save(path, coefficients)
         return str(path)
 
-    def _key(self, generated: list[_Generated]) -> None:
+    def _key(self, generated: list[Generated]) -> None:
         """Write everything into the scene, or nothing."""
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
         if scene is None:
@@ -241,7 +239,7 @@ class GenerationJob(BackendJob):
                 )
                 for t, (motion, seed) in enumerate(zip(made.takes, made.seeds, strict=True))
             )
-            performances.append(Performance(tuple(_targets(_objects(uids))), takes, speech.span.frame))
+            performances.append(Performance(tuple(targets_of(objects_of(uids))), takes, speech.span.frame))
         strips: list[Any] = []
         results = []
         try:
@@ -270,7 +268,7 @@ class GenerationJob(BackendJob):
                     )
                 )
             strength = self.settings.head_strength if self.settings.head_motion else 0.0
-            actions = key_performances(performances, self.settings.head_bone, strength)
+            actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
         except BaseException:
             for strip in strips:
                 audio_strip.remove_strip(scene, strip)
@@ -279,6 +277,17 @@ class GenerationJob(BackendJob):
             result.actions = by_take
             scene.frame_end = max(scene.frame_end, result.last_frame)
         self.results = results
+
+
+def load_model(job: BackendJob, directory: Path, device: str) -> Generator[None, None, dict[str, Any]]:
+    """Load a model where it is not loaded; the generator's value is what the backend says of it."""
+    told = backend_session.loaded_model(directory, device)
+    if told is None:
+        backend_session.forget_loaded()
+        job.text = "Loading the model"
+        told = yield from job.ask("load_model", {"model": str(directory), "device": device}, LOAD_SECONDS)
+        backend_session.note_loaded(directory, device, told)
+    return told
 
 
 def _sampling(settings: GenerationSettings) -> dict[str, Any]:
@@ -293,7 +302,7 @@ def _sampling(settings: GenerationSettings) -> dict[str, Any]:
     }
 
 
-def _check(speeches: Sequence[Speech], settings: GenerationSettings) -> None:
+def _check(speeches: Sequence[Speech], settings: GenerationSettings, one_each: bool) -> None:
     """Raise UserError for what is wrong already before the backend is asked."""
     if not speeches:
         raise UserError("There is no recording to make motion from.")
@@ -301,15 +310,17 @@ def _check(speeches: Sequence[Speech], settings: GenerationSettings) -> None:
         raise UserError("At least one seed is needed: each makes a take.")
     if settings.steps is not None and settings.steps < 1:
         raise UserError("At least one denoising step is needed.")
+    if not settings.parts:
+        raise UserError("Choose at least one of Lips, Upper Face and Head to key.")
     check_head_bone(settings.head_bone)
     seen: set[bpy.types.ID] = set()
     basis = presets.model_basis(settings.model_directory)
     for speech in speeches:
-        targets = _targets(speech.objects)
+        targets = targets_of(speech.objects)
         if basis is not None:
             _check_bases(targets, basis, settings.convert_basis)
         for target in targets:
-            if seen & set(target.blocks):
+            if one_each and seen & set(target.blocks):
                 raise UserError(f"“{target.mesh.name}” is to speak two recordings at once. Give it one.")
             seen.update(target.blocks)
         audio_strip.check_audio_path(speech.span.path)
@@ -336,7 +347,7 @@ def _check_bases(targets: Sequence[Target], basis: str, convert: bool) -> None:
             flame_file.chosen_flame_file()
 
 
-def _targets(objects: Sequence[bpy.types.Object]) -> list[Target]:
+def targets_of(objects: Sequence[bpy.types.Object]) -> list[Target]:
     """What of the objects can be keyed. Raises UserError."""
     return find_targets(objects, presets.bundled_jaw_open_angle())
 
@@ -345,7 +356,7 @@ def _uids(objects: Sequence[bpy.types.Object]) -> tuple[int, ...]:
     return tuple(item.session_uid for item in objects)
 
 
-def _objects(uids: tuple[int, ...]) -> list[bpy.types.Object]:
+def objects_of(uids: tuple[int, ...]) -> list[bpy.types.Object]:
     """The objects with these session ids.
 
     Raises:

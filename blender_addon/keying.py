@@ -92,14 +92,14 @@ def key_performances(
                 for target in performance.targets:
                     made: list[tuple[bpy.types.ID, bpy.types.Action]] = []
                     for block, suffix, curves in take_curves(target, take.motion, head_bone, strength, parts):
-                        name = _action_name(take.name, suffix)
+                        name = action_name(take.name, suffix)
                         action = write_action(name, block, curves, performance.start_frame)
                         written.append(action)
                         result[-1][-1].append(action)
                         made.append((block, action))
                         if parts != frozenset(PARTS):
                             _keep_others(block, action, curves)
-                        _mark(action, take.motion.provenance)
+                        mark(action, take.motion.provenance)
                         if len(result[-1]) == 1:
                             shown.append((block, action, target.layers(block)))
                     if take.raw is not None and made:
@@ -335,14 +335,14 @@ def _bone_curves(rig: bpy.types.Object, bone: str, rotations: np.ndarray) -> lis
     ]
 
 
-def _action_name(take: str, suffix: str) -> str:
+def action_name(take: str, suffix: str) -> str:
     """Fit a take's name into Blender's limit; the recording's name gives way, the take's number does not."""
     stem, separator, number = take.rpartition(" · ")
     room = NAME_BYTES - len((separator + number + suffix).encode())
     return stem.encode()[:room].decode(errors="ignore") + separator + number + suffix
 
 
-def _mark(action: bpy.types.Action, provenance: dict[str, Any]) -> None:
+def mark(action: bpy.types.Action, provenance: dict[str, Any]) -> None:
     """Store where the motion comes from as the Action's custom properties."""
     for name in PROVENANCE_KEYS:
         if name in provenance and provenance[name] is not None:

@@ -4,6 +4,7 @@
 
 import random
 import time
+from pathlib import Path
 from typing import Any, Protocol
 
 import bpy
@@ -29,6 +30,7 @@ from .flame_file import FlameHead
 from .generation_job import GenerationJob, GenerationSettings, Speech
 from .head_asset import HeadAsset, load_shape
 from .preferences import addon_preferences, chosen_model_directory
+from .workflow_properties import FBX_ITEMS, chosen_parts
 
 TIMER_SECONDS = 0.1
 
@@ -262,8 +264,11 @@ def generation_settings(settings: properties.DiffPoseTalkSettings) -> Generation
     """The panel's settings as the job takes them.
 
     Raises:
-        UserError: a style is missing, or not there any more.
+        UserError: a style is missing, or not there any more; a draft is wanted of a model without one.
     """
+
+    if settings.quality == "DRAFT" and not presets.has_draft(chosen_model_directory()):
+        raise UserError("The chosen model has no draft. Set Quality to Final.")
 
     def chosen(name: str) -> Any:
         """A setting; None, which is the model's own, until it has been changed."""
@@ -279,9 +284,11 @@ def generation_settings(settings: properties.DiffPoseTalkSettings) -> Generation
         style_guidance=chosen("style_guidance"),
         sampler=chosen("sampler"),
         steps=chosen("steps") if settings.sampler != "ddpm" else None,
+        quality=settings.quality.lower(),
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=settings.convert_basis,
+        parts=chosen_parts(settings.id_data),
     )
 
 
@@ -344,7 +351,11 @@ class DIFFPOSETALK_OT_export_fbx(ExportOperator):
     bl_label = "Export FBX"
     filename_ext = ".fbx"
     filter_glob: StringProperty(default="*.fbx", options={"HIDDEN"})
-    export = staticmethod(exporting.export_fbx)
+    preset: EnumProperty(name="For", description="Axes and scale of the file", items=FBX_ITEMS)
+
+    def export(self, context: bpy.types.Context, objects: list[bpy.types.Object], path: str) -> Path:
+        """Write it with the chosen conventions. Raises UserError."""
+        return exporting.export_fbx(context, objects, path, preset=self.preset)
 
 
 class DIFFPOSETALK_OT_export_alembic(ExportOperator):

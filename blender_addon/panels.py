@@ -61,6 +61,8 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         row.prop(settings, "seed")
         row.operator("diffposetalk.new_seed", text="", icon="FILE_REFRESH")
         column.prop(settings, "takes")
+        if presets.has_draft(chosen_model_directory()) or settings.quality == "DRAFT":
+            column.row().prop(settings, "quality", expand=True)
         column.separator()
         row = column.row(heading="Head Motion")
         row.prop(settings, "head_motion", text="")
@@ -114,13 +116,15 @@ class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
         settings = context.scene.diffposetalk
         layout.enabled = not context.window_manager.diffposetalk_status.running
         layout.prop(settings, "head_identity")
-        layout.prop(settings, "speech_guidance")
-        layout.prop(settings, "style_guidance")
         layout.prop(settings, "head_bone")
         layout.prop(settings, "random_seed")
         layout.prop(settings, "place_sound")
-        layout.prop(settings, "sampler")
-        row = layout.row()
+        sampling = layout.column()
+        sampling.enabled = settings.quality != "DRAFT"
+        sampling.prop(settings, "speech_guidance")
+        sampling.prop(settings, "style_guidance")
+        sampling.prop(settings, "sampler")
+        row = sampling.row()
         row.enabled = settings.sampler != "ddpm"
         row.prop(settings, "steps")
         if chosen_model_directory() != presets.MODEL_DIRECTORY:
@@ -132,7 +136,7 @@ class DIFFPOSETALK_PT_export(SidebarPanel, bpy.types.Panel):
 
     bl_idname = "DIFFPOSETALK_PT_export"
     bl_parent_id = "DIFFPOSETALK_PT_main"
-    bl_label = "Export"
+    bl_label = "Export and Import"
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -140,6 +144,11 @@ class DIFFPOSETALK_PT_export(SidebarPanel, bpy.types.Panel):
         row = self.layout.row(align=True)
         row.operator("diffposetalk.export_fbx", text="FBX", icon="EXPORT")
         row.operator("diffposetalk.export_alembic", text="Alembic", icon="EXPORT")
+        row.operator("diffposetalk.export_gltf", text="glTF", icon="EXPORT")
+        row.operator("diffposetalk.export_usd", text="USD", icon="EXPORT")
+        row = self.layout.row(align=True)
+        row.operator("diffposetalk.export_motion", icon="EXPORT")
+        row.operator("diffposetalk.import_motion", icon="IMPORT")
 
 
 CLASSES = (DIFFPOSETALK_PT_main, DIFFPOSETALK_PT_advanced, DIFFPOSETALK_PT_export)

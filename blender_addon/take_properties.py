@@ -69,6 +69,7 @@ class DiffPoseTalkTake(bpy.types.PropertyGroup):
     raw: StringProperty()
     source: StringProperty()
     applied: StringProperty()
+    reduced: BoolProperty()
     parts: CollectionProperty(type=DiffPoseTalkTakePart)
     start_frame: FloatProperty()
     fps: FloatProperty(default=25.0)

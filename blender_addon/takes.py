@@ -7,6 +7,7 @@ generated ones by their values, and stay as they are.
 
 import contextlib
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -172,7 +173,7 @@ def apply(action: bpy.types.Action, keyed: KeyedAs | None = None, raw: Motion | 
     keyed = keyed or old_keyed
     before = Laid(old_keyed.start_frame, _values_before(action, target, old_raw, old_keyed))
     after = laid_out(target, raw or old_raw, change, keyed)
-    still = before.start == after.start
+    still = before.start == after.start and not take.reduced
     for block, part in take_blocks(action, target):
         name = _name(block)
         old, new = before.blocks.get(name, {}), after.blocks.get(name, {})
@@ -183,11 +184,11 @@ def apply(action: bpy.types.Action, keyed: KeyedAs | None = None, raw: Motion | 
                 if place not in old:  # a channel that was still before
                     keying.add_curves(part, [Curve(place[0], place[1], "Face", values)], keyed.start_frame)
             elif not curve.lock and not (still and place in old and np.array_equal(old[place], values)):
-                rewrite_curve(curve, before.start, old.get(place), after.start, values)
+                rewrite_curve(curve, before.start, old.get(place), after.start, values, take.reduced)
     if raw is not None:
         take.raw = motion_to_text(raw)
     take_data.write_keyed(take, keyed)
-    take.applied = json.dumps(change.__dict__)
+    take.applied, take.reduced = json.dumps(change.__dict__), False
     _written[take.id] = (_state(change, keyed) + str(hash(take.raw)), after.blocks)
 
 
@@ -204,13 +205,19 @@ def _values_before(
 
 
 def rewrite_curve(
-    curve: bpy.types.FCurve, old_start: float, old: np.ndarray | None, start: float, values: np.ndarray
+    curve: bpy.types.FCurve,
+    old_start: float,
+    old: np.ndarray | None,
+    start: float,
+    values: np.ndarray,
+    anew: bool = False,
 ) -> None:
     """Replace a curve's generated keys; those made by hand stay.
 
     Args:
         old_start, old: first frame and (T,) values of the keys that were generated; None: all were made by hand.
         start, values: those of the new ones.
+        anew: write one key for each frame again, whatever keys there were.
     """
     points = curve.keyframe_points
     count = len(points)
@@ -226,7 +233,7 @@ def rewrite_curve(
             curve.update()
             return
     generated, index = generated_keys(keys, old_start, old)
-    if old is not None and len(old) == len(values) and abs(start - old_start) < SAME_FRAME:
+    if old is not None and not anew and len(old) == len(values) and abs(start - old_start) < SAME_FRAME:
         keys[generated, 1] = values[index[generated]]
         points.foreach_set("co", keys.ravel())
         curve.update()
@@ -289,19 +296,27 @@ def generated_keys(
     return inside & close, index
 
 
-def hand_made_frames(action: bpy.types.Action) -> dict[str, list[float]]:
-    """Frames of the keys of a take that were made by hand, by channel (`shape key name` or `bone rotation`).
+@dataclass(frozen=True)
+class HandEdit:
+    """A key that was made by hand.
 
-    Raises:
-        UserError: the character is gone.
+    channel: the motion's channel, "head" for the head's bones, "" where it cannot be told.
+    change: by how much its value differs from the generated one, in the channel's own units.
     """
-    take = action.diffposetalk
-    target = target_of(owner_of_take(action))
-    keyed = read_keyed(take)
-    before = _values_before(action, target, motion_from_text(take.raw), keyed)
-    found: dict[str, list[float]] = {}
+
+    data_path: str
+    frame: float
+    channel: str
+    change: float
+
+
+def hand_edits(action: bpy.types.Action, target: Target) -> list[HandEdit]:
+    """The keys of a take that were made by hand. Raises UserError where the character is gone."""
+    keyed = read_keyed(action.diffposetalk)
+    before = _values_before(action, target, motion_from_text(action.diffposetalk.raw), keyed)
+    found: list[HandEdit] = []
     for block, part in take_blocks(action, target):
-        old = before.get(_name(block), {})
+        old, channels = before.get(_name(block), {}), _channels(target, block)
         for curve in keying.action_curves(part):
             place = (curve.data_path, curve.array_index)
             if place not in old:
@@ -309,9 +324,64 @@ def hand_made_frames(action: bpy.types.Action) -> dict[str, list[float]]:
             keys = np.empty((len(curve.keyframe_points), 2), np.float32)
             curve.keyframe_points.foreach_get("co", keys.ravel())
             generated, _ = generated_keys(keys, keyed.start_frame, old[place])
-            if not generated.all():
-                found.setdefault(curve.data_path, []).extend(keys[~generated, 0].tolist())
-    return {path: sorted(set(frames)) for path, frames in found.items()}
+            channel, gain = channels.get(curve.data_path, ("", 1.0))
+            for frame, value in keys[~generated].tolist():
+                at = frame - keyed.start_frame
+                expected = float(np.interp(at, np.arange(len(old[place])), old[place]))
+                found.append(HandEdit(curve.data_path, frame, channel, (value - expected) / gain))
+    return found
+
+
+def _channels(target: Target, block: bpy.types.ID) -> dict[str, tuple[str, float]]:
+    """Data path to the channel that moves it, and its gain."""
+    found: dict[str, tuple[str, float]] = {}
+    if target.character is None:
+        if isinstance(block, bpy.types.Key):
+            for name, key in target.keys.items():
+                found[block.key_blocks[key].path_from_id("value")] = (name, 1.0)
+    else:
+        objects = {item.name: item for item in target.character.objects}
+        for row in target.character.rows:
+            keys = getattr(objects[row.object].data, "shape_keys", None)
+            if row.kind == "KEY" and keys == block and row.gain:
+                found[keys.key_blocks[row.target].path_from_id("value")] = (row.source, row.gain)
+    if isinstance(block, bpy.types.Object) and block.type == "ARMATURE":
+        jaw = "jaw" if target.character is None else target.character.bones.jaw
+        for bone in block.pose.bones:
+            channel = "jawOpen" if bone.name == jaw else "head"
+            for name in ("rotation_euler", "rotation_quaternion"):
+                found[bone.path_from_id(name)] = (channel, 1.0)
+    return found
+
+
+def duplicate(
+    action: bpy.types.Action, target: Target, title: str, raw: Motion | None = None
+) -> bpy.types.Action:
+    """Copy a take with its changes and the keys made by hand.
+
+    Args:
+        raw: motion of the copy; None is the same.
+
+    Returns:
+        The copy's first Action.
+    """
+    copy = action.copy()
+    copy.use_fake_user = True
+    copy.name = keying.action_name(title, "")
+    copy.diffposetalk.id, copy.diffposetalk.title = uuid.uuid4().hex, title
+    copy.diffposetalk.rating = 0
+    for part in copy.diffposetalk.parts:
+        if part.action is not None:
+            suffix = part.action.name.removeprefix(action.name)
+            part.action = part.action.copy()
+            part.action.use_fake_user = True
+            part.action.name = keying.action_name(title, suffix if len(suffix) < 30 else "")
+            part.action.diffposetalk.part_of = copy.diffposetalk.id
+    if raw is not None:
+        apply(copy, raw=raw)
+        for part in take_actions(copy):
+            keying.mark(part, raw.provenance)
+    return copy
 
 
 def retime(action: bpy.types.Action, start_frame: float, stretch: float, fps: float) -> None:

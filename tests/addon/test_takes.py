@@ -210,8 +210,10 @@ def test_keys_made_by_hand_stay(api, part, key_takes):
     curve.keyframe_points[10].co.y = 0.77
     curve.keyframe_points.insert(50.5, 0.66)
     curve.update()
-    hand = part("takes").hand_made_frames(action)
-    assert list(hand.values()) == [[11.0, 50.5]] and "mouthFunnel" in next(iter(hand))
+    hand = part("takes").hand_edits(action, part("takes").target_of(head))
+    assert [(edit.channel, edit.frame) for edit in hand] == [("mouthFunnel", 11.0), ("mouthFunnel", 50.5)]
+    place = next(place for place in before if "mouthFunnel" in place[1])
+    assert hand[0].change == pytest.approx(0.77 - before[place][10, 1], abs=1e-5)
     action.diffposetalk.mouth = 0.5
     points = np.array([key.co for key in curve_of(part, action, "mouthFunnel").keyframe_points])
     assert points[10] == pytest.approx((11, 0.77)) and np.isclose(points, [50.5, 0.66]).all(1).any()

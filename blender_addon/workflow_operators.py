@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""Buttons of what comes after the first take: ranges, layers, dialogue, checks, files."""
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy_extras.io_utils import ExportHelper, ImportHelper
+
+from . import (
+    dialogue,
+    exporting,
+    layers,
+    lip_sync,
+    motion_exchange,
+    regeneration_job,
+    scene_motion,
+)
+from .errors import UserError
+from .operators import ExportOperator, JobOperator, generation_settings, speakers
+from .preferences import addon_preferences
+from .take_operators import TakeOperator, active_take, chosen_target
+from .targets import Target
+
+
+class DIFFPOSETALK_OT_regenerate_range(JobOperator):
+    """Make a range of the shown take again, joined to what stands around it, as a take of its own"""
+
+    bl_idname = "diffposetalk.regenerate_range"
+    bl_label = "Regenerate Range"
+    bl_options = {"REGISTER", "UNDO"}
+    job: regeneration_job.RegenerationJob
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The active object must show a take."""
+        if not super().poll(context):
+            return False
+        if active_take(context) is None:
+            cls.poll_message_set("Make a head with a take active: Generate makes one")
+            return False
+        return True
+
+    def start(self, context: bpy.types.Context) -> regeneration_job.RegenerationJob:
+        """Start with the scene's settings."""
+        settings = context.scene.diffposetalk_workflow
+        flags = (settings.hold_lips, settings.hold_brows, settings.hold_eyes, settings.hold_head)
+        request = regeneration_job.RangeRequest(
+            settings.range_first,
+            settings.range_last,
+            (settings.range_seed,),
+            regeneration_job.groups_held(flags),
+            settings.hold_hand_made,
+        )
+        return regeneration_job.RegenerationJob(context.active_object, request, addon_preferences().device)
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was made."""
+        return f"Made frames {self.job.request.first_frame:g} to {self.job.request.last_frame:g} again"
+
+
+class DIFFPOSETALK_OT_range_from_timeline(bpy.types.Operator):
+    """Take the range from the selected keys, or from the timeline's preview range"""
+
+    bl_idname = "diffposetalk.range_from_timeline"
+    bl_label = "From Selection"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Set it."""
+        scene, settings = context.scene, context.scene.diffposetalk_workflow
+        target = chosen_target(context)
+        chosen = scene_motion.selected_range(target) if target is not None else None
+        if chosen is None and scene.use_preview_range:
+            chosen = (scene.frame_preview_start, scene.frame_preview_end)
+        if chosen is None:
+            self.report({"ERROR"}, "No keys are selected, and the timeline has no preview range.")
+            return {"CANCELLED"}
+        settings.range_first, settings.range_last = round(chosen[0]), round(chosen[1])
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_push_take(TakeOperator):
+    """Move the shown take into the NLA editor, on top of the tracks that are there"""
+
+    bl_idname = "diffposetalk.push_take"
+    bl_label = "Push to NLA"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Move it."""
+        strips = layers.push_to_nla(action, target, context.scene.diffposetalk_workflow.nla_blend)
+        return f"Moved to {len(strips)} NLA tracks"
+
+
+class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
+    """Leave out keys of the shown take where curves through the others stay within the largest error"""
+
+    bl_idname = "diffposetalk.reduce_keys"
+    bl_label = "Reduce Keys"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Reduce them."""
+        before, after = layers.reduce_keys(action, context.scene.diffposetalk_workflow.reduce_bound)
+        return f"{after} of {before} keys are left ({100 * after / max(1, before):.0f} %)"
+
+
+class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
+    """Make the motion of all sound strips of the sequencer, each by its speaker and at its place"""
+
+    bl_idname = "diffposetalk.generate_dialogue"
+    bl_label = "Generate Dialogue"
+    bl_options = {"REGISTER", "UNDO"}
+    job: dialogue.DialogueJob
+
+    def start(self, context: bpy.types.Context) -> dialogue.DialogueJob:
+        """Start with the scene's settings."""
+        scene = getattr(context.workspace, "sequencer_scene", None) or context.scene
+        lines, left_out = dialogue.dialogue_lines(scene)
+        settings = generation_settings(context.scene.diffposetalk)
+        only_changed = context.scene.diffposetalk_workflow.only_changed
+        return dialogue.DialogueJob(scene, lines, settings, only_changed, left_out)
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was made."""
+        job = self.job
+        if job.left_out:
+            self.report({"WARNING"}, "; ".join(job.left_out))
+        return f"{job.made} lines made, {job.kept} as before, {len(job.left_out)} left out; {len(job.takes)} speakers"
+
+
+class DIFFPOSETALK_OT_add_speaker(bpy.types.Operator):
+    """Let the active object speak strips of the sequencer"""
+
+    bl_idname = "diffposetalk.add_speaker"
+    bl_label = "Add Speaker"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Add a rule."""
+        settings = context.scene.diffposetalk_workflow
+        rule = settings.speakers.add()
+        item = context.active_object
+        if item is not None and item.type in ("MESH", "ARMATURE", "EMPTY"):
+            rule.object = item
+        rule.channel = len(settings.speakers)
+        settings.active_speaker = len(settings.speakers) - 1
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_remove_speaker(bpy.types.Operator):
+    """Remove the active speaker's rule"""
+
+    bl_idname = "diffposetalk.remove_speaker"
+    bl_label = "Remove Speaker"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Remove it."""
+        settings = context.scene.diffposetalk_workflow
+        if not 0 <= settings.active_speaker < len(settings.speakers):
+            self.report({"ERROR"}, "There is no speaker to remove.")
+            return {"CANCELLED"}
+        settings.speakers.remove(settings.active_speaker)
+        settings.active_speaker = max(0, settings.active_speaker - 1)
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_check_lips(JobOperator):
+    """Mark on the timeline where lips should close and do not; with a transcript also the words"""
+
+    bl_idname = "diffposetalk.check_lips"
+    bl_label = "Check Lips"
+    bl_options = {"REGISTER", "UNDO"}
+    job: lip_sync.LipSyncJob
+
+    def start(self, context: bpy.types.Context) -> lip_sync.LipSyncJob:
+        """Start with the active object's take."""
+        if context.active_object is None:
+            raise UserError("No object is active. Make a head with a take active.")
+        text = context.scene.diffposetalk_workflow.transcript
+        return lip_sync.LipSyncJob(context.scene, context.active_object, text, addon_preferences().device)
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was found."""
+        words = f", {self.job.words} words marked" if self.job.words else ""
+        return f"{self.job.closures} closures are not reached{words}"
+
+
+class DIFFPOSETALK_OT_clear_marks(bpy.types.Operator):
+    """Take the markers of words and closures away; other markers stay"""
+
+    bl_idname = "diffposetalk.clear_marks"
+    bl_label = "Clear Marks"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Take them away."""
+        self.report({"INFO"}, f"Took {lip_sync.clear_markers(context.scene)} markers away")
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_export_gltf(ExportOperator):
+    """Export the selected heads as binary glTF with bones, shape keys and every keyed frame"""
+
+    bl_idname = "diffposetalk.export_gltf"
+    bl_label = "Export glTF"
+    filename_ext = ".glb"
+    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})
+    export = staticmethod(exporting.export_gltf)
+
+
+class DIFFPOSETALK_OT_export_usd(ExportOperator):
+    """Export the selected heads as USD with bones, shape keys and every keyed frame"""
+
+    bl_idname = "diffposetalk.export_usd"
+    bl_label = "Export USD"
+    filename_ext = ".usdc"
+    filter_glob: StringProperty(default="*.usdc", options={"HIDDEN"})
+    export = staticmethod(exporting.export_usd)
+
+
+class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
+    """Export the shown take's motion as it is adjusted: Live Link Face, ARKit curves or a motion clip"""
+
+    bl_idname = "diffposetalk.export_motion"
+    bl_label = "Export Motion"
+    job: motion_exchange.ExportMotionJob
+    filename_ext: StringProperty(default=".csv", options={"HIDDEN"})
+    check_extension = False
+    filter_glob: StringProperty(default="*.csv;*.json;*.npz", options={"HIDDEN"})
+    kind: EnumProperty(
+        name="Format",
+        description="What is written where the name has no ending",
+        items=[
+            (".csv", "Live Link Face", "Table of Apple's app (.csv)"),
+            (".json", "ARKit Curves", "The 52 curves with the head's rotation (.json)"),
+            (".npz", "Motion Clip", "Our own format (.npz)"),
+        ],
+    )
+    fps: FloatProperty(
+        name="Frame Rate",
+        description="Frames a second in the file; 0 is the motion's own",
+        min=0.0,
+        max=240.0,
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask for the file."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def start(self, context: bpy.types.Context) -> motion_exchange.ExportMotionJob:
+        """Start with the active object's take."""
+        action = active_take(context)
+        if action is None:
+            raise UserError("The active object shows no take.")
+        path = self.filepath
+        if not path.lower().endswith(tuple(motion_exchange.FORMATS)):
+            path += self.kind
+        return motion_exchange.ExportMotionJob(action, path, self.fps or None)
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say where it is."""
+        return f"Exported {self.job.path}"
+
+
+class DIFFPOSETALK_OT_import_motion(JobOperator, ImportHelper):
+    """Key a motion file on the selected heads as a take: Live Link Face, ARKit curves or a motion clip"""
+
+    bl_idname = "diffposetalk.import_motion"
+    bl_label = "Import Motion"
+    bl_options = {"REGISTER", "UNDO"}
+    job: motion_exchange.ImportMotionJob
+    filter_glob: StringProperty(default="*.csv;*.json;*.npz", options={"HIDDEN"})
+    start_frame: IntProperty(name="Start Frame", description="Frame of the motion's beginning", default=1)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask for the file."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def start(self, context: bpy.types.Context) -> motion_exchange.ImportMotionJob:
+        """Start with the selected heads."""
+        bone = context.scene.diffposetalk.head_bone
+        return motion_exchange.ImportMotionJob(
+            context.scene, speakers(context), self.filepath, self.start_frame, bone
+        )
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was keyed."""
+        return f"Keyed {self.job.path.name} on {len(self.job.results)} heads"
+
+
+CLASSES = (
+    DIFFPOSETALK_OT_regenerate_range,
+    DIFFPOSETALK_OT_range_from_timeline,
+    DIFFPOSETALK_OT_push_take,
+    DIFFPOSETALK_OT_reduce_keys,
+    DIFFPOSETALK_OT_generate_dialogue,
+    DIFFPOSETALK_OT_add_speaker,
+    DIFFPOSETALK_OT_remove_speaker,
+    DIFFPOSETALK_OT_check_lips,
+    DIFFPOSETALK_OT_clear_marks,
+    DIFFPOSETALK_OT_export_gltf,
+    DIFFPOSETALK_OT_export_usd,
+    DIFFPOSETALK_OT_export_motion,
+    DIFFPOSETALK_OT_import_motion,
+)
