@@ -309,6 +309,8 @@ def test_the_command(
     assert "row 4" in (out / "report.txt").read_text(encoding="utf-8")
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.npz")) == ["a.npz", "scene/d.npz"]
     manifest(path, "audio,output,seed\nline 00.wav,a,1\n")
+    assert main([*command, "--quality", "draft"]) == 2
+    assert "has no draft" in capsys.readouterr().err
     assert main(command) == 0
     assert "1 done before" in capsys.readouterr().out
 

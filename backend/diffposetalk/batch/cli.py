@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cli import add_model_arguments, load_chosen_model
-from ..config import SAMPLERS
+from ..config import QUALITIES, SAMPLERS
 from ..errors import DiffPoseTalkError
 from .manifest import read_manifest
 from .report import TEXT_NAME, BatchReport, summary
@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "manifest", type=Path, help="lines to be spoken (.csv or .json); see docs/batch_and_farm.md"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the clips and the report")
+    parser.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        default="final",
+        help="“draft” is the model's faster student (default: final)",
+    )
     parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
     parser.add_argument("--steps", type=int, help="sampling steps a window")
     parser.add_argument("--no-head-pose", action="store_true", help="keep the heads still")
@@ -84,9 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
     from ..generation import Sampling
-    from .speaking import Speaker
+    from .speaking import Speaker, of_quality
 
-    model = load_chosen_model(arguments)
+    model = of_quality(load_chosen_model(arguments), arguments.model, arguments.quality)
     sampling = Sampling(arguments.sampler, arguments.steps, head_pose=not arguments.no_head_pose)
     speaker = Speaker(model, folder, sampling, overwrite=arguments.overwrite, retries=arguments.retries)
     speaker.run(jobs, told)

@@ -29,7 +29,7 @@ from ..checkpoint import bundled_model_path, read_config
 from ..errors import DiffPoseTalkError
 from ..generation import Sampling
 from .manifest import Job
-from .speaking import FAILED, Outcome, Speaker
+from .speaking import FAILED, Outcome, Speaker, of_quality
 
 LOCAL = "local"
 MAX_BLOCK = 64
@@ -53,7 +53,7 @@ class Work:
     Attributes:
         model: model directory, on every node; None is the one bundled there. folder: for the clips, on every node.
         device, precision, threads, rows: as of `checkpoint.load_model`.
-        overwrite, retries: as of `speaking.Speaker`.
+        overwrite, retries: as of `speaking.Speaker`. quality: as of `speaking.of_quality`.
     """
 
     model: str | None
@@ -65,6 +65,7 @@ class Work:
     rows: int | None = None
     overwrite: bool = False
     retries: int = 1
+    quality: str = "final"
 
 
 class SpeakingActor:
@@ -74,6 +75,7 @@ class SpeakingActor:
         from ..checkpoint import load_model
 
         model = load_model(work.model, work.device, work.precision, work.threads, work.rows)
+        model = of_quality(model, work.model, work.quality)
         self.speaker = Speaker(
             model, Path(work.folder), work.sampling, overwrite=work.overwrite, retries=work.retries
         )
@@ -100,6 +102,7 @@ def run_on_cluster(
         rows=arguments.batch,
         overwrite=arguments.overwrite,
         retries=arguments.retries,
+        quality=arguments.quality,
     )
     with connected(arguments.ray, arguments.workers):
         return speak_on_cluster(work, jobs, report, workers=arguments.workers)
