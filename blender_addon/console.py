@@ -520,6 +520,7 @@ def add_style(
     start_frame: int | None = None,
     frames: tuple[float, float] | None = None,
     face: tuple[float, float] | None = None,
+    neutral: str | Path | None = None,
     description: str = "",
 ) -> Path:
     """Add the style of a reference to the library.
@@ -531,6 +532,7 @@ def add_style(
         window: which four seconds, “auto” or “mean”; `start_frame` (25 a second) chooses them.
         frames: first and last frame of an animation that is read; all of its Action when None.
         face: of several in a video, as shares of the picture from left and top.
+        neutral: picture or short video of the same person at rest.
         description: words to find it by.
 
     Returns:
@@ -562,7 +564,7 @@ def add_style(
             return style_library.import_style(folder, path)
         named = name or style_library.name_from(path)
         job = style_jobs.ExtractStyle(
-            machine, path, folder, named, chosen, face=face, description=description
+            machine, path, folder, named, chosen, person=_person(face, neutral), description=description
         )
     job.wait()
     if job.failure is not None:
@@ -577,6 +579,7 @@ def capture_performance(
     start_frame: float = 1,
     translation: bool = False,
     face: tuple[float, float] | None = None,
+    neutral: str | Path | None = None,
     place_sound: bool = True,
     scene: bpy.types.Scene | None = None,
 ) -> capture.KeyedCapture:
@@ -587,13 +590,15 @@ def capture_performance(
         start_frame: where the video begins.
         translation: also move the rigs of heads made with Add Head as the person's head moved.
         face: of several in the video, as shares of the picture from left and top.
+        neutral: picture or short video of the same person at rest.
 
     Raises:
         UserError: an object or the video cannot be used. BackendError: it cannot be tracked.
     """
     items = _listed(objects)
     find_targets(items, presets.bundled_jaw_open_angle())
-    job = style_jobs.TrackVideo(style_operators.machine(), Path(bpy.path.abspath(str(video))), face)
+    path = Path(bpy.path.abspath(str(video)))
+    job = style_jobs.TrackVideo(style_operators.machine(), path, _person(face, neutral))
     job.wait()
     if job.failure is not None:
         raise job.failure
@@ -607,6 +612,10 @@ def capture_performance(
     )
     _push_undo("Key Performance")
     return keyed
+
+
+def _person(face: tuple[float, float] | None, neutral: str | Path | None) -> style_jobs.Person:
+    return style_jobs.Person(face, None if neutral is None else Path(bpy.path.abspath(str(neutral))))
 
 
 def _style_request(style: str | Path | dict[str, Any] | None) -> dict[str, Any] | None:

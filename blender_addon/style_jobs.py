@@ -46,6 +46,18 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Person:
+    """Who is meant in a video: the place of the face (shares of the picture; None is the largest), and a picture or
+    short video of the same person at rest (None: rest is estimated)."""
+
+    face: tuple[float, float] | None = None
+    neutral: Path | None = None
+
+
+ANYONE = Person()
+
+
+@dataclass(frozen=True)
 class TrackedVideo:
     """What the backend made of a video; paths lie in the session's own folder."""
 
@@ -116,7 +128,7 @@ class ModelJob(BackendJob):
         files = {"arkit": str(presets.HEAD_FILE), "flame": str(flame)}
         return {"motion": files[motion_basis], "model": files[model_basis]}
 
-    def track(self, video: Path, face: tuple[float, float] | None) -> Generator[None, None, TrackedVideo]:
+    def track(self, video: Path, person: Person = ANYONE) -> Generator[None, None, TrackedVideo]:
         """Track a video, or find that it has been; the generator's value is what came of it.
 
         Raises:
@@ -126,7 +138,9 @@ class ModelJob(BackendJob):
             state = video.stat()
         except OSError as error:
             raise UserError(f"The video “{video}” cannot be read: {error.strerror}.") from error
-        key = (str(video), state.st_mtime_ns, state.st_size, face, self.machine.tracker)
+        if person.neutral is not None and not person.neutral.is_file():
+            raise UserError(f"The picture of the neutral face “{person.neutral}” does not exist.")
+        key = (str(video), state.st_mtime_ns, state.st_size, person, self.machine.tracker)
         if key in _tracked and _tracked[key].motion.is_file():
             return _tracked[key]
         yield from self._check_tracking()
@@ -140,7 +154,8 @@ class ModelJob(BackendJob):
             "video": str(video),
             "output_dir": str(session_folder()),
             "tracker": self.machine.tracker or None,
-            "face": None if face is None else list(face),
+            "face": None if person.face is None else list(person.face),
+            "neutral": None if person.neutral is None else str(person.neutral),
         }
         told = yield from self.ask("track_video", params, on_notice=on_notice)
         self.progress = 0.0
@@ -183,7 +198,7 @@ class ExtractStyle(ModelJob):
         name: str,
         window: ReferenceWindow | None = None,
         *,
-        face: tuple[float, float] | None = None,
+        person: Person = ANYONE,
         description: str = "",
         source: dict[str, Any] | None = None,
         basis: str | None = None,
@@ -195,7 +210,7 @@ class ExtractStyle(ModelJob):
             reference: motion file of any kind, or video.
             library: folder that the style goes to, under `name` or, where that is taken, with a number.
             window: which four seconds.
-            face: of several in a video, as shares of the picture.
+            person: who is meant in a video.
             source: what the style's file keeps of where it is from.
             basis: of the motion, where it is known not to be the model's.
             remove_reference: it is a file of ours, to be removed in the end.
@@ -211,7 +226,7 @@ class ExtractStyle(ModelJob):
         self.machine = machine
         self._reference, self._library, self._name = reference, library, name
         self._window = window or ReferenceWindow()
-        self._face, self._description, self._basis = face, description, basis
+        self._person, self._description, self._basis = person, description, basis
         self._source = source or {"kind": "motion", "file": reference.name}
         self._remove = remove_reference
         self._backend()
@@ -226,7 +241,7 @@ class ExtractStyle(ModelJob):
         yield from self._wait_for(self._backend().greeting)
         motion, tracked, source = self._reference, None, self._source
         if motion.suffix.lower() in VIDEO_SUFFIXES:
-            tracked = yield from self.track(motion, self._face)
+            tracked = yield from self.track(motion, self._person)
             motion, source = tracked.motion, {"kind": "video", "file": self._reference.name}
         told = yield from self.load_model()
         basis = self._basis or motion_basis(motion) or str(told["basis"])
@@ -310,19 +325,18 @@ class PreviewReference(ModelJob):
         machine: Machine,
         reference: Path,
         window: ReferenceWindow,
-        face: tuple[float, float] | None = None,
     ) -> None:
         """Start. Raises UserError where there is no such file."""
         if not reference.is_file():
             raise UserError(f"The style's reference “{reference}” does not exist. Choose another one.")
         super().__init__("Starting the backend")
-        self.machine, self._reference, self._window, self._face = machine, reference, window, face
+        self.machine, self._reference, self._window = machine, reference, window
 
     def _run(self) -> Steps:
         yield from self._wait_for(self._backend().greeting)
         motion = self._reference
         if motion.suffix.lower() in VIDEO_SUFFIXES:
-            motion = (yield from self.track(motion, self._face)).motion
+            motion = (yield from self.track(motion)).motion
         yield from self.load_model()
         self.text = "Reading the reference"
         handle, plot = tempfile.mkstemp(prefix="plot-", suffix=".png", dir=session_folder())
@@ -342,16 +356,16 @@ class TrackVideo(ModelJob):
 
     tracked: TrackedVideo
 
-    def __init__(self, machine: Machine, video: Path, face: tuple[float, float] | None = None) -> None:
+    def __init__(self, machine: Machine, video: Path, person: Person = ANYONE) -> None:
         """Start. Raises UserError where there is no such file."""
         if not video.is_file():
             raise UserError(f"The video “{video}” does not exist. Choose another one.")
         super().__init__("Starting the backend")
-        self.machine, self._video, self._face = machine, video, face
+        self.machine, self._video, self._person = machine, video, person
 
     def _run(self) -> Steps:
         yield from self._wait_for(self._backend().greeting)
-        self.tracked = yield from self.track(self._video, self._face)
+        self.tracked = yield from self.track(self._video, self._person)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from .style_jobs import (
     FindFaces,
     Machine,
     MixStyles,
+    Person,
     PreviewReference,
     ReferenceWindow,
     TrackVideo,
@@ -170,7 +171,7 @@ class DIFFPOSETALK_OT_add_style(_Extraction, ImportHelper):
             style_choice.library_folder(),
             self.style_name or style_library.name_from(path),
             self.reference_window(),
-            face=None if min(self.face) < 0 else (self.face[0], self.face[1]),
+            person=Person(None if min(self.face) < 0 else (self.face[0], self.face[1])),
             description=self.description,
         )
 
@@ -481,10 +482,12 @@ class DIFFPOSETALK_OT_pick_face(bpy.types.Operator):
 class _VideoOperator(JobOperator):
     """An operator on the capture's video."""
 
-    def tracked_face(self, context: bpy.types.Context) -> tuple[float, float] | None:
-        """The face that was picked."""
-        face = context.scene.diffposetalk_capture.face
-        return None if min(face) < 0 else (face[0], face[1])
+    def person(self, context: bpy.types.Context) -> Person:
+        """The face that was picked, and its neutral picture."""
+        settings = context.scene.diffposetalk_capture
+        neutral = Path(bpy.path.abspath(settings.neutral)) if settings.neutral else None
+        face = settings.face
+        return Person(None if min(face) < 0 else (face[0], face[1]), neutral)
 
 
 class DIFFPOSETALK_OT_add_style_from_video(_VideoOperator):
@@ -510,7 +513,7 @@ class DIFFPOSETALK_OT_add_style_from_video(_VideoOperator):
             style_choice.library_folder(),
             self.style_name or style_library.name_from(video),
             ReferenceWindow("auto" if chosen is not None else settings.window, chosen),
-            face=self.tracked_face(context),
+            person=self.person(context),
         )
 
     finish = _Extraction.finish
@@ -528,7 +531,7 @@ class DIFFPOSETALK_OT_capture_performance(_VideoOperator):
         """Check the heads, and start tracking."""
         for item in speakers(context):
             find_target(item, presets.bundled_jaw_open_angle())
-        return TrackVideo(machine(), capture_video(context), self.tracked_face(context))
+        return TrackVideo(machine(), capture_video(context), self.person(context))
 
     def finish(self, context: bpy.types.Context) -> str:
         """Key the motion."""

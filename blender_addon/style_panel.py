@@ -108,6 +108,7 @@ class DIFFPOSETALK_PT_capture(SidebarPanel, bpy.types.Panel):
                     column.template_icon(icon, scale=4.0)
                 column.operator("diffposetalk.pick_face", text="Use").place = face.place
         layout.prop(settings, "face")
+        layout.prop(settings, "neutral")
         layout.separator()
         layout.prop(settings, "window")
         if settings.window == "START":

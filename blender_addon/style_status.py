@@ -54,6 +54,12 @@ class DiffPoseTalkCapture(bpy.types.PropertyGroup):
         default=(-1.0, -1.0),
         precision=2,
     )
+    neutral: StringProperty(
+        name="Neutral Face",
+        description="Picture or short video of the same person at rest, mouth closed: by it a smile or frown that is "
+        "held throughout is told from the shape of the face. Empty: rest is estimated from the video itself",
+        subtype="FILE_PATH",
+    )
     window: EnumProperty(
         name="Four Seconds",
         description="Which part of the video the style is taken from",

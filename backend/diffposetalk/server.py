@@ -393,8 +393,12 @@ class Backend:
         output_dir: str,
         tracker: str | None = None,
         face: list[float] | None = None,
+        neutral: str | None = None,
     ) -> dict[str, Any]:
-        """Track a face through a video: its motion, a contact sheet of what was seen, and how good it is."""
+        """Track a face through a video: its motion, a contact sheet of what was seen, and how good it is.
+
+        `face` is the place of the one that is meant; `neutral` a picture or short video of the person at rest.
+        """
         self._require_handshake()
         if face is not None and len(face) != 2:
             raise DiffPoseTalkError("A face is named by its place, x and y.", "video_face")
@@ -410,6 +414,7 @@ class Backend:
                 video,
                 tracker,
                 face=None if face is None else (float(face[0]), float(face[1])),
+                neutral=neutral,
                 head=head,
                 on_progress=lambda done, total: progress("tracking", done, total),
                 cancelled=call.cancelled.is_set,

@@ -157,6 +157,11 @@ def _add_tracking(parser: argparse.ArgumentParser) -> None:
         metavar=("X", "Y"),
         help="of several faces the one here, as shares of the picture from left and top (default: the largest)",
     )
+    parser.add_argument(
+        "--neutral",
+        type=Path,
+        help="picture or short video of the same person at rest: keeps expressions that are held throughout",
+    )
     parser.add_argument("--contact-sheet", type=Path, help="write frames beside the head they drive (.png)")
 
 
@@ -214,6 +219,7 @@ def _tracked(arguments: argparse.Namespace, video: Path) -> Any:
         video,
         arguments.tracker,
         face=face,
+        neutral=arguments.neutral,
         on_progress=lambda done, total: progress("tracking", done, total),
     )
     progress.end()

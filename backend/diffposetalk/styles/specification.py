@@ -64,9 +64,10 @@ def resolve_style(
         return vector_for(model, load_style(find_style(folder, str(spec["library"]))))
     if "mix" in spec and depth > 0:
         parts, amounts = spec["mix"], spec.get("amounts")
-        listed = isinstance(parts, list) and isinstance(amounts, list) and None not in parts
-        if not listed or not all(isinstance(amount, int | float) for amount in amounts or ()):
+        if not isinstance(parts, list) or not isinstance(amounts, list) or None in parts:
             raise StyleError("A mixture is a list of styles and a list of amounts.", "style_mix")
+        if not all(isinstance(amount, int | float) for amount in amounts):
+            raise StyleError("The amounts of a mixture are numbers.", "style_mix")
         vectors = [resolve_style(model, part, depth - 1) for part in parts]
         return mix_styles([v for v in vectors if v is not None], amounts)
     raise StyleError(

@@ -20,6 +20,7 @@ from ..head_model import HeadModel, load_head
 from ..motion import MotionClip
 from ..train.arkit import EXPRESSIONS, INDEX, both
 from ..train.tracked_motion import CLOSED_GAP, GAINS, JAW_SHARE, OUTER_EYE_DISTANCE, LipGap
+from .face_map import KEPT, RestFace, mapped_expression
 from .face_track import FaceTrack
 from .smoothing import between, continuous, fill, frame_times, runs, savitzky_golay
 
@@ -70,12 +71,14 @@ def good_frames(track: FaceTrack) -> np.ndarray:
     return good
 
 
-def stretches(track: FaceTrack, head: HeadModel | None = None) -> list[Stretch]:
+def stretches(track: FaceTrack, head: HeadModel | None = None, rest: RestFace | None = None) -> list[Stretch]:
     """Clean ARKit motion of the good stretches of a track, calibrated over all of them together.
 
     Args:
         track: as `face_track.track_face` gives it.
         head: whose lips must meet when the speaker's do; None is the bundled head.
+        rest: the person at rest, which the track's `shapes` are compared with; None takes each channel's lowest
+            values for rest, so that an expression held throughout is lost.
 
     Raises:
         VideoError: `video_no_face`; no stretch is long enough.
@@ -102,7 +105,7 @@ def stretches(track: FaceTrack, head: HeadModel | None = None) -> list[Stretch]:
         if seconds < MIN_STRETCH:
             continue
         wanted = start_frame / FPS + frame_times(seconds)
-        clip = _motion(track, frames, wanted, calibration, gap, head)
+        clip = _motion(track, frames, wanted, calibration, gap, head, rest)
         out.append(Stretch(start_frame / FPS, clip))
     return out
 
@@ -169,6 +172,7 @@ def _motion(
     calibration: _Calibration,
     lips: LipGap,
     head: HeadModel,
+    rest: RestFace | None,
 ) -> MotionClip:
     """Motion at the `wanted` times from the given frames."""
     times = track.times[frames]
@@ -194,6 +198,11 @@ def _motion(
             else:
                 exp[:, INDEX[name]] = (channels[name] - neutral) / (1 - neutral)
     exp = np.clip(exp, 0, 1)
+    if rest is not None and track.shapes is not None:
+        shapes = savitzky_golay(between(times, track.shapes[frames], wanted), FACE_FILTER)
+        mapped = mapped_expression(smooth, shapes, rest)
+        for name in (n for n in EXPRESSIONS if not n.startswith(KEPT)):
+            exp[:, INDEX[name]] = mapped[:, INDEX[name]]
 
     gap = savitzky_golay(between(times, _lip_gap(track, frames), wanted), LIP_FILTER, 3)
     jaw = JAW_SHARE * channels["jawOpen"] * head.jaw_open_angle
@@ -223,6 +232,7 @@ def _motion(
         "file": track.video.name,
         "tracker": "MediaPipe face landmarker",
         "head_rotation": True,
+        "rest": "given" if rest is not None else "estimated",
     }
     return MotionClip(
         np.clip(exp, 0, 1).astype(np.float32), pose, FPS, "arkit", None, EXPRESSIONS, provenance

@@ -50,6 +50,7 @@ class FaceTrack:
         mouth_width: (T,) between its corners, pixels.
         boxes: (T, 4) left, top, right, bottom, shares of the picture.
         faces: (T,) how many faces were seen.
+        shapes: (T, F) landmarks turned to the front, as of `face_map.face_shape`; None where they were not kept.
     """
 
     video: VideoInfo
@@ -63,6 +64,7 @@ class FaceTrack:
     mouth_width: np.ndarray
     boxes: np.ndarray
     faces: np.ndarray
+    shapes: np.ndarray | None = None
 
     @property
     def found(self) -> np.ndarray:
@@ -103,6 +105,7 @@ def track_face(
     face: tuple[float, float] | None = None,
     on_progress: OnProgress | None = None,
     on_frame: OnFrame | None = None,
+    shape: Callable[[Face, int, int], np.ndarray] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> FaceTrack:
     """Follow one face through a video.
@@ -114,6 +117,7 @@ def track_face(
             several; None is the largest.
         on_progress: told after every frame.
         on_frame: shown every frame with what was found in it.
+        shape: what to keep of a face's landmarks as `shapes`, from it and the picture's width and height.
         cancelled: asked before every frame.
 
     Raises:
@@ -127,6 +131,7 @@ def track_face(
     rate = info.fps or 25.0
     total = round(info.seconds * rate / max(1, math.ceil(rate / MAX_RATE)))
     rows: list[_Row] = []
+    shapes: list[np.ndarray | None] = []
     last: tuple[float, np.ndarray, float] | None = None  # when, where and how wide it was seen
     with FaceTracker(file, count) as tracker:
         for frame in read_frames(path):
@@ -139,6 +144,8 @@ def track_face(
                 last = frame.time, chosen.centre, right - left
             height, width = frame.image.shape[:2]
             rows.append(_Row(frame.time, chosen, len(seen), width, height))
+            if shape is not None:
+                shapes.append(None if chosen is None else shape(chosen, width, height))
             if on_frame is not None:
                 on_frame(frame, chosen)
             if on_progress is not None:
@@ -166,7 +173,14 @@ def track_face(
         column(lambda r: r.mouth_width),
         column(lambda r: r.box),
         np.array([row.faces for row in rows]),
+        _filled(shapes) if shapes else None,
     )
+
+
+def _filled(shapes: list[np.ndarray | None]) -> np.ndarray:
+    """One array, NaN where there is none."""
+    size = next(len(shape) for shape in shapes if shape is not None)
+    return np.stack([np.full(size, np.nan, np.float32) if shape is None else shape for shape in shapes])
 
 
 class _Row:

@@ -13,6 +13,7 @@ from ..config import FPS
 from ..head_model import HeadModel, load_head
 from ..motion import MotionClip
 from .arkit_motion import HEAD_FILTER, Stretch, good_frames, stretches
+from .face_map import face_shape, read_rest_face
 from .face_track import FaceTrack, OnProgress, track_face
 from .quality import Quality, assess
 from .smoothing import between, continuous, fill, savitzky_golay
@@ -40,6 +41,7 @@ def track_performance(
     model: str | Path | None = None,
     *,
     face: tuple[float, float] | None = None,
+    neutral: str | Path | None = None,
     head: HeadModel | None = None,
     on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -47,6 +49,8 @@ def track_performance(
     """Track the face of a video.
 
     Args:
+        neutral: picture or short video of the same person at rest, by which held expressions are told from the
+            shape of the face; None estimates what rest is from the video itself.
         path, model, face, on_progress, cancelled: as of `face_track.track_face`.
         head: whose lips must meet when the speaker's do; None is the bundled head.
 
@@ -54,11 +58,18 @@ def track_performance(
         VideoError: the video cannot be read, shows no usable face, or the tracker cannot run.
         Cancelled: `cancelled` said so.
     """
+    rest = None if neutral is None else read_rest_face(neutral, model)
     snapshots = Snapshots()
     track = track_face(
-        path, model, face=face, on_progress=on_progress, on_frame=snapshots, cancelled=cancelled
+        path,
+        model,
+        face=face,
+        on_progress=on_progress,
+        on_frame=snapshots,
+        shape=None if rest is None else face_shape,
+        cancelled=cancelled,
     )
-    pieces = stretches(track, head or load_head())
+    pieces = stretches(track, head or load_head(), rest)
     clip = joined(pieces)
     clip = replace(clip, translation=head_translation(track, clip))
     times = tuple((piece.start, piece.start + len(piece.clip) / FPS) for piece in pieces)
