@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from diffposetalk.checkpoint import load_model
 from diffposetalk.errors import Cancelled, VideoError
+from diffposetalk.evaluate.render import render_frames
 from diffposetalk.head_model import load_head
 from diffposetalk.motion import MotionClip
 from diffposetalk.png import png_bytes
@@ -20,11 +22,13 @@ from diffposetalk.tracking import face_choice, tracker_file
 from diffposetalk.tracking.arkit_motion import Stretch
 from diffposetalk.tracking.contact_sheet import contact_sheet
 from diffposetalk.tracking.face_choice import find_faces
+from diffposetalk.tracking.face_map import FEATURES, RestFace, face_shape, mapped_expression
 from diffposetalk.tracking.landmarker import LANDMARKS, Face, find_tracker, kept_tracker
 from diffposetalk.tracking.performance import joined, track_performance
 from diffposetalk.tracking.snapshots import Snapshots
 from diffposetalk.tracking.tracker_file import fetch_tracker, tracking_status
 from diffposetalk.tracking.video import Frame
+from diffposetalk.train.arkit import both
 
 from .conftest import BUNDLED_HEAD
 from .style_clips import talking
@@ -216,3 +220,59 @@ def test_videos_without_a_face(tmp_path: Path, frames: int, kind: str) -> None:
 def test_a_clip_of_no_frames_has_no_place() -> None:
     clip = MotionClip(np.zeros((1, 50), np.float32), np.zeros((1, 6), np.float32))
     assert joined([Stretch(0.0, clip)]).provenance["unseen"] == []
+
+
+# The resting face ---------------------------------------------------------------------------------
+
+
+def test_shapes_of_a_face_do_not_depend_on_where_it_is_and_how_it_is_turned() -> None:
+    rng = np.random.default_rng(3)
+    points = rng.standard_normal((LANDMARKS, 3)) * 20
+    turned = Rotation.from_euler("YX", [0.4, -0.2]).as_matrix()
+
+    def seen(rotation: np.ndarray, scale: float, width: int, height: int) -> np.ndarray:
+        pixels = (points @ rotation.T * scale + [90, -120, 0]) * [1, -1, -1]
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation * 1.3
+        marks = (pixels / [width, height, width]).astype(np.float32)
+        return face_shape(Face(marks, np.zeros(52, np.float32), matrix), width, height)
+
+    plain = seen(np.eye(3), 1.0, 640, 480)
+    assert plain.shape == (FEATURES,)
+    np.testing.assert_allclose(seen(turned, 2.5, 320, 700), plain, atol=1e-3)
+
+
+def test_a_face_at_rest_is_mapped_to_no_expression() -> None:
+    rng = np.random.default_rng(0)
+    rest = RestFace(rng.random(52), rng.standard_normal(FEATURES))
+    still = mapped_expression(np.tile(rest.blendshapes, (3, 1)), np.tile(rest.shape, (3, 1)), rest)
+    assert still.shape == (3, 50) and not still.any()
+    scores = np.tile(rest.blendshapes, (3, 1))
+    moved = mapped_expression(scores, np.tile(rest.shape, (3, 1)) + 0.05, rest)
+    assert moved.min() >= 0 and moved.max() <= 1
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker")
+def test_a_held_smile_is_kept_by_a_picture_at_rest(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    head = load_head(BUNDLED_HEAD)
+    smile = talking(1.2, head=0.02, blink_every=9, brows=0)
+    smile.exp[:, both("mouthSmile")] = 0.5
+    rest = MotionClip(np.zeros((1, 50), np.float32), np.zeros((1, 6), np.float32))
+    found = {}
+    for name, clip in (("smile", smile), ("rest", rest)):
+        pictures = render_frames(head, clip.exp, clip.pose, range(0, len(clip)), 256, view_yaw=0.0)
+        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 204, 256, "yuv420p"
+            stream.bit_rate = 4_000_000
+            for picture in pictures:
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:, :204]), format="rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    for neutral in (None, tmp_path / "rest.mp4"):
+        clip = track_performance(tmp_path / "smile.mp4", TRACKER, neutral=neutral, head=head).clip
+        found[neutral is None] = float(clip.exp[:, both("mouthSmile")].mean())
+    assert found[True] < 0.15 < 0.3 < found[False]
