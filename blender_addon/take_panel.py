@@ -112,7 +112,7 @@ class DIFFPOSETALK_PT_adjust(SidebarPanel, bpy.types.Panel):
         for names in groups:
             column = layout.column(align=True)
             for name in names:
-                column.prop(take, name)
+                column.prop(take, name, **({"text": "Smoothing"} if name.startswith("smooth") else {}))
         row = layout.row(align=True)
         row.operator("diffposetalk.reset_take", icon="LOOP_BACK")
         row.operator("diffposetalk.copy_adjustment")

@@ -47,7 +47,7 @@ class DIFFPOSETALK_PT_layers(SidebarPanel, bpy.types.Panel):
         layout = self.layout
         settings = context.scene.diffposetalk_workflow
         row = layout.row(align=True)
-        row.label(text="Generate Keys")
+        row.label(text="Keys")
         for name in ("key_lips", "key_upper", "key_head"):
             row.prop(settings, name, toggle=True)
         layout.use_property_split = True
@@ -56,7 +56,7 @@ class DIFFPOSETALK_PT_layers(SidebarPanel, bpy.types.Panel):
         column.prop(settings, "nla_blend")
         column.operator("diffposetalk.push_take", icon="NLA_PUSHDOWN")
         column = layout.column()
-        column.prop(settings, "reduce_bound", text="Largest Error (mm)")
+        column.prop(settings, "reduce_bound", text="Error (mm)")
         column.operator("diffposetalk.reduce_keys", icon="IPO_BEZIER")
 
 

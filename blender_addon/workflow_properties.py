@@ -72,7 +72,7 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
     hold_eyes: BoolProperty(name="Eyes", description="Leave lids and gaze as they are in the range")
     hold_head: BoolProperty(name="Head", description="Leave the head's rotation as it is in the range")
     hold_hand_made: BoolProperty(
-        name="Join to Keys Made by Hand",
+        name="Join to Hand Keys",
         description="Let the new motion pass through keys that were made by hand. They stay as they are anyway",
         default=True,
     )

@@ -6,6 +6,7 @@ import json
 import bpy
 import numpy as np
 import pytest
+from mathutils.kdtree import KDTree
 from scene_state import evaluated_vertices, scene_state
 
 TOLERANCE = 1e-4  # metres
@@ -69,6 +70,77 @@ def test_fbx(api, talking_head, tmp_path, record_property):
     assert difference < TOLERANCE
     assert back["synthetic"] and back["seed"] == 7 and back["model"] == "m"
     assert {bone.name for bone in back.parent.data.bones} >= {"root", "neck", "jaw", "left_eye", "right_eye"}
+
+
+def matched(mesh, expected):
+    """Largest difference where an importer splits vertices: each one beside the nearest of the first frame."""
+    bpy.context.scene.frame_set(FIRST)
+    tree = KDTree(len(expected[FIRST]))
+    for number, place in enumerate(expected[FIRST]):
+        tree.insert(place, number)
+    tree.balance()
+    index = [tree.find(place)[1] for place in evaluated_vertices(mesh)]
+    shown = vertices_by_frame(mesh)
+    return max(float(np.abs(shown[frame] - expected[frame][index]).max()) for frame in expected)
+
+
+def widen_sliders(mesh):
+    for key in mesh.data.shape_keys.key_blocks:
+        key.slider_min, key.slider_max = -10, 10  # importers give every slider 0 to 1
+
+
+@pytest.mark.parametrize("preset", ["UNITY", "UNREAL"])
+def test_fbx_for_game_engines(api, talking_head, tmp_path, preset, record_property):
+    mesh, _ = talking_head
+    expected = vertices_by_frame(mesh)
+    path = api.export_fbx(mesh, tmp_path / "Ann", preset=preset)
+    known = set(bpy.data.objects)
+    bpy.ops.import_scene.fbx(filepath=str(path), anim_offset=0.0)
+    back = imported_mesh(known)
+    widen_sliders(back)
+    difference = largest_difference(back, expected)
+    record_property("largest_difference_mm", 1000 * difference)
+    assert difference < TOLERANCE
+    with pytest.raises(api.UserError, match="preset is one of"):
+        api.export_fbx(mesh, tmp_path / "Ann", preset="GODOT")
+
+
+def test_gltf(api, talking_head, tmp_path, record_property):
+    mesh, _ = talking_head
+    expected = vertices_by_frame(mesh)
+    bpy.context.scene.frame_set(2)
+    before = scene_state()
+    path = api.export_gltf(mesh, tmp_path / "Ann")
+    assert path == tmp_path / "Ann.glb" and scene_state() == before
+    known = set(bpy.data.objects)
+    bpy.ops.import_scene.gltf(filepath=str(path))
+    back = next(o for o in bpy.data.objects if o not in known and o.type == "MESH" and o.data.shape_keys)
+    widen_sliders(back)
+    difference = matched(back, expected)
+    record_property("largest_difference_mm", 1000 * difference)
+    assert difference < TOLERANCE
+    told = next(
+        o for o in bpy.data.objects if o not in known and "synthetic" in o
+    )  # the importer's own empty
+    assert told["synthetic"] and told["seed"] == 7 and told["model"] == "m"
+
+
+@pytest.mark.skipif(not bpy.app.build_options.usd, reason="this build of Blender has no USD")
+def test_usd(api, talking_head, tmp_path, record_property):
+    mesh, _ = talking_head
+    expected = vertices_by_frame(mesh)
+    bpy.context.scene.frame_set(2)
+    before = scene_state()
+    path = api.export_usd(mesh, tmp_path / "Ann")
+    assert path == tmp_path / "Ann.usdc" and scene_state() == before
+    known = set(bpy.data.objects)
+    bpy.ops.wm.usd_import(filepath=str(path))
+    back = imported_mesh(known)
+    if back.data.shape_keys is not None:
+        widen_sliders(back)
+    difference = largest_difference(back, expected)
+    record_property("largest_difference_mm", 1000 * difference)
+    assert difference < TOLERANCE
 
 
 @pytest.mark.skipif(not bpy.app.build_options.alembic, reason="this build of Blender has no Alembic")

@@ -321,3 +321,44 @@ def test_adjusting_is_quick_beside_writing_anew(api, part):
     head, _ = api.add_head()
     anew, changed, _ = measure(part, head)
     assert changed < 1.5 * anew  # usually less; other work on the machine comes and goes between the two
+
+
+def test_heads_in_hidden_collections_are_keyed_and_cannot_be_exported(api, part, key_takes, tmp_path):
+    head, rig = api.add_head()
+    hidden = bpy.data.collections.new("Hidden")
+    bpy.context.scene.collection.children.link(hidden)
+    for item in (head, rig):
+        for collection in item.users_collection:
+            collection.objects.unlink(item)
+        hidden.objects.link(item)
+    bpy.context.view_layer.layer_collection.children["Hidden"].exclude = True
+    (action,) = key_takes([head])
+    api.adjust(action, mouth=0.5)
+    assert head.data.shape_keys.animation_data.action == action
+    with pytest.raises(api.UserError, match="cannot be exported from this view layer"):
+        api.export_fbx(head, tmp_path / "a.fbx")
+
+
+def test_locked_curves_are_left_alone(api, part, key_takes):
+    head, _ = api.add_head()
+    (action,) = key_takes([head])
+    curve = curve_of(part, action, "mouthFunnel")
+    curve.lock = True
+    before = values(part, action)
+    api.adjust(head, mouth=0.5)
+    after = values(part, action)
+    for place, points in before.items():
+        if "mouthFunnel" in place[1]:
+            np.testing.assert_array_equal(after[place], points)
+        if "mouthSmileLeft" in place[1]:
+            np.testing.assert_allclose(after[place][:, 1], 0.5 * points[:, 1], atol=1e-5)
+
+
+def test_what_cannot_be_adjusted(api, key_takes):
+    head, _ = api.add_head()
+    with pytest.raises(api.UserError, match="shows no take"):
+        api.adjust(head, mouth=0.5)
+    key_takes([head])
+    with pytest.raises(api.UserError, match="nothing that can be adjusted"):
+        api.adjust(head, nose=2)
+    assert api.adjust(head, mouth=1.5).mouth == 1.5

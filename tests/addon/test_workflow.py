@@ -287,3 +287,31 @@ def test_parts_are_chosen_in_the_panel(api, part, recordings):
             bpy.ops.diffposetalk.generate()
     finally:
         workflow.key_lips = workflow.key_upper = workflow.key_head = True
+
+
+def test_everything_explains_itself(part):
+    for module in ("character", "take", "workflow"):
+        for operator in part(f"{module}_operators").CLASSES:
+            assert (
+                len(operator.__doc__) > 10
+                and operator.bl_label
+                and operator.bl_idname.startswith("diffposetalk.")
+            )
+            for name, prop in (
+                operator.get_rna_type().properties.items() if hasattr(operator, "get_rna_type") else ()
+            ):
+                assert name == "rna_type" or prop.name
+        for panel in part(f"{module}_panel").CLASSES:
+            if issubclass(panel, bpy.types.Panel):
+                assert panel.bl_category == "DiffPoseTalk" and "DEFAULT_CLOSED" in panel.bl_options
+    groups = [
+        (bpy.types.Scene, "diffposetalk_workflow", ()),
+        (bpy.types.Object, "diffposetalk", ()),
+        (bpy.types.Action, "diffposetalk", (*part("adjustment").NAMES, "rating")),
+    ]
+    for owner, name, wanted in groups:
+        properties = owner.bl_rna.properties[name].fixed_type.properties
+        for identifier, prop in properties.items():
+            shown = identifier in wanted if wanted else prop.type != "COLLECTION"
+            if identifier not in ("rna_type", "name") and shown:
+                assert len(prop.description) > 10 and prop.name, identifier
