@@ -24,6 +24,7 @@ from .keying import Performance, Take, check_head_bone, key_performances, last_f
 from .mapping import PARTS
 from .motion import Motion, read_motion, resample_motion
 from .rig import SHAPE_MARK
+from .streaming import Preview
 from .targets import Target, check_basis, find_targets
 
 CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
@@ -57,6 +58,7 @@ class GenerationSettings:
     quality: "final", or "draft": the model's faster student, whose guidance and steps are built in.
     convert_basis: convert the motion where the model's expression basis is not the head's.
     parts: which of `mapping.PARTS` are keyed; what the heads show of the others stays.
+    stream: show the finished part of the first take while the rest is made.
     """
 
     seeds: tuple[int, ...]
@@ -73,6 +75,7 @@ class GenerationSettings:
     device: str = "auto"
     convert_basis: bool = False
     parts: frozenset[str] = frozenset(PARTS)
+    stream: bool = False
 
 
 @dataclass
@@ -188,7 +191,11 @@ class GenerationJob(BackendJob):
             **({"heads": heads} if heads is not None else {}),
         }
 
+        preview = self._preview(index) if self.settings.stream and heads is None else None
+
         def on_notice(method: str, told: dict[str, Any]) -> None:
+            if method == "window" and preview is not None and told["take"] == 0 and not self.cancelling:
+                preview.add(told["path"], int(told["start"]))
             if method != "progress" or told.get("stage") not in STAGES or self.cancelling:
                 return
             text, low, high = STAGES[told["stage"]]
@@ -197,7 +204,11 @@ class GenerationJob(BackendJob):
             self.text = f"{text}{of}"
             self.progress = (index + low + (high - low) * part) / len(self._speeches)
 
-        told = yield from self.ask("generate", params, on_notice=on_notice)
+        try:
+            told = yield from self.ask("generate", params, on_notice=on_notice)
+        finally:
+            if preview is not None:
+                preview.end()
         takes = told["takes"]
         return Generated(
             [read_motion(take["path"]) for take in takes],
@@ -208,6 +219,23 @@ class GenerationJob(BackendJob):
                 "seconds": float(told["audio"]["seconds"]),
                 "model": str(settings.model_directory),
             },
+        )
+
+    def _preview(self, index: int) -> Preview | None:
+        """What shows a recording's first take while it is made."""
+        speech, uids = self._speeches[index]
+        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
+        if scene is None:
+            return None
+        strength = self.settings.head_strength if self.settings.head_motion else 0.0
+        settings = self.settings
+        return Preview(
+            scene,
+            lambda: targets_of(objects_of(uids)),
+            speech.span.frame,
+            settings.head_bone,
+            strength,
+            settings.parts,
         )
 
     def _shape_file(self, uids: tuple[int, ...]) -> str | None:

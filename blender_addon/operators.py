@@ -289,6 +289,7 @@ def generation_settings(settings: properties.DiffPoseTalkSettings) -> Generation
         device=addon_preferences().device,
         convert_basis=settings.convert_basis,
         parts=chosen_parts(settings.id_data),
+        stream=settings.id_data.diffposetalk_workflow.stream and not bpy.app.background,
     )
 
 

@@ -50,6 +50,7 @@ class DIFFPOSETALK_PT_layers(SidebarPanel, bpy.types.Panel):
         row.label(text="Keys")
         for name in ("key_lips", "key_upper", "key_head"):
             row.prop(settings, name, toggle=True)
+        layout.prop(settings, "stream")
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()

@@ -58,6 +58,12 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
     key_upper: BoolProperty(name="Upper Face", description="Key eyes, lids and brows", default=True)
     key_head: BoolProperty(name="Head", description="Key the head's rotation", default=True)
 
+    stream: BoolProperty(
+        name="Show While Generating",
+        description="Put what is finished on the timeline while the rest is made, so that it can be played already",
+        default=True,
+    )
+
     range_first: IntProperty(name="First", description="First frame that is made again", default=1)
     range_last: IntProperty(name="Last", description="Last frame that is made again", default=50)
     range_seed: IntProperty(

@@ -315,3 +315,31 @@ def test_everything_explains_itself(part):
             shown = identifier in wanted if wanted else prop.type != "COLLECTION"
             if identifier not in ("rna_type", "name") and shown:
                 assert len(prop.description) > 10 and prop.name, identifier
+
+
+@pytest.mark.parametrize("end", ["done", "cancelled"])
+def test_what_is_finished_is_shown_meanwhile(api, part, take, recordings, end):
+    head, action = take
+    rig = head.parent
+    head.data.shape_keys.key_blocks["mouthFunnel"].value = 0.25
+    generation, span = part("generation_job"), part("audio_strip").AudioSpan
+    settings = generation.GenerationSettings(seeds=(5,), steps=4, device="cpu", stream=True)
+    speech = generation.Speech(span(str(recordings / "minute.flac"), 0.0, 24.0, 101), (head,), False)
+    before = scene_state()
+    job = generation.GenerationJob(bpy.context.scene, [speech], settings)
+    lengths = []
+    while job.poll() == "running":
+        shown = head.data.shape_keys.animation_data.action
+        if shown != action:
+            assert shown.name.startswith("being generated") and shown.frame_range[0] == 101
+            assert rig.animation_data.action != action and not shown.use_fake_user
+            if shown.frame_range[1] not in lengths:
+                lengths.append(shown.frame_range[1])
+                if end == "cancelled":
+                    job.cancel()
+    assert job.state == end and lengths == sorted(lengths) and lengths
+    assert not [a for a in bpy.data.actions if a.name.startswith("being generated")]
+    if end == "cancelled":
+        assert scene_state() == before
+    else:
+        assert len(lengths) > 1 and head.data.shape_keys.animation_data.action in api.takes(head)
