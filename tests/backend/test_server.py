@@ -160,7 +160,9 @@ def test_load_model(backend: Client, tiny_model: Path, tmp_path: Path) -> None:
     answer = backend.result("load_model", model=str(tiny_model))
     assert answer["name"] == "tiny" and answer["basis"] == "arkit" and answer["fps"] == 25
     assert answer["head_pose"] is True and len(answer["expression_names"]) == 50
-    assert answer["styles"] == [{"id": "calm", "name": "Calm", "description": "Hardly moves"}]
+    assert answer["styles"] == [
+        {"id": "calm", "name": "Calm", "description": "Hardly moves", "measures": None}
+    ]
     assert {"speech_guidance", "style_guidance", "sampler", "steps"} <= set(answer["defaults"])
     assert len(answer["sha256"]) == 64
     assert backend.kind("load_model", model=str(tmp_path)) == "model_missing"
