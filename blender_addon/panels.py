@@ -61,8 +61,9 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         row.prop(settings, "seed")
         row.operator("diffposetalk.new_seed", text="", icon="FILE_REFRESH")
         column.prop(settings, "takes")
-        if presets.has_draft(chosen_model_directory()) or settings.quality == "DRAFT":
-            column.row().prop(settings, "quality", expand=True)
+        row = column.row()
+        row.enabled = presets.has_draft(chosen_model_directory()) or settings.quality == "DRAFT"
+        row.prop(settings, "quality", expand=True)
         column.separator()
         row = column.row(heading="Head Motion")
         row.prop(settings, "head_motion", text="")

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from .config import StyleEncoderConfig
 from .denoiser import sinusoidal_table
 
-
 STILL = 0.05
 """Standard deviations of its channel within which motion counts as still."""
 
