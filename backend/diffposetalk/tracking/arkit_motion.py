@@ -77,8 +77,8 @@ def stretches(track: FaceTrack, head: HeadModel | None = None, rest: RestFace | 
     Args:
         track: as `face_track.track_face` gives it.
         head: whose lips must meet when the speaker's do; None is the bundled head.
-        rest: the person at rest, which the track's `shapes` are compared with; None takes each channel's lowest
-            values for rest, so that an expression held throughout is lost.
+        rest: the person at rest, head straight, which the track is compared with; None takes each channel's lowest
+            values and the head's mean for rest, so that what is held throughout is lost.
 
     Raises:
         VideoError: `video_no_face`; no stretch is long enough.
@@ -223,7 +223,10 @@ def _motion(
     }.items():
         exp[:, INDEX[name]] = np.clip(value, 0, 1)
 
-    turned = (Rotation.from_rotvec(track.rotations[frames]) * calibration.head.inv()).as_rotvec()
+    straight = calibration.head
+    if rest is not None and rest.rotation is not None:
+        straight = Rotation.from_rotvec(rest.rotation)
+    turned = (Rotation.from_rotvec(track.rotations[frames]) * straight.inv()).as_rotvec()
     pose = np.zeros((len(wanted), 6), np.float32)
     pose[:, :3] = savitzky_golay(between(times, continuous(turned), wanted), HEAD_FILTER)
     pose[:, 3] = jaw

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ..array_file import read_arrays
 from ..errors import VideoError
@@ -49,10 +50,11 @@ def face_shape(face: Face, width: int, height: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RestFace:
-    """A person at rest: blendshape scores (52,) and shape (FEATURES,)."""
+    """A person at rest: blendshape scores (52,), shape (FEATURES,), and how the head is held (3,), axis-angle."""
 
     blendshapes: np.ndarray
     shape: np.ndarray
+    rotation: np.ndarray | None = None
 
 
 def read_rest_face(path: str | Path, model: str | Path | None = None) -> RestFace:
@@ -61,18 +63,19 @@ def read_rest_face(path: str | Path, model: str | Path | None = None) -> RestFac
     Raises:
         VideoError: it cannot be read; `video_no_face`.
     """
-    scores, shapes = [], []
+    scores, shapes, turns = [], [], []
     for frame, faces in look(path, model):
         if faces:
             face = max(faces, key=lambda f: f.size)
             height, width = frame.image.shape[:2]
             scores.append(face.blendshapes)
             shapes.append(face_shape(face, width, height))
+            turns.append(Rotation.from_matrix(face.matrix[:3, :3]).as_rotvec())
     if not scores:
         raise VideoError(
             f"No face was found in “{Path(path).name}”, which is to show the person at rest.", "video_no_face"
         )
-    return RestFace(np.median(scores, axis=0), np.median(shapes, axis=0))
+    return RestFace(np.median(scores, axis=0), np.median(shapes, axis=0), np.median(turns, axis=0))
 
 
 @cache
