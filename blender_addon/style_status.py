@@ -57,7 +57,8 @@ class DiffPoseTalkCapture(bpy.types.PropertyGroup):
     neutral: StringProperty(
         name="Neutral Face",
         description="Picture or short video of the same person at rest, mouth closed, head straight: by it a smile "
-        "or frown that is held throughout is told from the shape of the face. Empty: rest is estimated from the video itself",
+        "or frown that is held throughout is told from the shape of the face. Empty: rest is estimated from the "
+        "video itself",
         subtype="FILE_PATH",
     )
     window: EnumProperty(
