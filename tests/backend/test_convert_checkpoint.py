@@ -727,7 +727,7 @@ def test_style_vectors_of_the_wrong_sort(
     cases: list[tuple[Any, str]] = [
         (np.zeros(15, np.float32), "16"),
         (np.zeros((2, 16), np.float32), "16"),
-        (np.full(16, np.nan, np.float32), "16"),
+        (np.full(16, np.nan, np.float32), "not finite"),
         (objects, "not a style vector"),
         (np.array(["a"] * 16), "not a style vector"),
     ]

@@ -103,7 +103,7 @@ def test_the_released_database(flame_path: Path, flame_model: Path, tmp_path: Pa
     data = json.loads(out.read_text())
     [corpus] = data["corpora"].values()
     assert set(corpus["subjects"]["tiny flame"]["by_clip"]) == {"B/000", "C/000"}
-    assert any("D/000: it is listed for testing" in note for note in data["notes"])
+    assert any("D/000: it is kept for testing" in note for note in data["notes"])
     assert any("no phones" in note for note in data["notes"])
 
 
