@@ -42,6 +42,9 @@ class DenoiserConfig:
     """N, diffusion steps the network was trained with."""
     align_mask_width: int = 1
     """Speech features a motion token may attend to; 1 is the paper's alignment mask, 0 lifts it."""
+    person_frames: bool = False
+    """Tell every frame of diffusion step and person, not only the first token as in the paper: what scales with both,
+    such as how far the head swings, is then learned soon."""
     shape_dim: int = SHAPE_DIM
     style_dim: int = 128
 

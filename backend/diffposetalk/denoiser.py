@@ -72,6 +72,11 @@ class Denoiser(nn.Module):
         self.step_map = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.person_proj = nn.Linear(config.shape_dim + config.style_dim, width)
         self.motion_proj = nn.Linear(config.motion_dim + 1, width)
+        self.person_frames = nn.Linear(width, width) if config.person_frames else None
+        if self.person_frames is not None:
+            # At first the network is the one without; so a training may start from that one's weights.
+            nn.init.zeros_(self.person_frames.weight)
+            nn.init.zeros_(self.person_frames.bias)
         self.positions = nn.Parameter(torch.randn(1, 1 + frames, width) * 0.02)
         aligned = config.align_mask_width == 1
         layer = (AlignedDecoderLayer if aligned else nn.TransformerDecoderLayer)(
@@ -112,7 +117,10 @@ class Denoiser(nn.Module):
         frames = torch.cat([torch.cat([previous_motion, motion], dim=1), flag[..., None]], dim=-1)
         step_embedding = self.step_map(self.step_dropout(self.step_table[step]))
         person = self.person_proj(torch.cat([shape, style], dim=-1)) + step_embedding
-        tokens = torch.cat([person[:, None], self.motion_proj(frames)], dim=1) + self.positions
+        embedded = self.motion_proj(frames)
+        if self.person_frames is not None:
+            embedded = embedded + self.person_frames(person)[:, None]
+        tokens = torch.cat([person[:, None], embedded], dim=1) + self.positions
         out = self.transformer(tokens, speech, memory_mask=self.alignment_mask)
         return self.motion_head(out[:, 1:])
 

@@ -139,7 +139,7 @@ class PreparedWindow:
             network.person_proj(torch.cat([shape, style.expand(self.rows, -1)], dim=-1))
             for _, style in branches
         ]
-        self.person = torch.cat(persons)[:, None] + positions[:, :1]
+        self.person = torch.cat(persons)[:, None]
         flag = previous_motion.new_zeros(self.rows, prepared.previous, 1)
         self.before = network.motion_proj(torch.cat([previous_motion, flag], dim=-1)) + positions[:, 1:tokens]
         embedding = network.motion_proj.weight
@@ -221,17 +221,18 @@ class PreparedWindow:
     def predict(self, motion: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """`__call__` with the step already embedded, (width,)."""
         prepared, network = self.prepared, self.prepared.denoiser
-        first = self.person + embedding
+        person = self.person + embedding
+        first = person + network.positions[:, :1]
         frames = F.linear(motion, self.embed) + self.frames
-        x = torch.cat([first, self._repeat(torch.cat([self.before, frames], dim=1))], dim=1)
+        others = self._repeat(torch.cat([self.before, frames], dim=1))
         frames_qkv = F.linear(motion.to(prepared.dtype), self.embed_qkv) + self.frames_qkv
-        qkv = torch.cat(
-            [
-                prepared.linear(first, prepared.layers[0].self_in),
-                self._repeat(torch.cat([self.before_qkv, frames_qkv], dim=1)),
-            ],
-            dim=1,
-        )
+        others_qkv = self._repeat(torch.cat([self.before_qkv, frames_qkv], dim=1))
+        into, _ = prepared.layers[0].self_in
+        if network.person_frames is not None:
+            told = network.person_frames(person)
+            others, others_qkv = others + told, others_qkv + F.linear(told.to(prepared.dtype), into)
+        x = torch.cat([first, others], dim=1)
+        qkv = torch.cat([prepared.linear(first, prepared.layers[0].self_in), others_qkv], dim=1)
         last = len(prepared.layers) - 1
         for i, layer in enumerate(prepared.layers):
             x = self._layer(i, layer, x, qkv, own_only=i == last)

@@ -18,10 +18,16 @@ CONFIG = DenoiserConfig(width=64, heads=4, layers=3, steps=20, window=20, previo
 @pytest.mark.parametrize("mask_width", [0, 1, 3])
 @pytest.mark.parametrize("motion_dim", [51, 54])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_equals_the_plain_network(mask_width: int, motion_dim: int, layers: int):
+@pytest.mark.parametrize("person_frames", [False, True])
+def test_equals_the_plain_network(mask_width: int, motion_dim: int, layers: int, person_frames: bool):
     torch.manual_seed(0)
-    c = replace(CONFIG, align_mask_width=mask_width, motion_dim=motion_dim, layers=layers)
+    c = replace(
+        CONFIG, align_mask_width=mask_width, motion_dim=motion_dim, layers=layers, person_frames=person_frames
+    )
     network = Denoiser(c).eval()
+    if network.person_frames is not None:  # at zero it would not show
+        torch.nn.init.normal_(network.person_frames.weight, std=0.1)
+        torch.nn.init.normal_(network.person_frames.bias)
     rows, frames = 2, c.previous + c.window
     previous = torch.randn(rows, c.previous, motion_dim)
     speech, no_speech = torch.randn(rows, frames, c.width), torch.randn(1, 1, c.width).expand(1, frames, -1)

@@ -84,6 +84,8 @@ def start_from(model: DiffPoseTalk, known: DiffPoseTalk) -> dict[str, Any]:
     """
     weights = {k: v for k, v in known.state_dict().items() if not k.startswith(LEARNED_ELSEWHERE)}
     own = {k: v.shape for k, v in model.state_dict().items() if not k.startswith(LEARNED_ELSEWHERE)}
+    if known.denoiser.person_frames is None:  # where only the untrained model has it, it begins at zero
+        own = {k: v for k, v in own.items() if not k.startswith("denoiser.person_frames.")}
     if own != {k: v.shape for k, v in weights.items()}:
         raise DataError(
             f"The training cannot start from {known.config.name}: it is of another size.", "data_model"
