@@ -55,8 +55,12 @@ def addon(addon_zip: Path) -> Iterator[ModuleType]:
         filepath=str(addon_zip), repo="user_default", enable_on_install=True, overwrite=True
     )
     assert ADDON in bpy.context.preferences.addons
+    classes = sys.modules[ADDON]._CLASSES
     yield sys.modules[ADDON]
     bpy.ops.preferences.addon_disable(module=ADDON)  # what stays registered crashes Blender at exit
+    # So do, in the wheel of 4.2, the callbacks of properties whose classes outlive the interpreter's end.
+    for cls in classes:
+        getattr(cls, "__annotations__", {}).clear()
     shutil.rmtree(RESOURCES, ignore_errors=True)
 
 
