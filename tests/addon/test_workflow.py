@@ -94,10 +94,12 @@ def test_motion_goes_out_and_comes_back(api, part, take, tmp_path, suffix):
     [new] = api.import_motion(other, path, start_frame=11)
     assert part("takes").shown_take(other) == new
     old, back = points(part, action), points(part, new)
-    exact = 1e-2 if suffix == ".csv" else 1e-4  # Live Link Face's table is of 60 frames a second
+    # Live Link Face's table is of 60 frames a second: the sharpest peaks of lips that close lose a little.
+    exact = 4e-2 if suffix == ".csv" else 1e-4
     for place, one in back.items():
         if "mouth" in place[0] or "brow" in place[0]:
             np.testing.assert_allclose(one[:49, 1], old[place][:49, 1], atol=exact, err_msg=str(place))
+            assert np.abs(one[:49, 1] - old[place][:49, 1]).mean() < 0.1 * exact, place
     turned = next(place for place in old if "neck" in place[0])
     np.testing.assert_allclose(back[turned][:49, 1], old[turned][:49, 1], atol=exact)
 
