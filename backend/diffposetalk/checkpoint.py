@@ -179,14 +179,19 @@ def write_model(
     """Write a model directory of a configuration and tensors under the names of `DiffPoseTalk.state_dict`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / (WEIGHTS_NAME + ".part")
-    save_file(tensors, part)
-    part.chmod(0o644)  # safetensors writes files that only their owner may read
-    os.replace(part, folder / WEIGHTS_NAME)
+    save_weights(folder / WEIGHTS_NAME, tensors)
     text = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
     (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
     if styles is not None:
         save_styles(folder / STYLES_NAME, styles)
+
+
+def save_weights(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a safetensors file, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part)
+    part.chmod(0o644)  # safetensors writes files that only their owner may read
+    os.replace(part, path)
 
 
 def save_styles(path: Path, styles: dict[str, StylePreset]) -> None:

@@ -167,14 +167,10 @@ def _generate(arguments: argparse.Namespace) -> None:
     probe(arguments.audio)  # a bad recording is told at once, not after loading the model
 
     from .animate import animate
+    from .draft import of_quality
     from .guidance import DynamicThreshold
 
-    model = load_chosen_model(arguments)
-    if arguments.quality == "draft":
-        from .checkpoint import bundled_model_path
-        from .draft import load_draft
-
-        model = load_draft(arguments.model or bundled_model_path(), model)
+    model = of_quality(load_chosen_model(arguments), arguments.model, arguments.quality)
     limits = arguments.dynamic_threshold
     seeds = [arguments.seed + take for take in range(arguments.takes)]
     began = time.monotonic()

@@ -8,16 +8,16 @@ comes from); all else is the model's own. It belongs to those weights alone and 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from .audio import file_sha256
+from .checkpoint import WEIGHTS_NAME, bundled_model_path, save_weights
 from .config import SamplingConfig, from_fields
 from .errors import DiffPoseTalkError, ModelError
 from .model import DiffPoseTalk
@@ -36,7 +36,7 @@ def save_draft(student: DiffPoseTalk, folder: str | Path) -> None:
     """
     folder = Path(folder)
     teacher = student.config.provenance.get("distilled_from_sha256")
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS_NAME
     if not weights.is_file() or file_sha256(weights) != teacher:
         raise ModelError(f"“{folder}” is not the model that the draft was distilled from.", "draft_model")
     tensors = {
@@ -48,10 +48,7 @@ def save_draft(student: DiffPoseTalk, folder: str | Path) -> None:
         "sampling": asdict(student.config.sampling),
         "provenance": student.config.provenance,
     }
-    part = folder / (DRAFT_WEIGHTS + ".part")
-    save_file(tensors, part)
-    part.chmod(0o644)  # safetensors writes files that only their owner may read
-    os.replace(part, folder / DRAFT_WEIGHTS)
+    save_weights(folder / DRAFT_WEIGHTS, tensors)
     with whole_file(folder / DRAFT_CONFIG) as file:
         file.write((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
 
@@ -118,6 +115,15 @@ def load_draft(folder: str | Path, model: DiffPoseTalk) -> DiffPoseTalk:
         file_sha256(folder / DRAFT_WEIGHTS),
     )
     return draft.to(model.device).eval()
+
+
+def of_quality(model: DiffPoseTalk, folder: str | Path | None, quality: str) -> DiffPoseTalk:
+    """The model (`final`) or its draft, which lies in the same folder (None: the bundled one's).
+
+    Raises:
+        ModelError: there is no draft, or it is not that model's.
+    """
+    return model if quality == "final" else load_draft(folder or bundled_model_path(), model)
 
 
 def refuse_settings(model: DiffPoseTalk, **settings: Any) -> None:

@@ -89,8 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
+    from ..draft import of_quality
     from ..generation import Sampling
-    from .speaking import Speaker, of_quality
+    from .speaking import Speaker
 
     model = of_quality(load_chosen_model(arguments), arguments.model, arguments.quality)
     sampling = Sampling(arguments.sampler, arguments.steps, head_pose=not arguments.no_head_pose)

@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import bundled_model_path, read_config
+from ..draft import of_quality
 from ..errors import DiffPoseTalkError
 from ..generation import Sampling
 from .manifest import Job
-from .speaking import FAILED, Outcome, Speaker, of_quality
+from .speaking import FAILED, Outcome, Speaker
 
 LOCAL = "local"
 MAX_BLOCK = 64
@@ -53,7 +54,7 @@ class Work:
     Attributes:
         model: model directory, on every node; None is the one bundled there. folder: for the clips, on every node.
         device, precision, threads, rows: as of `checkpoint.load_model`.
-        overwrite, retries: as of `speaking.Speaker`. quality: as of `speaking.of_quality`.
+        overwrite, retries: as of `speaking.Speaker`. quality: as of `draft.of_quality`.
     """
 
     model: str | None

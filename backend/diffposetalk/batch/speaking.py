@@ -16,8 +16,7 @@ from typing import Any
 
 from ..animate import load_shape
 from ..audio import file_sha256, load_speech, probe
-from ..checkpoint import bundled_model_path
-from ..draft import load_draft, refuse_settings
+from ..draft import refuse_settings
 from ..errors import Cancelled, DeviceError, DiffPoseTalkError, OutputError
 from ..generation import Line, Sampling, generate_lines
 from ..model import DiffPoseTalk
@@ -65,15 +64,6 @@ class _Work:
     seeds: list[int]
     keys: dict[int, str]
     seconds: float = 0.0
-
-
-def of_quality(model: DiffPoseTalk, folder: str | Path | None, quality: str) -> DiffPoseTalk:
-    """The model (`final`) or its draft, which lies in the same folder (None: the bundled one's).
-
-    Raises:
-        ModelError: there is no draft, or it is not that model's.
-    """
-    return model if quality == "final" else load_draft(folder or bundled_model_path(), model)
 
 
 class Speaker:

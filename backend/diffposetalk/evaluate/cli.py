@@ -277,17 +277,14 @@ def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
 def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> ModelSubject:
     """The model, with conversions where it does not speak the head's basis."""
     from ..checkpoint import load_model
+    from ..draft import of_quality
     from ..generation import Sampling
     from .subjects import ModelSubject
 
     model = load_model(
         arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
     )
-    if arguments.quality == "draft":
-        from ..checkpoint import bundled_model_path
-        from ..draft import load_draft
-
-        model = load_draft(arguments.model or bundled_model_path(), model)
+    model = of_quality(model, arguments.model, arguments.quality)
     to_reference, from_reference = _conversions(arguments, head, model)
     return ModelSubject(
         model,
