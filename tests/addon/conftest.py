@@ -27,6 +27,7 @@ import pytest  # noqa: E402
 
 ADDON = "bl_ext.user_default.diffposetalk"
 Vertices = Callable[..., np.ndarray]
+OUTCOME = pytest.StashKey[int]()
 
 
 def addon_package(folder: Path) -> Path:
@@ -55,13 +56,27 @@ def addon(addon_zip: Path) -> Iterator[ModuleType]:
         filepath=str(addon_zip), repo="user_default", enable_on_install=True, overwrite=True
     )
     assert ADDON in bpy.context.preferences.addons
-    classes = sys.modules[ADDON]._CLASSES
     yield sys.modules[ADDON]
-    bpy.ops.preferences.addon_disable(module=ADDON)  # what stays registered crashes Blender at exit
-    # So do, in the wheel of 4.2, the callbacks of properties whose classes outlive the interpreter's end.
-    for cls in classes:
-        getattr(cls, "__annotations__", {}).clear()
+    bpy.ops.preferences.addon_disable(module=ADDON)
     shutil.rmtree(RESOURCES, ignore_errors=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the outcome for `pytest_unconfigure`."""
+    session.config.stash[OUTCOME] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End without the interpreter's own end, in which the wheel of Blender 4.2 sometimes crashes.
+
+    It frees its data after Python's: what any property's callback refers to is gone by then. An installed Blender
+    ends in the other order.
+    """
+    outcome = config.stash.get(OUTCOME, int(pytest.ExitCode.INTERNAL_ERROR))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(outcome)
 
 
 @pytest.fixture(autouse=True)

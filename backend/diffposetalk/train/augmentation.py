@@ -11,6 +11,8 @@ from scipy.signal import butter, fftconvolve, sosfilt
 from ..audio import SAMPLE_RATE
 
 BABBLE_VOICES = 5
+NOISY_DB = (3, 15)
+"""Signal-to-noise ratios, dB, of the variant that is always noisy."""
 
 
 def augment(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
@@ -25,14 +27,30 @@ def augment(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.n
     if rng.random() < 0.5:
         out = _band(out, rng)
     if rng.random() < 0.75:
-        noise = (
-            _babble(len(out), voices, rng)
-            if len(voices) and rng.random() < 0.35
-            else _coloured(len(out), rng)
-        )
-        out = _mix(out, noise, rng.uniform(3, 30))
-    out *= rng.uniform(0.1, 0.9) / (np.abs(out).max() + 1e-9)
-    return out.astype(np.float32)
+        out = _mix(out, _noise(len(out), rng, voices), rng.uniform(3, 30))
+    return _recorded(out, rng)
+
+
+def in_noise(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """A recording in plain noise, NOISY_DB below it: float32, peak at most 1.
+
+    Args:
+        voices: recordings of other speakers, for babble.
+    """
+    out = samples.astype(np.float64)
+    return _recorded(_mix(out, _noise(len(out), rng, voices), rng.uniform(*NOISY_DB)), rng)
+
+
+def _recorded(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sound at some level of recording."""
+    return (x * rng.uniform(0.1, 0.9) / (np.abs(x).max() + 1e-9)).astype(np.float32)
+
+
+def _noise(length: int, rng: np.random.Generator, voices: Sequence[np.ndarray]) -> np.ndarray:
+    """Babble of `voices`, or coloured noise."""
+    if len(voices) and rng.random() < 0.35:
+        return _babble(length, voices, rng)
+    return _coloured(length, rng)
 
 
 def _room(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -20,7 +20,7 @@ from ..config import EXPRESSION_DIM, FPS
 from ..head_model import HeadModel, load_head
 from ..speech_encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
 from .arkit import MOUTH
-from .augmentation import augment
+from .augmentation import augment, in_noise
 from .corpora import Phone, Utterance, read_corpus, read_mouth_corpus
 from .performance import draw_factors, perform
 from .phone_teacher import articulate, label, phone_features, train_teacher
@@ -191,7 +191,7 @@ def prepare(
     """Build the training set from the corpora under `data` into the folder `out`.
 
     Learns the phone teacher from grid_s1's training clips, labels the other voices with it, joins utterances
-    into sequences, performs each in several styles and encodes each clean and augmented.
+    into sequences, performs each in several styles and encodes each clean, augmented and in noise.
     """
     head = head or load_head()
     rng = np.random.default_rng(seed)
@@ -215,7 +215,7 @@ def prepare(
                 frames = len(exp)
                 prosody = analyse(sound, frames)
                 sequence = Sequence(f"{name}-{turn}-{k}", name, members[0].speaker, frames, [], [])
-                for variant in (sound, augment(sound, rng, voices)):
+                for variant in (sound, augment(sound, rng, voices), in_noise(sound, rng, voices)):
                     sequence.feature_starts.append(feature_rows)
                     feature_rows += frames
                     features.append(encode(encoder, variant, frames).cpu().numpy().astype(np.float16))
