@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Batches of short lines: throughput, memory, what three kills cost, and a Ray cluster of 1 and 2 workers.
 
-Lines are pieces of the bundled recording, 1 to 3 s each. The batch is killed (SIGKILL) when a quarter, a half and three
-quarters of the clips are there; afterwards every clip must be there and none may have been made twice.
+Lines are pieces of recordings, 0.4 to 1 s each. The batch is killed (SIGKILL) when a quarter, a half and three quarters
+of the clips are there; afterwards every clip must be there and none may have been made twice (`batch.md`).
 
-On a busy machine wall time says little; the CPU time of all processes together is given beside it.
+On the cluster every worker has one thread and is kept on a core of its own (Linux), so that two workers show what the
+second one brings (`batch_ray.md`). How busy the machine was with other work, and how much of a core the workers got, is
+given beside the throughput: only where that is nearly a whole core each do the figures of 1 and 2 workers compare.
 
-python benchmarks/batch.py [--lines 1000] [--ray-lines 200] [--model FOLDER] [--out benchmarks/results]
+python benchmarks/batch.py --ray-lines 0 [--lines 1000] [--recordings FOLDER] [--model FOLDER]    # killed three times
+python benchmarks/batch.py --lines 0 [--ray-lines 400] [--recordings FOLDER]                      # the cluster
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -23,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,42 +36,72 @@ import soundfile
 from diffposetalk.audio import file_sha256
 
 CLIP = Path(__file__).resolve().parents[1] / "flame_assets" / "clips" / "jfk.flac"
+PIECE_SECONDS = (0.4, 1.0)
+BUSY_SECONDS = 5.0
+PIN_SECONDS = 0.5
 
 
 def main() -> None:
-    """Run all measurements and write `batch.md`."""
+    """Run the measurements and write `batch.md` and `batch_ray.md`."""
     parser = argparse.ArgumentParser(description="Throughput of batches.")
     parser.add_argument(
-        "--lines", type=int, default=1000, help="short lines of the killed batch (%(default)s)"
+        "--lines", type=int, default=1000, help="short lines of the killed batch; 0: none (%(default)s)"
     )
     parser.add_argument(
-        "--ray-lines", type=int, default=200, help="lines for the cluster; 0: none (%(default)s)"
+        "--ray-lines", type=int, default=400, help="lines for the cluster; 0: none (%(default)s)"
     )
+    parser.add_argument("--recordings", type=Path, help="folder of recordings (default: the bundled one)")
     parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
-    rows = ["# Batches of short lines", "", machine(), ""]
     options = [] if arguments.model is None else ["--model", str(arguments.model.absolute())]
+    sources = [CLIP]
+    if arguments.recordings is not None:
+        sources = sorted(arguments.recordings.glob("*.flac")) + sorted(arguments.recordings.glob("*.wav"))
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="diffposetalk-batch-") as private:
         folder = Path(private)
-        rows += killed(folder, arguments.lines, options)
-        if arguments.ray_lines:
-            rows += clustered(folder, arguments.ray_lines, options)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "batch.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    print("\n".join(rows))
+        for name, count, measure in (
+            ("batch.md", arguments.lines, killed),
+            ("batch_ray.md", arguments.ray_lines, clustered),
+        ):
+            if count:
+                about = machine()
+                manifest, seconds = make_lines(folder, count, sources)
+                of = f"{count} pieces of {len(sources)} recordings, {seconds:.0f} s of speech."
+                rows = [
+                    "# Batches of short lines",
+                    "",
+                    about,
+                    "",
+                    of,
+                    "",
+                    *measure(folder, manifest, count, options),
+                ]
+                (arguments.out / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+                print("\n".join(rows), flush=True)
 
 
 def machine() -> str:
-    """What this ran on, and how busy it was before it began."""
+    """What this runs on, and how busy it is with other work before it begins."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f", load average before the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{platform.system()} {platform.machine()}, {usable} of {os.cpu_count()} cores usable{load}."
+    busy = ""
+    if Path("/proc/stat").is_file():
+        before = _busy_and_all()
+        time.sleep(BUSY_SECONDS)
+        spent, passed = (after - earlier for after, earlier in zip(_busy_and_all(), before, strict=True))
+        busy = f", {spent / passed:.0%} of all cores busy with other work before the start"
+    return f"{platform.system()} {platform.machine()}, {usable} of {os.cpu_count()} cores usable{busy}."
 
 
-def make_lines(folder: Path, count: int) -> tuple[Path, float]:
-    """A manifest of so many pieces of the bundled recording, and their length together in seconds."""
-    sound, rate = soundfile.read(CLIP)
+def _busy_and_all() -> tuple[int, int]:
+    """Ticks that the cores have worked, and all of their ticks."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def make_lines(folder: Path, count: int, sources: Sequence[Path]) -> tuple[Path, float]:
+    """A manifest of so many pieces of recordings, and their length together in seconds."""
     choose = random.Random(0)
     (folder / "lines").mkdir(exist_ok=True)
     manifest, seconds = folder / f"lines-{count}.csv", 0.0
@@ -74,8 +109,9 @@ def make_lines(folder: Path, count: int) -> tuple[Path, float]:
         table = csv.writer(file)
         table.writerow(["audio", "output", "seed"])
         for number in range(count):
-            length = int(choose.uniform(1, 3) * rate)
-            start = choose.randrange(len(sound) - length)
+            sound, rate = soundfile.read(sources[number % len(sources)])
+            length = int(choose.uniform(*PIECE_SECONDS) * rate)
+            start = choose.randrange(int(0.1 * len(sound)), len(sound) - length)
             path = folder / "lines" / f"{number:05d}.wav"
             soundfile.write(path, sound[start : start + length], rate)
             table.writerow([path.relative_to(folder), f"clip{number:05d}", number])
@@ -107,12 +143,12 @@ class Watch:
             time.sleep(0.05)
 
 
-def killed(folder: Path, count: int, options: list[str]) -> list[str]:
+def killed(folder: Path, manifest: Path, count: int, options: list[str]) -> list[str]:
     """The killed batch, as rows of the report. Raises SystemExit where a clip is lost or made twice."""
-    manifest, seconds = make_lines(folder, count)
     out = folder / "killed"
     began, used, peak = time.monotonic(), cpu_seconds(), 0.0
     kept: dict[str, str] = {}
+    left: list[int] = []
     for part in (1, 2, 3):
         process = start(manifest, out, *options)
         watch = Watch(process.pid)
@@ -125,6 +161,7 @@ def killed(folder: Path, count: int, options: list[str]) -> list[str]:
         if not kept.items() <= now.items():
             raise SystemExit("a clip of an earlier run was touched")
         kept = now
+        left.append(len(now))
     process = start(manifest, out, *options)
     watch = Watch(process.pid)
     if process.wait():
@@ -138,7 +175,7 @@ def killed(folder: Path, count: int, options: list[str]) -> list[str]:
     start(manifest, out, *options).wait()
     again = time.monotonic() - again
     return [
-        f"{count} lines, {seconds:.0f} s of speech, killed three times: nothing lost, nothing made twice.",
+        f"Killed three times, with {', '.join(map(str, left))} clips there: nothing lost, nothing made twice.",
         "",
         "| | |",
         "| --- | --- |",
@@ -163,23 +200,54 @@ def clips(out: Path) -> dict[str, str]:
     return {path.name: file_sha256(path) for path in out.glob("clip*.npz")}
 
 
-def clustered(folder: Path, count: int, options: list[str]) -> list[str]:
+def clustered(folder: Path, manifest: Path, count: int, options: list[str]) -> list[str]:
     """Throughput of 1 and 2 workers, from the first clip to the last (starts left out), as rows of the report."""
-    manifest, _ = make_lines(folder, count)
     rows = [
-        "| Ray, one model of one thread a worker | lines a minute | with the start |",
-        "| --- | --- | --- |",
+        "| Ray, one model of one thread a worker | lines a minute | with the start | of a core each, meanwhile |",
+        "| --- | --- | --- | --- |",
     ]
     for workers in (1, 2):
         out = folder / f"ray-{workers}"
         began = time.monotonic()
-        if start(manifest, out, *options, "--ray", "local", "--workers", str(workers)).wait():
+        process = start(manifest, out, *options, "--ray", "local", "--workers", str(workers))
+        seen: list[tuple[float, dict[int, float]]] = []
+        while process.poll() is None:
+            found = pinned_workers()
+            if any(out.glob("clip*.npz")) and len(found) == workers:
+                seen.append((time.monotonic(), found))
+            time.sleep(PIN_SECONDS)
+        if process.returncode:
             raise SystemExit("the cluster's run failed")
         took = time.monotonic() - began
         written = sorted(path.stat().st_mtime for path in out.glob("clip*.npz"))
+        if len(written) != count:
+            raise SystemExit(f"{count - len(written)} clips are missing")
         steady = 60 * (len(written) - 1) / (written[-1] - written[0])
-        rows.append(f"| {workers} | {steady:.0f} | {60 * count / took:.0f} |")
+        shares = "unknown"
+        if len(seen) > 1:
+            (first, before), (last, after) = seen[0], seen[-1]
+            shares = ", ".join(f"{(after[p] - before[p]) / (last - first):.2f}" for p in before if p in after)
+        rows.append(f"| {workers} | {steady:.0f} | {60 * count / took:.0f} | {shares} |")
     return rows
+
+
+def pinned_workers() -> dict[int, float]:
+    """CPU seconds of the workers of a local cluster, each of which is put on a core of its own first (Linux)."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    found: dict[int, float] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"SpeakingActor" not in (folder / "cmdline").read_bytes():
+                continue
+            ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+        except OSError:
+            continue
+        found[int(folder.name)] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    for place, pid in enumerate(sorted(found)):
+        for thread in Path(f"/proc/{pid}/task").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(thread.name), {cores[place % len(cores)]})
+    return found
 
 
 if __name__ == "__main__":
