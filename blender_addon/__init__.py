@@ -9,6 +9,7 @@ import atexit
 import bpy
 
 from . import (
+    backend_job,
     backend_session,
     character_operators,
     character_panel,
@@ -67,13 +68,14 @@ def register() -> None:
     take_operators.register()
     style_status.register()
     import_name.register()
+    backend_job.register()
     atexit.register(backend_session.stop)
 
 
 def unregister() -> None:
     """Take everything back, and end the backend."""
     atexit.unregister(backend_session.stop)
-    backend_session.stop()
+    backend_job.unregister()
     import_name.unregister()
     style_status.unregister()
     take_operators.unregister()

@@ -7,7 +7,6 @@ them while the job runs.
 """
 
 import shutil
-import tempfile
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from . import audio_strip, backend_session, flame_file, presets
 from .audio_strip import AudioSpan
-from .backend_job import BackendJob, Steps
+from .backend_job import BackendJob, Steps, private_folder
 from .errors import UserError
 from .keying import Performance, Take, check_head_bone, key_performances, last_frame
 from .mapping import PARTS
@@ -130,7 +129,7 @@ class GenerationJob(BackendJob):
         self._scene = scene.session_uid
         self._speeches = [(replace(speech, objects=()), _uids(speech.objects)) for speech in speeches]
         self._backend()
-        self._folder = Path(tempfile.mkdtemp(prefix="diffposetalk-", dir=bpy.app.tempdir or None))
+        self._folder = private_folder()
 
     def _tidy_up(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -2,14 +2,13 @@
 """Words and missed lip closures as markers on the timeline, as a job that is polled."""
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from . import audio_strip, generation_job, take_data, takes
-from .backend_job import BackendJob, Steps
+from .backend_job import BackendJob, Steps, private_folder
 from .errors import UserError
 from .motion import write_motion
 from .motion_exchange import take_motion
@@ -55,7 +54,7 @@ class LipSyncJob(BackendJob):
         self.words = self.closures = 0
         self.source = ""
         self._scene = scene.session_uid
-        self._folder = Path(tempfile.mkdtemp(prefix="diffposetalk-", dir=bpy.app.tempdir or None))
+        self._folder = private_folder()
 
     def _tidy_up(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

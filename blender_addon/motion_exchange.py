@@ -6,14 +6,13 @@ The backend reads and writes the formats; a clip of our own (`.npz`) needs no ba
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
 
 from . import adjustment, audio_strip, presets, take_data, takes
-from .backend_job import BackendJob, Steps
+from .backend_job import BackendJob, Steps, private_folder
 from .errors import UserError
 from .keying import Performance, Take, key_performances, last_frame
 from .motion import Motion, read_motion, write_motion
@@ -59,7 +58,7 @@ class ExportMotionJob(BackendJob):
             raise UserError(f"“{self.path}” cannot be written. Choose another place.")
         self._motion, self._fps = take_motion(action), fps
         super().__init__("Exporting")
-        self._folder = Path(tempfile.mkdtemp(prefix="diffposetalk-", dir=bpy.app.tempdir or None))
+        self._folder = private_folder()
 
     def _tidy_up(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -105,7 +104,7 @@ class ImportMotionJob(BackendJob):
         self.results: list[bpy.types.Action] = []
         self._scene, self._start, self._head_bone = scene.session_uid, start_frame, head_bone
         self._objects = [item.session_uid for item in objects]
-        self._folder = Path(tempfile.mkdtemp(prefix="diffposetalk-", dir=bpy.app.tempdir or None))
+        self._folder = private_folder()
 
     def _tidy_up(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

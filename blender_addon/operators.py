@@ -129,6 +129,11 @@ class JobOperator(bpy.types.Operator):
             except UserError as error:
                 self._fail(context, error)
                 return {"CANCELLED"}
+            except BaseException:
+                job_status.show(
+                    context, running=False, error="An internal error occurred; see the system console."
+                )
+                raise
             job_status.show(context, running=False, text=text)
             self.report({"INFO"}, text)
             return {"FINISHED"}

@@ -6,7 +6,6 @@ to the model, which joins to them; they come back as they were.
 """
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import bpy
 import numpy as np
 
 from . import audio_strip, generation_job, take_data, takes
-from .backend_job import BackendJob, Steps
+from .backend_job import BackendJob, Steps, private_folder
 from .errors import UserError
 from .motion import Motion, read_motion, write_motion
 from .motion_text import motion_from_text
@@ -82,7 +81,7 @@ class RegenerationJob(BackendJob):
         self.results: list[bpy.types.Action] = []
         self._item, self._action = item.session_uid, action.diffposetalk.id
         self._backend()
-        self._folder = Path(tempfile.mkdtemp(prefix="diffposetalk-", dir=bpy.app.tempdir or None))
+        self._folder = private_folder()
 
     def _tidy_up(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -20,6 +20,9 @@ PROTOCOL_VERSION = 1
 CANCELLED_CODE = -32800
 HANDSHAKE_SECONDS = 180.0  # a cold disk takes its time to load torch
 POLL_SECONDS = 0.02
+POLL_GAP_SECONDS = (
+    1.0  # that one poll adds to a silence at most: the machine, or Blender, may have slept in between
+)
 LEAVE_SECONDS = 2.0  # for a backend that was told to end
 
 Notified = Callable[[str, dict[str, Any]], None]
@@ -33,13 +36,14 @@ class Call:
         client: "BackendClient",
         call_id: int,
         method: str,
-        deadline: float | None,
+        timeout: float | None,
         on_notice: Notified | None,
     ) -> None:
         self.client = client
         self.id = call_id
         self.method = method
-        self.deadline = deadline
+        self.timeout = timeout
+        self.silence = 0.0  # seconds without any word of the backend
         self.on_notice = on_notice
         self.done = False
         self.error: BackendError | None = None
@@ -92,6 +96,7 @@ class BackendClient:
         self._calls: dict[int, Call] = {}
         self._next_id = 1
         self._end: BackendError | None = None
+        self._polled = time.monotonic()
         self.process = MessageProcess([python, "-m", "diffposetalk", "serve"], environment)
         self.greeting = self.call(
             "initialize",
@@ -119,11 +124,11 @@ class BackendClient:
         """Send a request.
 
         Args:
-            timeout: seconds until the backend counts as hung and is killed; None waits for ever.
+            timeout: seconds of silence after which the backend counts as hung and is killed; whatever it says about
+                this or another call counts as a sign of life. None waits for ever.
             on_notice: called by `poll` with the method and parameters of each notification about this call.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        call = Call(self, self._next_id, method, deadline, on_notice)
+        call = Call(self, self._next_id, method, timeout, on_notice)
         self._next_id += 1
         if self._end is not None:
             call._finish(error=self._end)
@@ -134,8 +139,14 @@ class BackendClient:
 
     def poll(self) -> None:
         """Take in what the backend has said; never blocks."""
+        now = time.monotonic()
+        gap, self._polled = min(now - self._polled, POLL_GAP_SECONDS), now
+        for call in self._calls.values():
+            call.silence += gap
         while self._end is None and not self.process.events.empty():
             kind, value = self.process.events.get()
+            for call in self._calls.values():
+                call.silence = 0.0
             if kind == "message":
                 self._receive(value)
             elif kind == "garbage":
@@ -149,9 +160,8 @@ class BackendClient:
                 )
             else:
                 self._close(*self._explain_death())
-        now = time.monotonic()
         for call in list(self._calls.values()):
-            if call.deadline is not None and now > call.deadline:
+            if call.timeout is not None and call.silence > call.timeout:
                 self._close(
                     f"The backend did not answer “{call.method}” in time and was stopped. Try again; if "
                     "it happens "
@@ -173,20 +183,22 @@ class BackendClient:
         self._close("The backend was stopped.", "died")
 
     def _receive(self, message: dict[str, Any]) -> None:
-        params = message.get("params") or {}
         if "method" in message:
-            call = self._calls.get(params.get("id", -1))
+            params = message.get("params", {})
+            call_id = params.get("id")
+            call = self._calls.get(call_id) if isinstance(call_id, int) else None
             if call is not None and call.on_notice is not None:
                 call.on_notice(message["method"], params)
             return
-        call = self._calls.pop(message.get("id", -1), None)
+        call = self._calls.pop(message["id"], None) if message.get("id") is not None else None
         if call is None:
             return
         error = message.get("error")
         if error is None:
-            call._finish(value=message.get("result"))
+            call._finish(value=message["result"])
         else:
-            kind = (error.get("data") or {}).get("kind", "internal")
+            data = error.get("data")
+            kind = str(data.get("kind", "internal")) if isinstance(data, dict) else "internal"
             if error.get("code") == CANCELLED_CODE:
                 kind = "cancelled"
             call._finish(error=BackendError(str(error.get("message", "The backend failed.")), kind))
@@ -203,7 +215,7 @@ class BackendClient:
         """Why a backend that closed its output is gone: (message, kind)."""
         code = self.process.wait(LEAVE_SECONDS)
         log = "\n".join(self.process.log)
-        if "No module named" in log:
+        if "No module named" in log and not self.greeting.done:
             missing = log.rsplit("No module named", 1)[1].strip().splitlines()[0].strip(" '\"")
             return (
                 f"The backend's Python “{self.python}” lacks the package “{missing}”. Press Set Up "
@@ -213,8 +225,9 @@ class BackendClient:
                 "not_installed",
             )
         if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            hint = " The machine may have run out of memory." if name == "SIGKILL" else ""
+            known = {member.value: member.name for member in signal.Signals}
+            name = known.get(-code, f"signal {-code}")
+            hint = " The machine may have run out of memory." if name in ("SIGKILL", "SIGABRT") else ""
             return (
                 f"The backend was ended from outside ({name}).{hint} Nothing was changed; try again.",
                 "died",

@@ -18,6 +18,8 @@ from .errors import BackendError
 
 LOG_LINES = 200  # of the log's end that are kept to explain a death
 MAX_GARBAGE = 120  # characters of a line that is not a message, quoted in the error
+MAX_LINE = 1 << 24  # bytes of a message; paths, names and figures travel here, arrays do not
+MAX_LOG_LINE = 1 << 14  # bytes; what a library says without an end is cut into lines of this length
 
 Event = tuple[str, Any]  # ("message", dict), ("garbage", text) or ("end", None)
 
@@ -50,9 +52,12 @@ class MessageProcess:
             ) from error
         self.events: queue.Queue[Event] = queue.Queue()
         self.log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
-        self._log_reader = threading.Thread(target=self._read_log, name="diffposetalk-log", daemon=True)
-        self._log_reader.start()
-        threading.Thread(target=self._read_messages, name="diffposetalk-messages", daemon=True).start()
+        self._readers = [
+            threading.Thread(target=self._read_log, name="diffposetalk-log", daemon=True),
+            threading.Thread(target=self._read_messages, name="diffposetalk-messages", daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
 
     @property
     def pid(self) -> int:
@@ -86,32 +91,50 @@ class MessageProcess:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
-        self._log_reader.join(1.0)
+        for reader in self._readers:  # they end with its output, unless a child of it holds that open
+            reader.join(1.0)
         return code
 
     def kill(self) -> None:
         """End the process at once."""
         if self.alive:
             self._process.kill()
+        self.close_input()
         self.wait(5.0)
 
     def _read_messages(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            text = line.decode("utf-8", "replace").strip()
-            if not text:
-                continue
-            try:
-                message = json.loads(text)
-            except ValueError:
-                message = None
-            if isinstance(message, dict) and message.get("jsonrpc") == "2.0":
+        with self._process.stdout as stream:
+            while line := stream.readline(MAX_LINE):
+                text = line.decode("utf-8", "replace").strip()
+                if not text:
+                    continue
+                message = _message(text)
+                if message is None:  # nothing after it can be trusted
+                    self.events.put(("garbage", text[:MAX_GARBAGE]))
+                    return
                 self.events.put(("message", message))
-            else:
-                self.events.put(("garbage", text[:MAX_GARBAGE]))
         self.events.put(("end", None))
 
     def _read_log(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self.log.append(line.decode("utf-8", "replace").rstrip())
+        with self._process.stderr as stream:
+            while line := stream.readline(MAX_LOG_LINE):
+                self.log.append(line.decode("utf-8", "replace").rstrip())
+
+
+def _message(text: str) -> dict[str, Any] | None:
+    """A line as a reply or notification of JSON-RPC 2.0; None where it is neither."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+        return None
+    if "method" in message:
+        good = isinstance(message["method"], str) and isinstance(message.get("params", {}), dict)
+        return message if good else None
+    if not isinstance(message.get("id"), int | None):
+        return None
+    answer = message.get("error") if "error" in message else message.get("result")
+    return message if isinstance(answer, dict) else None
