@@ -11,15 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from diffposetalk.checkpoint import save_model
-from diffposetalk.config import (
-    DenoiserConfig,
-    ModelConfig,
-    SamplingConfig,
-    SpeechEncoderConfig,
-    StyleEncoderConfig,
-)
-from diffposetalk.model import DiffPoseTalk, StylePreset
+from .tiny_model import save_tiny_model
 
 BUNDLED_HEAD = Path(__file__).resolve().parents[2] / "flame_assets" / "head" / "head.npz"
 
@@ -29,20 +21,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Where the backend is installed away from the source, it does not find the bundled head and model by itself.
 os.environ["DIFFPOSETALK_HEAD"] = str(BUNDLED_HEAD)
 os.environ["DIFFPOSETALK_MODEL"] = str(BUNDLED_HEAD.parents[1] / "model")
-
-
-def tiny_config() -> ModelConfig:
-    """A model of the real build, small enough to make in milliseconds."""
-    return ModelConfig(
-        name="tiny",
-        basis="arkit",
-        expression_names=tuple(f"unit{index}" for index in range(50)),
-        coefficient_range=(0.0, 1.0),
-        denoiser=DenoiserConfig(width=32, heads=2, layers=1, steps=20, style_dim=16),
-        style_encoder=StyleEncoderConfig(width=16, heads=2, layers=1),
-        speech_encoder=SpeechEncoderConfig(layers=(1,), width=32, heads=2, depth=1),
-        sampling=SamplingConfig(steps=4),
-    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,13 +33,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a model with random weights and one style, “calm”."""
-    torch.manual_seed(0)
-    model = DiffPoseTalk(tiny_config())
-    for name, buffer in model.normalizer.named_buffers():
-        buffer.copy_(torch.ones_like(buffer) * (0.1 if name.endswith("std") else 0.0))
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    save_model(model, folder, {"calm": StylePreset("Calm", "Hardly moves", torch.zeros(16))})
-    return folder
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="session")

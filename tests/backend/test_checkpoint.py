@@ -16,7 +16,7 @@ from diffposetalk.checkpoint import load_model
 from diffposetalk.config import ModelConfig
 from diffposetalk.errors import ModelError
 
-from .conftest import tiny_config
+from .tiny_model import tiny_config
 
 
 @pytest.fixture

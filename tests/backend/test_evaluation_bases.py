@@ -25,7 +25,8 @@ from diffposetalk.model import DiffPoseTalk
 from diffposetalk.motion import MotionClip
 
 from . import flame_files
-from .conftest import BUNDLED_HEAD, tiny_config
+from .conftest import BUNDLED_HEAD
+from .tiny_model import tiny_config
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "grid_s1"
 SECONDS, FRAMES = 2, 50

@@ -35,9 +35,10 @@ from diffposetalk.styles.style_file import (
     vector_for,
 )
 
-from .conftest import BUNDLED_HEAD, tiny_config
+from .conftest import BUNDLED_HEAD
 from .live_link_files import performance, write_table
 from .style_clips import talking
+from .tiny_model import tiny_config
 
 
 @pytest.fixture(scope="module")
