@@ -30,6 +30,8 @@ from .style_retrieval import rank_correlation, top_1
 REFERENCE_FRAMES = 200
 """Of a drawn style reference, two windows of the style encoder."""
 QUARTER = 4
+TAKES = 3
+"""Takes of every style, over which amplitudes are averaged: slow motion's own varies by half between takes of 8 s."""
 
 
 def read_style_references(folder: str | Path) -> list[MotionClip]:
@@ -88,6 +90,8 @@ def evaluate_style_following(
 ) -> dict[str, float]:
     """Let the model say the same in every style, and see what of the style arrives.
 
+    Amplitudes are means over TAKES takes; retrieval is by the first take alone.
+
     Args:
         styles: references in the model's basis.
         audio: speech of at least the style encoder's window (4 s).
@@ -102,15 +106,26 @@ def evaluate_style_following(
     with torch.no_grad():
         wanted = [extract_style(model, clip) for clip in styles]
     lines = [
-        Line(audio, [seed], style=vector, style_guidance=style_guidance) for seed, vector in enumerate(wanted)
+        Line(
+            audio,
+            [TAKES * number + take for take in range(TAKES)],
+            style=vector,
+            style_guidance=style_guidance,
+        )
+        for number, vector in enumerate(wanted)
     ]
     spoken = dict(generate_lines(model, lines, sampling))
-    outputs = [spoken[index][0] for index in range(len(styles))]
-    given = [extract_style(model, clip) for clip in outputs]
-    asked, said = (
-        [float(np.percentile(regions.track(clip).opening, 95)) for clip in clips]
-        for clips in (styles, outputs)
-    )
+    outputs = [spoken[index] for index in range(len(styles))]
+    given = [extract_style(model, takes[0]) for takes in outputs]
+
+    def opening(clip: MotionClip) -> float:
+        return float(np.percentile(regions.track(clip).opening, 95))
+
+    def head(clip: MotionClip) -> float:
+        return head_amplitude(clip.pose[:, :3])
+
+    asked = [opening(clip) for clip in styles]
+    said = [float(np.mean([opening(clip) for clip in takes])) for takes in outputs]
     quarter = max(1, len(styles) // QUARTER)
     order = np.argsort(asked)
     small = np.mean([said[i] for i in order[:quarter]])
@@ -121,7 +136,7 @@ def evaluate_style_following(
         "style_opening": rank_correlation(said, asked),
         "style_opening_ratio": float(large / small) if small > 1e-6 else float("nan"),
         "style_head": rank_correlation(
-            [head_amplitude(clip.pose[:, :3]) for clip in outputs],
-            [head_amplitude(clip.pose[:, :3]) for clip in styles],
+            [float(np.mean([head(clip) for clip in takes])) for takes in outputs],
+            [head(clip) for clip in styles],
         ),
     }
