@@ -14,12 +14,14 @@ from . import (
     character_operators,
     character_panel,
     character_properties,
+    first_steps,
     import_name,
     job_status,
     operators,
     panels,
     preferences,
     properties,
+    settings_presets,
     style_choice,
     style_operators,
     style_panel,
@@ -41,6 +43,8 @@ _CLASSES = (
     *workflow_properties.CLASSES,
     *style_status.CLASSES,
     *operators.CLASSES,
+    *first_steps.CLASSES,
+    *settings_presets.CLASSES,
     *style_operators.CLASSES,
     *character_operators.CLASSES,
     *take_operators.CLASSES,
@@ -66,6 +70,7 @@ def register() -> None:
     take_properties.register()
     workflow_properties.register()
     take_operators.register()
+    settings_presets.register()
     style_status.register()
     import_name.register()
     backend_job.register()
@@ -78,6 +83,7 @@ def unregister() -> None:
     backend_job.unregister()
     import_name.unregister()
     style_status.unregister()
+    settings_presets.unregister()
     take_operators.unregister()
     workflow_properties.unregister()
     take_properties.unregister()

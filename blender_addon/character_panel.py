@@ -5,7 +5,7 @@ import bpy
 
 from . import character
 from .character_operators import chosen_character
-from .panels import SidebarPanel
+from .panels import SidebarPanel, sub_panel_layout
 
 
 class DIFFPOSETALK_UL_mapping(bpy.types.UIList):
@@ -42,7 +42,7 @@ class DIFFPOSETALK_PT_character(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the mapping of the active object's character."""
-        layout = self.layout
+        layout = sub_panel_layout(self, context, while_running=True)
         owner = chosen_character(context)
         if owner is None:
             layout.label(text="Our own heads need no mapping", icon="INFO")
@@ -65,8 +65,6 @@ class DIFFPOSETALK_PT_character(SidebarPanel, bpy.types.Panel):
         buttons = row.column(align=True)
         buttons.operator("diffposetalk.add_mapping_row", text="", icon="ADD")
         buttons.operator("diffposetalk.remove_mapping_row", text="", icon="REMOVE")
-        layout.use_property_split = True
-        layout.use_property_decorate = False
         if 0 <= settings.active_row < len(settings.rows):
             self._draw_row(layout.column(), settings.rows[settings.active_row])
         rig = character.armature_of(context.active_object)

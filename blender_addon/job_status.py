@@ -2,12 +2,10 @@
 # mypy: disable-error-code="valid-type"
 """What the window shows of the job under way: kept on the window manager, so that undo does not touch it."""
 
-import textwrap
-
 import bpy
 from bpy.props import BoolProperty, FloatProperty, StringProperty
 
-MARGIN_WIDTH, CHARACTER_WIDTH = 75, 6.8  # pixels at a UI scale of 1, the margin with icon and tabs
+from .wrapped_text import draw_text
 
 _setup_log: list[str] = []
 
@@ -54,17 +52,9 @@ def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: i
     elif status.error:
         box = layout.box()
         box.alert = True
-        _draw_text(box, status.error, "ERROR", width)
+        draw_text(box, status.error, width, "ERROR")
     elif status.text:
-        _draw_text(layout, status.text, "INFO", width)
-
-
-def _draw_text(layout: bpy.types.UILayout, text: str, icon: str, width: int) -> None:
-    scale = bpy.context.preferences.system.ui_scale
-    characters = max(20, int((width / scale - MARGIN_WIDTH) / CHARACTER_WIDTH))
-    column = layout.column(align=True)
-    for number, line in enumerate(textwrap.wrap(text, characters)):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1")
+        draw_text(layout, status.text, width, "INFO")
 
 
 def setup_log() -> list[str]:

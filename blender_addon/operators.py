@@ -21,6 +21,7 @@ from . import (
     properties,
     rig,
     style_choice,
+    targets,
 )
 from .audio_strip import AudioSpan
 from .backend_client import BackendError, Call
@@ -201,6 +202,16 @@ class DIFFPOSETALK_OT_generate(JobOperator):
     bl_options = {"REGISTER", "UNDO"}
     job: GenerationJob
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One job at a time, and somebody who says something."""
+        if not super().poll(context):
+            return False
+        missing = missing_for_generate(context)
+        if missing:
+            cls.poll_message_set(missing)
+        return not missing
+
     def start(self, context: bpy.types.Context) -> GenerationJob:
         """Start generating with the scene's settings."""
         settings = context.scene.diffposetalk
@@ -215,6 +226,7 @@ class DIFFPOSETALK_OT_generate(JobOperator):
 
     def finish(self, context: bpy.types.Context) -> str:
         """Say what was keyed."""
+        addon_preferences().first_steps = False
         result = self.job.results[0]
         if result.warnings:
             self.report({"WARNING"}, result.warnings[0])
@@ -232,6 +244,17 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         return text
 
 
+def missing_for_generate(context: bpy.types.Context) -> str:
+    """What is still to be chosen before Generate can begin, and how; empty where nothing is."""
+    try:
+        if not any(targets.could_speak(item) for item in speakers(context)):
+            return targets.NOBODY
+        speech_span(context)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def speakers(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected meshes and armatures; the active object where none is selected.
 
@@ -242,9 +265,7 @@ def speakers(context: bpy.types.Context) -> list[bpy.types.Object]:
     if not chosen and context.object is not None and context.object.mode != "OBJECT":
         chosen = [context.object]
     if not chosen:
-        raise UserError(
-            "No object is selected. Select a head (Add Head makes one) or a mesh with ARKit shape keys."
-        )
+        raise UserError(targets.NOBODY)
     return chosen
 
 

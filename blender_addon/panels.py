@@ -1,10 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tab "DiffPoseTalk" in the 3D View's sidebar."""
+"""The tab "DiffPoseTalk" in the 3D View's sidebar: the main job on top, everything else closed below it."""
 
 import bpy
 
-from . import audio_strip, job_status, presets, properties, style_menu, targets
+from . import (
+    audio_strip,
+    first_steps,
+    job_status,
+    operators,
+    presets,
+    properties,
+    settings_presets,
+    style_menu,
+    targets,
+)
 from .preferences import chosen_model_directory
+from .wrapped_text import draw_text
+
+LABEL_SHARE = 0.28  # of the width, for the names of the main controls
 
 
 class SidebarPanel:
@@ -15,11 +28,61 @@ class SidebarPanel:
     bl_category = "DiffPoseTalk"
 
 
+def sub_panel_layout(
+    panel: bpy.types.Panel, context: bpy.types.Context, *, while_running: bool = False
+) -> bpy.types.UILayout:
+    """The layout of a panel as all of them begin: names on the left, no dots for keying.
+
+    Args:
+        while_running: whether it can be used while a job runs.
+    """
+    layout: bpy.types.UILayout = panel.layout
+    layout.use_property_split = True
+    layout.use_property_decorate = False
+    layout.enabled = while_running or not context.window_manager.diffposetalk_status.running
+    return layout
+
+
 def bases_differ(context: bpy.types.Context) -> bool:
     """Whether a selected face shows another expression basis than the model speaks."""
     basis = presets.model_basis(chosen_model_directory())
     faces = [item for item in context.selected_objects if item.type in ("MESH", "ARMATURE")]
     return basis is not None and any(targets.basis_of(item) != basis for item in faces)
+
+
+def _control(column: bpy.types.UILayout, name: str) -> bpy.types.UILayout:
+    """A row of the main controls: its name, and room for the control."""
+    split = column.split(factor=LABEL_SHARE)
+    label = split.row()
+    label.alignment = "RIGHT"
+    label.label(text=name)
+    return split.row(align=True)
+
+
+def _draw_head(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Who speaks: the selected heads, and the button that adds one."""
+    settings = context.scene.diffposetalk
+    row = _control(column, "Head")
+    chosen = [item for item in context.selected_objects if targets.could_speak(item)]
+    if chosen:
+        row.label(text=", ".join(item.name for item in chosen), icon="OUTLINER_OB_MESH", translate=False)
+    add = row.operator("diffposetalk.add_head", icon="ADD", **({"text": ""} if chosen else {}))
+    add.source, add.identity = settings.head_source, settings.head_identity
+
+
+def _draw_audio(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What is said: a file, or the sequencer's active strip."""
+    settings = context.scene.diffposetalk
+    row = _control(column, "Audio")
+    row.prop(settings, "audio_source", expand=True, icon_only=True)
+    if settings.audio_source == "FILE":
+        row.prop(settings, "audio_path", text="")
+        return
+    strip = audio_strip.active_sound_strip(context)
+    if strip is None:
+        row.label(text="No strip is active")
+    else:
+        row.label(text=strip.name, translate=False)
 
 
 class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
@@ -28,60 +91,42 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
     bl_idname = "DIFFPOSETALK_PT_main"
     bl_label = "DiffPoseTalk"
 
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        """Settings to choose from, and back to the defaults."""
+        settings_presets.draw_header(self.layout)
+
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings, the button, and how it goes."""
+        """Show the five controls, the button, and how it goes; at first the first steps."""
+        if first_steps.wanted():
+            first_steps.draw_card(self.layout, context)
+            return
         layout = self.layout
         settings = context.scene.diffposetalk
         status = context.window_manager.diffposetalk_status
-        row = layout.row(align=True)
-        add = row.operator("diffposetalk.add_head", icon="ADD")
-        add.source, add.identity = settings.head_source, settings.head_identity
-        row.prop(settings, "head_source", text="")
-
-        layout.use_property_split = True
-        layout.use_property_decorate = False
+        width = context.region.width
         column = layout.column()
         column.enabled = not status.running
-        column.row().prop(settings, "audio_source", expand=True)
-        if settings.audio_source == "FILE":
-            column.prop(settings, "audio_path", text="File")
-            column.prop(settings, "start_at")
-            if settings.start_at == "FIXED":
-                column.prop(settings, "start_frame", text="Frame")
-        else:
-            strip = audio_strip.active_sound_strip(context)
-            column.label(
-                text=strip.name if strip is not None else "No sound strip is active",
-                icon="SOUND" if strip is not None else "ERROR",
-            )
-        column.separator()
-        style_menu.draw_style(column, context)
-        column.separator()
-        row = column.row(align=True)
-        row.prop(settings, "seed")
-        row.operator("diffposetalk.new_seed", text="", icon="FILE_REFRESH")
-        column.prop(settings, "takes")
-        row = column.row()
+        _draw_head(column, context)
+        _draw_audio(column, context)
+        style_menu.draw_style(_control(column, "Style"), column, context)
+        row = _control(column, "Quality")
         row.enabled = presets.has_draft(chosen_model_directory()) or settings.quality == "DRAFT"
         row.prop(settings, "quality", expand=True)
-        column.separator()
-        row = column.row(heading="Head Motion")
-        row.prop(settings, "head_motion", text="")
-        sub = row.row()
-        sub.enabled = settings.head_motion
-        sub.prop(settings, "head_strength", text="")
-
+        _control(column, "Takes").prop(settings, "takes", text="")
         if bases_differ(context):
-            row = column.row()
-            row.use_property_split = False  # the whole width for its long name
-            row.prop(settings, "convert_basis")
+            column.prop(settings, "convert_basis")
 
-        layout.separator()
         if not status.running:
+            problem = first_steps.backend_problem()
+            if problem:
+                first_steps.draw_backend_problem(layout, problem, width)
             row = layout.row()
-            row.scale_y = 1.4
+            row.scale_y = 1.5
             row.operator("diffposetalk.generate", icon="PLAY")
-        job_status.draw_status(layout, status, context.region.width)
+            missing = "" if problem else operators.missing_for_generate(context)
+            if missing:
+                draw_text(layout, missing, width, "INFO")
+        job_status.draw_status(layout, status, width)
 
 
 def draw_model_defaults(layout: bpy.types.UILayout, settings: properties.DiffPoseTalkSettings) -> None:
@@ -101,6 +146,37 @@ def draw_model_defaults(layout: bpy.types.UILayout, settings: properties.DiffPos
             column.label(text=text, icon="BLANK1")
 
 
+class DIFFPOSETALK_PT_options(SidebarPanel, bpy.types.Panel):
+    """Where the speech begins, which variant it is, and what the head does."""
+
+    bl_idname = "DIFFPOSETALK_PT_options"
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_label = "Start, Seed and Head"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the settings."""
+        layout = sub_panel_layout(self, context)
+        settings = context.scene.diffposetalk
+        column = layout.column()
+        column.enabled = settings.audio_source == "FILE"  # a strip has its place
+        column.prop(settings, "start_at")
+        if settings.start_at == "FIXED":
+            column.prop(settings, "start_frame", text="Frame")
+        column.prop(settings, "place_sound")
+        column = layout.column()
+        row = column.row(align=True)
+        row.prop(settings, "seed")
+        row.operator("diffposetalk.new_seed", text="", icon="FILE_REFRESH")
+        column.prop(settings, "random_seed")
+        column = layout.column()
+        column.prop(settings, "head_motion")
+        sub = column.column()
+        sub.enabled = settings.head_motion
+        sub.prop(settings, "head_strength")
+        sub.prop(settings, "head_bone")
+
+
 class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
     """What is seldom changed."""
 
@@ -108,18 +184,14 @@ class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
     bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Advanced"
     bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 30
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the settings."""
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
+        layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk
-        layout.enabled = not context.window_manager.diffposetalk_status.running
+        layout.prop(settings, "head_source")
         layout.prop(settings, "head_identity")
-        layout.prop(settings, "head_bone")
-        layout.prop(settings, "random_seed")
-        layout.prop(settings, "place_sound")
         sampling = layout.column()
         sampling.enabled = settings.quality != "DRAFT"
         sampling.prop(settings, "speech_guidance")
@@ -139,17 +211,20 @@ class DIFFPOSETALK_PT_export(SidebarPanel, bpy.types.Panel):
     bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Export and Import"
     bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 15
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the buttons."""
-        row = self.layout.row(align=True)
+        layout = sub_panel_layout(self, context, while_running=True)
+        row = layout.row(align=True)
         row.operator("diffposetalk.export_fbx", text="FBX", icon="EXPORT")
         row.operator("diffposetalk.export_alembic", text="Alembic", icon="EXPORT")
+        row = layout.row(align=True)
         row.operator("diffposetalk.export_gltf", text="glTF", icon="EXPORT")
         row.operator("diffposetalk.export_usd", text="USD", icon="EXPORT")
-        row = self.layout.row(align=True)
+        row = layout.row(align=True)
         row.operator("diffposetalk.export_motion", icon="EXPORT")
         row.operator("diffposetalk.import_motion", icon="IMPORT")
 
 
-CLASSES = (DIFFPOSETALK_PT_main, DIFFPOSETALK_PT_advanced, DIFFPOSETALK_PT_export)
+CLASSES = (DIFFPOSETALK_PT_main, DIFFPOSETALK_PT_options, DIFFPOSETALK_PT_advanced, DIFFPOSETALK_PT_export)

@@ -5,7 +5,7 @@
 from pathlib import Path
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from . import job_status, presets
 
@@ -58,6 +58,12 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
     )
 
+    first_steps: BoolProperty(
+        name="Show First Steps",
+        description="Show the way to a first animation in place of the controls, until one has been made",
+        default=True,
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         """Show the settings and the state of the backend."""
         layout = self.layout
@@ -68,6 +74,7 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         layout.prop(self, "flame_model")
         layout.prop(self, "style_library")
         layout.prop(self, "tracker_model")
+        layout.prop(self, "first_steps")
         row = layout.row()
         row.operator("diffposetalk.check_backend", icon="CHECKMARK")
         row.operator("diffposetalk.setup_backend", icon="IMPORT")

@@ -14,6 +14,7 @@ from .style_library import figures_text
 ROOT = Path(__file__).parent
 HEAD_FILE = ROOT / "assets" / "head" / "head.npz"
 MODEL_DIRECTORY = ROOT / "assets" / "model"
+EXAMPLE_CLIP = ROOT / "assets" / "clips" / "jfk.flac"
 BACKEND_DIRECTORY = ROOT / "backend"
 
 

@@ -40,11 +40,13 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         name="Audio",
         description="Where the speech comes from",
         items=[
-            ("FILE", "File", "A sound file"),
+            ("FILE", "File", "A sound file", "FILE_SOUND", 0),
             (
                 "STRIP",
                 "Sound Strip",
                 "The active sound strip of the sequencer, as it is trimmed and placed there",
+                "SEQ_SEQUENCER",
+                1,
             ),
         ],
         default="FILE",

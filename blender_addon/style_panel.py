@@ -6,9 +6,9 @@ from pathlib import Path
 import bpy
 
 from . import style_choice
-from .panels import SidebarPanel
+from .panels import SidebarPanel, sub_panel_layout
 from .style_choice import OWN
-from .style_menu import draw_text
+from .wrapped_text import draw_text
 
 PICTURE_SCALE = 6.0
 PLOT_SCALE = 11.0
@@ -24,11 +24,8 @@ class DIFFPOSETALK_PT_style(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show it."""
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
+        layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk
-        layout.enabled = not context.window_manager.diffposetalk_status.running
         width = context.region.width
         choice = style_choice.find_choice(settings.style)
         if choice is not None:
@@ -91,11 +88,8 @@ class DIFFPOSETALK_PT_capture(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the settings and buttons."""
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
+        layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk_capture
-        layout.enabled = not context.window_manager.diffposetalk_status.running
         layout.prop(settings, "video")
         layout.operator("diffposetalk.find_faces", icon="VIEWZOOM")
         faces = context.window_manager.diffposetalk_reference.faces

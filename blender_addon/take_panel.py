@@ -4,7 +4,7 @@
 import bpy
 
 from . import take_data
-from .panels import SidebarPanel
+from .panels import SidebarPanel, sub_panel_layout
 from .take_operators import active_take, chosen_target
 
 STARS = 5
@@ -63,7 +63,7 @@ class DIFFPOSETALK_PT_takes(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the list."""
-        layout = self.layout
+        layout = sub_panel_layout(self, context, while_running=True)
         row = layout.row()
         row.template_list(
             "DIFFPOSETALK_UL_takes",
@@ -95,14 +95,12 @@ class DIFFPOSETALK_PT_adjust(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the sliders."""
-        layout = self.layout
+        layout = sub_panel_layout(self, context, while_running=True)
         action = active_take(context)
         if action is None:
             layout.label(text="The active object shows no take", icon="INFO")
             return
         take = action.diffposetalk
-        layout.use_property_split = True
-        layout.use_property_decorate = False
         groups = (
             ("mouth", "lip_press", "smooth_lower"),
             ("upper", "blink_strength", "blink_rate", "eyelid_offset", "smooth_upper"),

@@ -19,6 +19,7 @@ from .rig import (
     JAW_OPEN_ANGLE_MARK,
 )
 
+NOBODY = "No object is selected. Select a head (Add Head makes one) or a mesh with ARKit shape keys."
 BASIS_NAMES = {"arkit": "ARKit", "flame": "FLAME"}
 
 
@@ -111,13 +112,20 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
     )
 
 
+def could_speak(item: bpy.types.Object) -> bool:
+    """Whether an object may be a face at a glance: an armature, or a mesh with shape keys or an armature."""
+    if item.type == "MESH":
+        return item.data.shape_keys is not None or armature_of(item) is not None
+    return item.type == "ARMATURE"
+
+
 def _character_target(item: bpy.types.Object, jaw_open_angle: float) -> Target:
     """The character of anything but our own heads. Raises UserError."""
     if item.type not in ("MESH", "ARMATURE", "EMPTY"):
         raise UserError(
             f"“{item.name}” is not a face: select a head made with Add Head, or a mesh with ARKit shape keys."
         )
-    if item.type == "MESH" and item.data.shape_keys is None and armature_of(item) is None:
+    if not could_speak(item) and item.type == "MESH":
         raise UserError(
             f"The mesh “{item.name}” has no shape keys. Select a head made with Add Head, or a mesh whose shape "
             "keys have ARKit's names (eyeBlinkLeft, mouthFunnel, ...). VRoid's perfect sync, Faceit and Character "
@@ -144,9 +152,7 @@ def find_targets(items: Iterable[bpy.types.Object], default_jaw_open_angle: floa
         owner = target.owner
         targets.setdefault(owner.data.shape_keys if owner.type == "MESH" else owner, target)
     if not targets:
-        raise UserError(
-            "No object is selected. Select a head (Add Head makes one) or a mesh with ARKit shape keys."
-        )
+        raise UserError(NOBODY)
     return list(targets.values())
 
 

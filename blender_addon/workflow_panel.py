@@ -3,7 +3,7 @@
 
 import bpy
 
-from .panels import SidebarPanel
+from .panels import SidebarPanel, sub_panel_layout
 
 
 class DIFFPOSETALK_PT_range(SidebarPanel, bpy.types.Panel):
@@ -17,10 +17,8 @@ class DIFFPOSETALK_PT_range(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the range and what is held."""
-        layout = self.layout
+        layout = sub_panel_layout(self, context, while_running=True)
         settings = context.scene.diffposetalk_workflow
-        layout.use_property_split = True
-        layout.use_property_decorate = False
         column = layout.column(align=True)
         column.prop(settings, "range_first")
         column.prop(settings, "range_last")
@@ -44,15 +42,14 @@ class DIFFPOSETALK_PT_layers(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show them."""
-        layout = self.layout
+        layout = sub_panel_layout(self, context, while_running=True)
         settings = context.scene.diffposetalk_workflow
         row = layout.row(align=True)
+        row.use_property_split = False  # three buttons side by side
         row.label(text="Keys")
         for name in ("key_lips", "key_upper", "key_head"):
             row.prop(settings, name, toggle=True)
         layout.prop(settings, "stream")
-        layout.use_property_split = True
-        layout.use_property_decorate = False
         column = layout.column()
         column.prop(settings, "nla_blend")
         column.operator("diffposetalk.push_take", icon="NLA_PUSHDOWN")
@@ -94,7 +91,7 @@ class DIFFPOSETALK_PT_dialogue(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the speakers and the buttons."""
-        layout = self.layout
+        layout = sub_panel_layout(self, context, while_running=True)
         settings = context.scene.diffposetalk_workflow
         row = layout.row()
         row.template_list(
@@ -103,8 +100,6 @@ class DIFFPOSETALK_PT_dialogue(SidebarPanel, bpy.types.Panel):
         buttons = row.column(align=True)
         buttons.operator("diffposetalk.add_speaker", text="", icon="ADD")
         buttons.operator("diffposetalk.remove_speaker", text="", icon="REMOVE")
-        layout.use_property_split = True
-        layout.use_property_decorate = False
         if 0 <= settings.active_speaker < len(settings.speakers):
             rule = settings.speakers[settings.active_speaker]
             column = layout.column()
@@ -126,7 +121,7 @@ class DIFFPOSETALK_PT_lips(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the buttons."""
-        layout = self.layout
+        layout = sub_panel_layout(self, context, while_running=True)
         layout.prop(context.scene.diffposetalk_workflow, "transcript")
         row = layout.row(align=True)
         row.operator("diffposetalk.check_lips", icon="CHECKMARK")

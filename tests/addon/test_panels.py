@@ -2,6 +2,7 @@
 """What the panels draw, recorded by a stand-in for the layout, as Blender draws nothing without a window."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import bpy
@@ -17,7 +18,7 @@ class RecordingLayout:
     def _itself(self, *_, **__):
         return self
 
-    row = column = box = _itself
+    row = column = box = split = _itself
 
     def separator(self, **_):
         pass
@@ -46,6 +47,10 @@ def drawn(part, monkeypatch):
     # Without a window the interface has no scale to break the status's lines by.
     monkeypatch.setattr(part("job_status"), "draw_status", lambda *_: None)
 
+    addon = part("preferences").addon_preferences()
+    monkeypatch.setattr(part("first_steps"), "backend_problem", lambda: "")
+    addon.first_steps = False
+
     def draw(panel):
         layout = RecordingLayout()
         context = SimpleNamespace(
@@ -53,13 +58,15 @@ def drawn(part, monkeypatch):
             window_manager=bpy.context.window_manager,
             selected_objects=bpy.context.selected_objects,
             region=SimpleNamespace(width=300),
+            object=bpy.context.object,
         )
         preferences = part("preferences").addon_preferences()
         owner = SimpleNamespace(layout=layout, bl_rna=preferences.bl_rna)
         panel.draw(owner, context)
         return layout
 
-    return draw
+    yield draw
+    addon.first_steps = True
 
 
 def test_all_settings_are_somewhere(part, drawn):
@@ -100,6 +107,58 @@ def test_add_head_adds_what_is_chosen(part, drawn):
     assert drawn(main).operators["diffposetalk.add_head"].source == "BUNDLED"
     bpy.context.scene.diffposetalk.head_source = "FLAME"
     assert drawn(main).operators["diffposetalk.add_head"].source == "FLAME"
+
+
+def test_a_disabled_generate_says_what_is_missing(api, part, drawn, recordings):
+    main, settings = part("panels").DIFFPOSETALK_PT_main, bpy.context.scene.diffposetalk
+    generate = bpy.ops.diffposetalk.generate
+
+    def told():
+        return " ".join(drawn(main).texts)
+
+    assert not generate.poll() and "No object is selected" in told()
+    cube = bpy.data.objects.new("Cube", bpy.data.meshes.new("Cube"))
+    bpy.context.scene.collection.objects.link(cube)
+    cube.select_set(True)
+    assert not generate.poll() and "No object is selected" in told()
+    api.add_head("Ann")
+    assert not generate.poll() and "No audio file is chosen" in told() and "Ann" in told()
+    settings.audio_path = "/nowhere/speech.wav"
+    assert not generate.poll() and "does not exist" in told()
+    settings.audio_path = str(recordings / "speech.wav")
+    assert generate.poll() and "missing" not in told()
+    settings.audio_source = "STRIP"
+    assert not generate.poll() and "No sound strip is active" in told()
+
+
+def test_the_first_steps_lead_to_generate(api, part, drawn, monkeypatch):
+    main, preferences = part("panels").DIFFPOSETALK_PT_main, part("preferences").addon_preferences()
+    preferences.first_steps = True
+    steps = {"diffposetalk.add_head", "diffposetalk.use_example", "diffposetalk.generate"}
+    shown = drawn(main)
+    assert steps < set(shown.operators) and not shown.properties
+    api.add_head("Ann")
+    assert bpy.ops.diffposetalk.use_example() == {"FINISHED"}
+    assert bpy.ops.diffposetalk.generate.poll()
+    monkeypatch.setattr(part("first_steps"), "backend_problem", lambda: "It is not set up")
+    shown = drawn(main)
+    assert "It is not set up" in " ".join(shown.texts) and "preferences.addon_show" in shown.operators
+    assert bpy.ops.diffposetalk.hide_first_steps() == {"FINISHED"}
+    assert {"audio_path", "style", "quality", "takes"} <= set(drawn(main).properties)
+
+
+def test_settings_go_back_to_their_defaults_and_presets_are_found(part, recordings):
+    settings = bpy.context.scene.diffposetalk
+    settings.audio_path, settings.takes, settings.style_guidance = str(recordings / "speech.wav"), 7, 4.5
+    assert bpy.ops.diffposetalk.reset_settings() == {"FINISHED"}
+    assert settings.takes == 1 and not settings.is_property_set("style_guidance") and settings.audio_path
+    presets = part("settings_presets")
+    folders = [Path(folder) for folder in bpy.utils.preset_paths(presets.FOLDER)]
+    found = {path.stem: path for folder in folders for path in folder.glob("*.py")}
+    assert {"four_takes", "still_head", "clear_articulation", "lively"} <= set(found)
+    for path in found.values():
+        bpy.ops.script.execute_preset(filepath=str(path), menu_idname="DIFFPOSETALK_PT_presets")
+    assert settings.takes == 4 and not settings.head_motion and settings.style_guidance == 4.0
 
 
 def test_conversion_is_offered_where_bases_differ(api, part, drawn, flame_like_head, tmp_path):

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The card that a new user sees in place of the controls: a talking head in three clicks."""
+
+import bpy
+
+from . import backend_session, job_status, presets
+from .errors import UserError
+from .preferences import addon_preferences
+from .rig import HEAD_MARK
+from .wrapped_text import draw_text
+
+
+def wanted() -> bool:
+    """Whether the card is shown: until the first motion has been generated, or the card was closed."""
+    return bool(addon_preferences().first_steps)
+
+
+def backend_problem() -> str:
+    """Why the backend cannot be started, and what to do; empty where it can."""
+    try:
+        backend_session.backend_python()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def draw_backend_problem(layout: bpy.types.UILayout, problem: str, width: int) -> None:
+    """Say what is wrong with the backend, with the way to the preferences."""
+    draw_text(layout, problem, width, "ERROR")
+    layout.operator(
+        "preferences.addon_show", text="Open Preferences", icon="PREFERENCES"
+    ).module = __package__
+
+
+def draw_card(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The three steps, each with its button; what is done has a check mark."""
+    settings = context.scene.diffposetalk
+    status = context.window_manager.diffposetalk_status
+    box = layout.box()
+    row = box.row()
+    row.label(text="First Animation in Three Clicks", icon="INFO")
+    row.operator("diffposetalk.hide_first_steps", text="", icon="X", emboss=False)
+    problem = backend_problem()
+    if problem:
+        draw_backend_problem(box, problem, context.region.width)
+        return
+    column = box.column()
+    column.scale_y = 1.3
+    column.enabled = not status.running
+    has_head = any(item.get(HEAD_MARK) for item in context.selected_objects)
+    done = (has_head, bool(settings.audio_path), False)
+    names = ("diffposetalk.add_head", "diffposetalk.use_example", "diffposetalk.generate")
+    texts = ("1.  Add Head", "2.  Use Example Clip", "3.  Generate")
+    for name, text, ready in zip(names, texts, done, strict=True):
+        row = column.row()
+        row.enabled = not ready
+        step = row.operator(name, text=text, icon="CHECKMARK" if ready else "NONE")
+        if name == "diffposetalk.add_head":
+            step.source, step.identity = settings.head_source, settings.head_identity
+    job_status.draw_status(box, status, context.region.width)
+
+
+class DIFFPOSETALK_OT_use_example(bpy.types.Operator):
+    """Choose the recording that comes with the add-on: eleven seconds of a speech"""
+
+    bl_idname = "diffposetalk.use_example"
+    bl_label = "Use Example Clip"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Choose it."""
+        settings = context.scene.diffposetalk
+        settings.audio_source, settings.audio_path = "FILE", str(presets.EXAMPLE_CLIP)
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_hide_first_steps(bpy.types.Operator):
+    """Show all controls instead. The add-on's preferences bring the first steps back"""
+
+    bl_idname = "diffposetalk.hide_first_steps"
+    bl_label = "Show All Controls"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Hide the card."""
+        addon_preferences().first_steps = False
+        return {"FINISHED"}
+
+
+CLASSES = (DIFFPOSETALK_OT_use_example, DIFFPOSETALK_OT_hide_first_steps)
