@@ -8,6 +8,20 @@ Blender. Any other exception is a bug of ours.
 
 from __future__ import annotations
 
+import re
+
+LONGEST_MESSAGE = 1000  # characters
+
+
+def one_line(text: str) -> str:
+    """A message as one line: what a file or a caller is called cannot break the line, a terminal or a panel."""
+    text = re.sub(
+        r"\s+", " ", re.sub(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+    )
+    if len(text) > LONGEST_MESSAGE:
+        text = f"{text[: LONGEST_MESSAGE // 2]} … {text[-LONGEST_MESSAGE // 2 :]}"
+    return text.strip()
+
 
 class DiffPoseTalkError(Exception):
     """Something a user can understand and act on.
@@ -19,8 +33,8 @@ class DiffPoseTalkError(Exception):
     default_kind = "error"
 
     def __init__(self, message: str, kind: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = one_line(message)
+        super().__init__(self.message)
         self.kind = kind or self.default_kind
 
 

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from .errors import one_line
+
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
@@ -39,9 +41,9 @@ class RpcError(Exception):
     """An error reply: a code, a message for people and a kind for programs."""
 
     def __init__(self, code: int, message: str, kind: str) -> None:
-        super().__init__(message)
+        self.message = one_line(message)
+        super().__init__(self.message)
         self.code = code
-        self.message = message
         self.kind = kind
 
     def to_dict(self) -> dict[str, Any]:

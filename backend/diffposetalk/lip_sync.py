@@ -9,13 +9,13 @@ from typing import Any
 
 from .audio import load_speech
 from .errors import DataError
-from .evaluate.articulation import Phone
 from .evaluate.geometry import FaceRegions
 from .evaluate.lip_sync_check import Word, check_phones, check_with_model
 from .evaluate.phone_alignment import PhoneAligner
 from .head_model import bundled_head_path, load_head
 from .model import DiffPoseTalk
 from .motion import load_motion
+from .phones import Phone
 from .styles import resolve_style
 
 MAX_SAMPLES = 32

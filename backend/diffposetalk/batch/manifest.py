@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import DiffPoseTalkError
+from ..errors import DiffPoseTalkError, one_line
 from ..generation import GUIDANCE_LIMIT
 
 FOREIGN = frozenset({"object", "start", "start_frame", "export", "note"})
@@ -128,7 +128,7 @@ def read_manifest(path: str | Path) -> tuple[list[Job], list[BadRow]]:
             if first is not None:
                 raise ValueError(f"its output “{job.output}” is already that of row {first}")
         except ValueError as error:
-            bad.append(BadRow(number, str(error)))
+            bad.append(BadRow(number, one_line(str(error))))
             continue
         taken.update(dict.fromkeys(clips, number))
         jobs.append(job)

@@ -13,13 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import FPS
+from ..phones import BILABIALS, OPEN_VOWELS, ROUNDED, UNROUNDED, Phone
 
-Phone = tuple[str, float, float]
-
-BILABIALS = {"P", "B", "M"}
-OPEN_VOWELS = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY"}
-ROUNDED = {"UW", "UH", "OW", "AO", "OY", "W"}
-UNROUNDED = {"IY", "IH", "EH", "EY", "AE", "AA", "AH", "AY"}
 TOLERANCE = 0.04
 """Seconds before and after a phone in which its articulation may fall."""
 CLOSED, OPEN = 0.15, 0.5

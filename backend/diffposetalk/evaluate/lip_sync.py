@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..config import FPS
-from .articulation import BILABIALS, OPEN_VOWELS, Phone
+from ..phones import BILABIALS, OPEN_VOWELS, Phone
 
 LAG_LIMIT = 8
 """Frames, the largest lag that is looked for."""

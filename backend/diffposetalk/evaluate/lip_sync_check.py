@@ -25,7 +25,8 @@ from ..config import FPS
 from ..generation import generate
 from ..model import DiffPoseTalk
 from ..motion import MotionClip, resample
-from .articulation import BILABIALS, CLOSED, TOLERANCE, Phone, span
+from ..phones import BILABIALS, Phone
+from .articulation import CLOSED, TOLERANCE, span
 from .geometry import FaceRegions
 
 CLOSED_GAP = 3e-4

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..audio import SAMPLE_RATE
 from ..errors import DataError, DiffPoseTalkError
-from .articulation import Phone
+from ..phones import Phone
 
 FRAMES = 100
 """A second, of the acoustic model."""

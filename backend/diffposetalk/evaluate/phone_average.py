@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ..config import EXPRESSION_DIM, FPS
-from .articulation import Phone
+from ..phones import Phone
 
 POINTS = 5
 """Points of a trajectory, evenly over a phone from its start to its end."""

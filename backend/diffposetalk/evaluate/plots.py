@@ -16,7 +16,7 @@ from ..audio import SAMPLE_RATE
 from ..config import FPS
 from ..errors import DiffPoseTalkError
 from ..head_model import HeadModel
-from .articulation import BILABIALS, OPEN_VOWELS, ROUNDED, Phone
+from ..phones import BILABIALS, OPEN_VOWELS, ROUNDED, Phone
 from .beat_alignment import head_beats
 from .dynamics import spectrum
 from .evaluation import Figures

@@ -23,11 +23,11 @@ from ..config import FPS
 from ..errors import DataError
 from ..head_model import HeadModel
 from ..motion import MotionClip, from_vectors
+from ..phones import Phone
 from ..train.arkit import EXPRESSIONS
 from ..train.corpora import Utterance, read_corpus
 from ..train.recordings import OnSkip, Recording, Split, read_recordings
 from ..train.tracked_motion import TrackedCorpus
-from .articulation import Phone
 
 if TYPE_CHECKING:
     from .phone_alignment import PhoneAligner

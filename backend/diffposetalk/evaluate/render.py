@@ -29,6 +29,8 @@ ASPECT = 0.8
 LIGHTS = (((0.45, 0.5, 0.75), 0.85), ((-0.8, 0.1, 0.5), 0.25))
 """(direction towards the light, strength)."""
 AMBIENT = 0.22
+FACING_AWAY = -0.25
+"""Cosine to the camera's direction below which a polygon of the resting head is never seen from the front."""
 _SMALLEST_GRID, _PIXELS_AT_ONCE = 2, 1 << 21
 
 
@@ -90,6 +92,16 @@ def surface(head: HeadModel) -> tuple[np.ndarray, np.ndarray]:
     quads = polygons[:, 3] >= 0
     triangles = np.concatenate([polygons[:, :3], polygons[quads][:, [0, 2, 3]]])
     return triangles, np.concatenate([colours, colours[quads]])
+
+
+def front_of(head: HeadModel) -> HeadModel:
+    """The head without the polygons that look away from a camera in front of it: they take half of the time."""
+    points = head.v_template.numpy().astype(float)
+    polygons = np.asarray(head.arrays["polygons"])
+    normals = _vertex_normals(points * [1, -1, 1], surface(head)[0])
+    kept = normals[polygons[:, :3]].mean(axis=1)[:, 2] > FACING_AWAY
+    material = np.asarray(head.arrays["polygon_material"])[kept]
+    return HeadModel(head.arrays | {"polygons": polygons[kept], "polygon_material": material})
 
 
 class _Camera:
@@ -176,9 +188,11 @@ def rasterise(
     weights = np.zeros((height * width, 3))
     if found:
         pixel, depth, triangle, share = (np.concatenate(part) for part in zip(*found, strict=True))
-        nearest_last = np.argsort(depth, kind="stable")  # of repeated indices NumPy keeps the last
-        hit[pixel[nearest_last]] = triangle[nearest_last]
-        weights[pixel[nearest_last]] = share[nearest_last]
+        nearest = np.full(height * width, -np.inf)
+        np.maximum.at(nearest, pixel, depth)
+        shown = depth == nearest[pixel]
+        hit[pixel[shown]] = triangle[shown]
+        weights[pixel[shown]] = share[shown]
     return hit.reshape(height, width), weights.reshape(height, width, 3)
 
 
@@ -192,18 +206,22 @@ def _covered(
     width: int,
 ) -> tuple[np.ndarray, ...]:
     """Pixels under triangles that fit into `side` × `side` pixels: pixel, depth, triangle, weights."""
-    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
-    pixel = low[:, None] + grid
-    place = pixel + 0.5 - corners[:, :1, :2]
-    edge1, edge2 = (corners[:, k, :2] - corners[:, 0, :2] for k in (1, 2))
-    edge1, edge2 = edge1 / area[:, None], edge2 / area[:, None]
-    second = place[..., 0] * edge2[:, 1:] - place[..., 1] * edge2[:, :1]
-    third = place[..., 1] * edge1[:, :1] - place[..., 0] * edge1[:, 1:]
+    edge1, edge2 = ((corners[:, k, :2] - corners[:, 0, :2]) / area[:, None] for k in (1, 2))
+    place = low + 0.5 - corners[:, 0, :2]
+    step = np.arange(side)
+
+    def weight(edge: np.ndarray, sign: int) -> np.ndarray:
+        """(n, side, side) linear in a pixel's row and column."""
+        start = place[:, :1] * edge[:, 1:] - place[:, 1:] * edge[:, :1]
+        return sign * ((start + step * edge[:, 1:])[:, None] - (step * edge[:, :1])[:, :, None])
+
+    second, third = weight(edge2, 1), weight(edge1, -1)
     first = 1 - second - third
-    which, spot = np.nonzero(np.minimum(np.minimum(second, third), first) >= -1e-9)
-    x, y = pixel[which, spot].T
+    inside = (second >= -1e-9) & (third >= -1e-9) & (first >= -1e-9)
+    which, row, column = np.nonzero(inside)
+    x, y = low[which, 0] + column, low[which, 1] + row
     within = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    which, spot, x, y = which[within], spot[within], x[within], y[within]
-    share = np.stack([first[which, spot], second[which, spot], third[which, spot]], axis=-1)
+    which, row, column, x, y = which[within], row[within], column[within], x[within], y[within]
+    share = np.stack([part[which, row, column] for part in (first, second, third)], axis=-1)
     depth = (share * corners[which, :, 2]).sum(axis=1)
     return y * width + x, depth, index[which], share

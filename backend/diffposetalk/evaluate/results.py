@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .articulation import BILABIALS, OPEN_VOWELS
+from ..phones import BILABIALS, OPEN_VOWELS
 from .confidence import LEVEL, Estimate
 from .evaluation import Figures
 from .long_take import LongTake

@@ -12,14 +12,12 @@ import soundfile
 
 from ..audio import SAMPLE_RATE
 from ..config import FPS
+from ..phones import Phone
 from ..speech_encoder import SAMPLES_PER_FRAME
 from .arkit import EXPRESSIONS, MOUTH
 
 VALIDATION_EVERY = 10
 """Every tenth clip of grid_s1, voice of kokoro_en and speaker of speechocean is kept out of training."""
-
-Phone = tuple[str, float, float]
-"""ARPAbet symbol (or SIL), start and end in seconds."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ..config import FPS
+from ..phones import BILABIALS, OPEN_VOWELS, Phone
 from .arkit import INDEX, MOUTH, both
-from .corpora import Phone
 from .tracked_motion import LipGap
 
 PHONES = [
@@ -58,8 +58,6 @@ PHONES = [
     "Z",
     "ZH",
 ]
-BILABIAL = {"P", "B", "M"}
-OPEN_VOWELS = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY"}
 CHANNELS = (*MOUTH, 53)
 CONTEXT_PHONES = {"ER": "R", "NG": "N", "OY": "OW", "SH": "CH", "UH": "UW", "ZH": "JH"}
 """Phones that the tracked speaker's small vocabulary lacks, learned as their nearest articulation."""
@@ -181,7 +179,7 @@ def closure_envelope(phones: list[Phone], frames: int, ease: float = 0.06) -> np
     time = (np.arange(frames) + 0.5) / FPS
     out = np.ones(frames)
     for phone, start, end in phones:
-        if phone in BILABIAL:
+        if phone in BILABIALS:
             # A stop's closure fills most of its span and is over with the burst at its end.
             release = start + 0.7 * (end - start) if phone != "M" else end - 0.01
             middle = 0.5 * (start + release)

@@ -18,10 +18,11 @@ from scipy.signal import resample_poly
 from ..audio import SAMPLE_RATE
 from ..config import EXPRESSION_DIM, FPS
 from ..head_model import HeadModel, load_head
+from ..phones import Phone
 from ..speech_encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
 from .arkit import MOUTH
 from .augmentation import augment, in_noise
-from .corpora import Phone, Utterance, read_corpus, read_mouth_corpus
+from .corpora import Utterance, read_corpus, read_mouth_corpus
 from .performance import draw_factors, perform
 from .phone_teacher import articulate, label, phone_features, train_teacher
 from .prosody import analyse
