@@ -37,7 +37,13 @@ PYTHON_FOR_BLENDER = "3.11"  # the one that Blender's wheels are made for
 BLENDERS = {"4.2": ["bpy==4.2.23", "numpy<2"], "4.5": ["bpy==4.5.15"], "5.0": ["bpy==5.0.1"]}
 DEMO_BLENDER = "5.0"
 TEST_TOOLS = ["pytest==9.2.0"]
-DEVELOPMENT_TOOLS = [*TEST_TOOLS, "ruff==0.17.6", "mypy==2.4.1", "matplotlib==3.11.2"]
+DEVELOPMENT_TOOLS = [
+    *TEST_TOOLS,
+    "ruff==0.17.6",
+    "mypy==2.4.1",
+    "matplotlib==3.11.2",
+    "hypothesis==6.170.15",
+]
 TRAINING_TOOLS = [
     "accelerate==1.15.0",
     "tensorboard==2.21.0",
@@ -48,6 +54,7 @@ TRAINING_TOOLS = [
 TRACKING_TOOLS = ["mediapipe==1.2.2", "av==18.1.0"]
 CLUSTER_TOOLS = ["ray[data]==2.60.0"]
 OLDEST_BLENDER = (4, 2)
+PARTS = ["lint", "backend", "fuzz", "build", "addon", "survival"]
 
 # Shared libraries that Blender's wheels, rendering without a display and MediaPipe need, with Debian's packages.
 SYSTEM_LIBRARIES = {
@@ -91,7 +98,7 @@ def main() -> int:
     demo.add_argument("--no-video", action="store_true", help="render the contact sheet only")
     demo.set_defaults(run=run_demo)
     test = commands.add_parser("test", help="run all checks")
-    test.add_argument("--only", choices=["lint", "backend", "build", "addon"], action="append")
+    test.add_argument("--only", choices=PARTS, action="append")
     test.add_argument(
         "--blender", choices=list(BLENDERS), action="append", help="test the add-on in these only"
     )
@@ -316,7 +323,7 @@ def blender_command(cache: Path):  # type: ignore[no-untyped-def]
 
 def run_test(arguments: argparse.Namespace) -> int:
     """`test`: all checks; ends with their total on a line of its own."""
-    parts = arguments.only or ["lint", "backend", "build", "addon"]
+    parts = arguments.only or PARTS
     blenders = arguments.blender or list(BLENDERS)
     total = Total()
     stages = Stages()
@@ -348,7 +355,7 @@ def run_test(arguments: argparse.Namespace) -> int:
             with stages(name):
                 done = subprocess.run([str(backend), "-m", *command], cwd=ROOT, env=environment)
             total.check(name, done.returncode == 0)
-    for name in ("backend", "build"):
+    for name in ("backend", "fuzz", "build"):
         if name in parts:
             with stages(f"tests/{name}"):
                 total.pytest(backend, f"tests/{name}", environment)
@@ -356,6 +363,12 @@ def run_test(arguments: argparse.Namespace) -> int:
         for version, python in pythons.items():
             with stages(f"tests/addon in Blender {version}"):
                 total.pytest(python, "tests/addon", environment)
+    if "survival" in parts:
+        for version, python in pythons.items():
+            # What depends on Blender itself is tried in each version, the rest in the newest only.
+            only = [] if version == list(pythons)[-1] else ["-m", "each_blender"]
+            with stages(f"tests/survival in Blender {version}"):
+                total.pytest(python, "tests/survival", environment, only)
     for failure in total.failures:
         print(f"failed: {failure}")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
@@ -376,7 +389,9 @@ class Total:
         if not passed:
             self.failures.append(name)
 
-    def pytest(self, python: Path, folder: str, environment: dict[str, str]) -> None:
+    def pytest(
+        self, python: Path, folder: str, environment: dict[str, str], only: Sequence[str] = ()
+    ) -> None:
         """Run the tests of a folder and count them; a run that breaks off counts as a failure."""
         if not any((ROOT / folder).glob("**/test_*.py")):
             print(f"no tests in {folder}")
@@ -389,6 +404,7 @@ class Total:
                 f"--junitxml={report}",
                 "--durations=5",
                 f"--basetemp={private}/tmp",
+                *only,
             ]
             done = subprocess.run([str(python), "-m", "pytest", folder, *options], cwd=ROOT, env=environment)
             failed = 0
