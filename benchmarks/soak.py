@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hundreds of generations in one backend process: whether memory stays flat and handles do not pile up.
+
+Lengths, styles, takes and seeds change from one generation to the next; every tenth is followed by a recording that is
+refused, every hundredth by the model being loaded again. Writes a table (`soak.md`); exit status 1 where memory grew by
+more than five per cent or handles by any.
+
+python benchmarks/soak.py [--generations 500] [--out benchmarks/results]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from backend_process import BackendProcess
+
+ASSETS = Path(__file__).resolve().parents[1] / "flame_assets"
+CLIP = ASSETS / "clips" / "jfk.flac"
+WARM = 50
+"""Generations until every length has been met and caches are filled."""
+SPAN = 50
+"""Generations over which memory is averaged, at the beginning and at the end."""
+ALLOWED_GROWTH = 0.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the process held after a generation; memory is resident (MiB), seconds are of the processor."""
+
+    memory: float
+    descriptors: int
+    threads: int
+    seconds: float
+
+
+def look(pid: int) -> Sample:
+    """The process as the system describes it (Linux)."""
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
+    )
+    ticks = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return Sample(
+        int(status["VmRSS"].split()[0]) / 1024,
+        len(os.listdir(f"/proc/{pid}/fd")),
+        int(status["Threads"]),
+        sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"),
+    )
+
+
+def soak(generations: int, folder: Path) -> list[Sample]:
+    """Generate again and again in one process; what it held after each."""
+    chance = random.Random(0)
+    (folder / "broken.wav").write_bytes(b"RIFF\0\0\0\0WAVE")
+    backend = BackendProcess()
+    samples = []
+    try:
+        styles = [
+            style["id"] for style in backend.call("load_model", {"model": str(ASSETS / "model")})["styles"]
+        ]
+        for number in range(1, generations + 1):
+            params = {
+                "audio": str(CLIP),
+                "output_dir": str(folder / "takes"),
+                "audio_start": round(chance.uniform(0, 8), 2),
+                "audio_seconds": round(chance.uniform(0.4, 2.5), 2),
+                "style": {"preset": chance.choice(styles)},
+                "seeds": list(range(chance.choice((1, 1, 1, 2)))),
+            }
+            backend.call("generate", params)
+            shutil.rmtree(folder / "takes")
+            if number % 10 == 0:
+                try:
+                    backend.call("probe_audio", {"path": str(folder / "broken.wav")})
+                except RuntimeError as error:
+                    assert "damaged" in str(error) or "cut off" in str(error), error
+            if number % 100 == 0:
+                backend.call("load_model", {"model": str(ASSETS / "model")})
+            samples.append(look(backend.process.pid))
+    finally:
+        backend.close()
+    return samples
+
+
+def growth(samples: list[Sample]) -> float:
+    """Mean memory of the last generations over that of those after the first, less one."""
+    memory = np.array([sample.memory for sample in samples])
+    return float(memory[-SPAN:].mean() / memory[WARM : WARM + SPAN].mean() - 1)
+
+
+def table(samples: list[Sample]) -> str:
+    """The figures, every tenth of the way."""
+    step = max(1, len(samples) // 10)
+    rows = ["| after | memory (MiB) | open files | threads | processor time (s) |", "| ---: " * 5 + "|"]
+    for number in sorted({WARM, *range(step, len(samples) + 1, step)}):
+        s = samples[number - 1]
+        rows.append(f"| {number} | {s.memory:.0f} | {s.descriptors} | {s.threads} | {s.seconds:.0f} |")
+    return "\n".join(rows)
+
+
+def _listed(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def main() -> int:
+    """Run from the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Many generations in one backend process.")
+    parser.add_argument("--generations", type=int, default=500)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    arguments = parser.parse_args()
+    if arguments.generations < WARM + 2 * SPAN:
+        parser.error(f"at least {WARM + 2 * SPAN} generations are needed")
+    with tempfile.TemporaryDirectory(prefix="diffposetalk-soak-") as folder:
+        samples = soak(arguments.generations, Path(folder))
+        left = sorted(path.name for path in Path(folder).iterdir())
+    grown = growth(samples)
+    warm = samples[WARM:]
+    memory = [sample.memory for sample in warm]
+    handles = {sample.descriptors for sample in warm}, {sample.threads for sample in warm}
+    text = f"""# Soak
+
+{arguments.generations} generations of the bundled model in one backend process (`benchmarks/soak.py`), 0.4 to 2.5 s
+each, one or two takes, styles in turn; a refused recording after every tenth, the model loaded again after every
+hundredth. {platform.machine()}, Python {platform.python_version()}, CPU.
+
+- Memory: {np.mean(memory[:SPAN]):.0f} MiB on average over generations {WARM + 1} to {WARM + SPAN},
+  {np.mean(memory[-SPAN:]):.0f} MiB over the last {SPAN}: {grown:+.1%}.
+  Highest {max(memory):.0f}, lowest {min(memory):.0f}.
+- Open files after the first {WARM}: {_listed(handles[0])}; threads: {_listed(handles[1])}.
+- Files left in its folder: {", ".join(left)} (the recording that was refused).
+
+{table(samples)}
+"""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "soak.md").write_text(text, encoding="utf-8")
+    print(text)
+    first, last = warm[0], warm[-1]
+    piled_up = last.descriptors > first.descriptors or last.threads > first.threads
+    return 1 if abs(grown) > ALLOWED_GROWTH or piled_up else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
