@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -187,11 +187,7 @@ class Backend:
         With `heads` (`model` and `target`, paths of head assets) clips and windows come in the target's basis.
         """
         model = self._of_quality(quality)
-        began = time.monotonic()
-        if len(seeds) > MAX_TAKES:
-            raise DiffPoseTalkError(f"At most {MAX_TAKES} takes can be made in one call.", "settings_seed")
-        if heads is not None and not {"model", "target"} <= heads.keys():
-            raise DiffPoseTalkError("Conversion needs two heads, “model” and “target”.", "settings_heads")
+        began, between = time.monotonic(), _checked(seeds, heads)
         progress = _Progress(call)
         with _output_files(output_dir) as new_file:
             from .animate import animate
@@ -216,7 +212,7 @@ class Backend:
                 on_progress=progress,
                 on_window=on_window,
                 cancelled=call.cancelled.is_set,
-                heads=None if heads is None else (heads["model"], heads["target"]),
+                heads=between,
             )
             takes = _write_takes(call, progress, new_file, seeds, clips)
         info = AudioInfo(
@@ -257,11 +253,7 @@ class Backend:
         is in the target's basis.
         """
         model = self._require_model()
-        began = time.monotonic()
-        if len(seeds) > MAX_TAKES:
-            raise DiffPoseTalkError(f"At most {MAX_TAKES} takes can be made in one call.", "settings_seed")
-        if heads is not None and not {"model", "target"} <= heads.keys():
-            raise DiffPoseTalkError("Conversion needs two heads, “model” and “target”.", "settings_heads")
+        began, between = time.monotonic(), _checked(seeds, heads)
         progress = _Progress(call)
         with _output_files(output_dir) as new_file:
             from .animate import reanimate
@@ -284,7 +276,7 @@ class Backend:
                 steps=steps,
                 on_progress=progress,
                 cancelled=call.cancelled.is_set,
-                heads=None if heads is None else (heads["model"], heads["target"]),
+                heads=between,
             )
             takes = _write_takes(call, progress, new_file, seeds, clips)
         return {
@@ -635,6 +627,21 @@ def _output_files(folder: str) -> Iterator[Any]:
         for path in made:
             path.unlink(missing_ok=True)
         raise
+
+
+def _checked(seeds: Sequence[int], heads: dict[str, str] | None) -> tuple[str, str] | None:
+    """The heads between which takes are converted, for as many takes as one call may make.
+
+    Raises:
+        DiffPoseTalkError: kinds settings_seed, settings_heads.
+    """
+    if len(seeds) > MAX_TAKES:
+        raise DiffPoseTalkError(f"At most {MAX_TAKES} takes can be made in one call.", "settings_seed")
+    if heads is None:
+        return None
+    if not {"model", "target"} <= heads.keys():
+        raise DiffPoseTalkError("Conversion needs two heads, “model” and “target”.", "settings_heads")
+    return heads["model"], heads["target"]
 
 
 class _Progress:
