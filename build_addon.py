@@ -54,7 +54,7 @@ TRAINING_TOOLS = [
 TRACKING_TOOLS = ["mediapipe==1.2.2", "av==18.1.0"]
 CLUSTER_TOOLS = ["ray[data]==2.60.0"]
 OLDEST_BLENDER = (4, 2)
-PARTS = ["lint", "backend", "fuzz", "build", "addon", "survival"]
+PARTS = ["lint", "backend", "fuzz", "build", "addon", "survival", "window"]
 
 # Shared libraries that Blender's wheels, rendering without a display and MediaPipe need, with Debian's packages.
 SYSTEM_LIBRARIES = {
@@ -73,11 +73,22 @@ SYSTEM_LIBRARIES = {
     "libGLESv2.so.2": "libgles2",
     "libglib-2.0.so.0": "libglib2.0-0",
 }
+# A real Blender for tests of its window, in a Debian folder of its own.
+WINDOW_RELEASE = "trixie"
+WINDOW_MIRROR = "http://deb.debian.org/debian"
+WINDOW_PACKAGES = [
+    "blender", "python3-numpy", "python3-requests", "python3-cattr",
+    "xvfb", "libegl1", "libgl1-mesa-dri", "libgomp1",
+]  # fmt: skip
 MESA_DRIVERS = ("/usr/lib/*/dri/*_dri.so", "/usr/lib*/dri/*_dri.so", "/usr/lib/*/libgallium*.so")
 
 
 class BuildError(Exception):
     """What stops the build, in words for the person who runs it."""
+
+
+class UnavailableError(Exception):
+    """Why a part of the tests cannot run on this machine, and what to do about it."""
 
 
 def main() -> int:
@@ -369,6 +380,15 @@ def run_test(arguments: argparse.Namespace) -> int:
             only = [] if version == list(pythons)[-1] else ["-m", "each_blender"]
             with stages(f"tests/survival in Blender {version}"):
                 total.pytest(python, "tests/survival", environment, only)
+    if "window" in parts:
+        with stages("set up a Debian folder with a real Blender"):
+            try:
+                environment["DIFFPOSETALK_WINDOW_ROOT"] = str(window_root(arguments.cache))
+            except UnavailableError as reason:
+                environment["DIFFPOSETALK_WINDOW_MISSING"] = str(reason)
+                print(f"not here: {reason}")
+        with stages("tests/window in a real Blender"):
+            total.pytest(backend, "tests/window", environment)
     for failure in total.failures:
         print(f"failed: {failure}")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
@@ -587,6 +607,62 @@ def missing_packages() -> list[str]:
     if not any(glob.glob(pattern) for pattern in MESA_DRIVERS):
         missing.append("libgl1-mesa-dri")
     return missing
+
+
+def window_root(cache: Path) -> Path:
+    """The Debian folder with Blender and an X server, made now if it is not there.
+
+    Everything that is mounted in it meanwhile is mounted in a name space that ends with the command; so nothing
+    is ever mounted when a half-made folder is deleted.
+
+    Raises:
+        UnavailableError: it cannot be made on this machine.
+    """
+    key = hashlib.sha256(" ".join([WINDOW_RELEASE, *WINDOW_PACKAGES]).encode()).hexdigest()[:12]
+    final = cache / "windows" / f"{WINDOW_RELEASE}-{key}"
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise UnavailableError(
+            "Real windows are tested as root on Linux (chroot and mounts): use sudo, or CI."
+        )
+    if final.is_dir():
+        return final
+    if not shutil.which("debootstrap") and shutil.which("apt-get"):
+        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "debootstrap"]):
+            subprocess.run(command, env=clean_environment(DEBIAN_FRONTEND="noninteractive"))
+    for program, package in (("debootstrap", "debootstrap"), ("unshare", "util-linux")):
+        if not shutil.which(program):
+            raise UnavailableError(f"{program} is missing. Install it: apt-get install {package}")
+    part = final.with_name(f"{final.name}.part-{os.getpid()}")
+    part.mkdir(parents=True)
+    make = f"""
+        debootstrap --variant=minbase {WINDOW_RELEASE} "$0" {WINDOW_MIRROR}
+        echo force-unsafe-io > "$0/etc/dpkg/dpkg.cfg.d/fast"
+        mount -t proc proc "$0/proc"
+        mount --rbind /dev "$0/dev"
+        chroot "$0" apt-get update
+        chroot "$0" apt-get install -y --no-install-recommends {" ".join(WINDOW_PACKAGES)}
+        chroot "$0" apt-get clean
+    """
+    print(f"making {final} (a few minutes, 1.4 GB)", flush=True)
+    log = cache / "windows" / "log.txt"
+    try:
+        with log.open("wb") as output:
+            done = subprocess.run(
+                ["unshare", "--mount", "--propagation", "private", "sh", "-ec", make, str(part)],
+                env=clean_environment(DEBIAN_FRONTEND="noninteractive"),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        if done.returncode:
+            last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+            raise UnavailableError(
+                f"Debian's Blender could not be installed (is there a network?). {last} See {log}."
+            )
+        part.rename(final)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return final
 
 
 def clean_environment(**additions: str) -> dict[str, str]:

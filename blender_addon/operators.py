@@ -17,6 +17,7 @@ from . import (
     exporting,
     flame_file,
     job_status,
+    placing,
     presets,
     properties,
     rig,
@@ -169,7 +170,7 @@ class BundledHead:
 
 
 class DIFFPOSETALK_OT_add_head(JobOperator):
-    """Add a head at the 3D cursor: a mesh with shape keys for the expressions, and an armature"""
+    """Add a head at the 3D cursor, or beside what stands there: a mesh with shape keys, and an armature"""
 
     bl_idname = "diffposetalk.add_head"
     bl_label = "Add Head"
@@ -190,7 +191,11 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
 
     def finish(self, context: bpy.types.Context) -> str:
         """Add it."""
-        mesh, _ = rig.add_head(context, self.job.head, shape=self.shape)
+        name = "Head" if self.source == "BUNDLED" else None
+        mesh, armature = rig.add_head(context, self.job.head, name, self.shape)
+        if self.options.is_invoke:  # scripts place it themselves
+            placing.put_beside(context, mesh, armature)
+            placing.show(context, mesh)
         return f"Added {mesh.name}"
 
 
@@ -229,7 +234,7 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         addon_preferences().first_steps = False
         result = self.job.results[0]
         if result.warnings:
-            self.report({"WARNING"}, result.warnings[0])
+            self.report({"WARNING"}, " ".join(result.warnings))
         # From 5.0 on the sequencer shows the scene that the workspace names, at first none.
         if result.strip is not None and getattr(context.workspace, "sequencer_scene", context.scene) is None:
             context.workspace.sequencer_scene = context.scene
@@ -367,6 +372,8 @@ class ExportOperator(bpy.types.Operator, ExportHelper):
         except UserError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        if unplayed := exporting.unplayed(context.selected_objects):
+            self.report({"WARNING"}, " ".join(unplayed))
         self.report({"INFO"}, f"Exported {path}")
         return {"FINISHED"}
 

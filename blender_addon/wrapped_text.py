@@ -4,7 +4,7 @@
 import blf
 import bpy
 
-MARGIN_WIDTH = 75  # pixels at a UI scale of 1: the panel's margins, an icon and the tabs
+MARGIN_WIDTH = 98  # pixels at a UI scale of 1: the margins of panel and box, an icon, the tabs
 LEAST_WIDTH = 90  # a region that is narrower is being opened or closed
 FONT = 0
 

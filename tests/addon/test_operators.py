@@ -107,7 +107,9 @@ def test_set_up_needs_permission_to_go_online():
     assert not bpy.ops.diffposetalk.setup_backend.poll()
 
 
-def test_one_job_at_a_time(settings):
+def test_one_job_at_a_time(settings, recordings):
+    bpy.ops.diffposetalk.add_head()
+    settings.audio_path = str(recordings / "speech.wav")
     assert bpy.ops.diffposetalk.generate.poll() and not bpy.ops.diffposetalk.cancel.poll()
     status().running = True
     try:

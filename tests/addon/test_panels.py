@@ -59,6 +59,7 @@ def drawn(part, monkeypatch):
             selected_objects=bpy.context.selected_objects,
             region=SimpleNamespace(width=300),
             object=bpy.context.object,
+            workspace=bpy.context.workspace,
         )
         preferences = part("preferences").addon_preferences()
         owner = SimpleNamespace(layout=layout, bl_rna=preferences.bl_rna)
