@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import io
+import json
 import pickle
 import random
 import re
@@ -24,6 +26,7 @@ from backend.tiny_model import save_tiny_model, tiny_config
 
 from diffposetalk.animate import load_shape
 from diffposetalk.audio import load_speech, probe
+from diffposetalk.batch.manifest import read_manifest
 from diffposetalk.checkpoint import load_model
 from diffposetalk.convert.checkpoint import convert_checkpoint
 from diffposetalk.convert.flame import convert_flame
@@ -42,6 +45,13 @@ from diffposetalk.torch_file import read_torch_file
 
 from .mutation import Mutation, damage, damage_json, damage_safetensors, damage_table, damage_zip
 from .watch import watched
+
+ROWS: list[dict[str, Any]] = [
+    {"audio": "a.wav", "output": "scene 1/ann", "style": "calm", "seed": 1, "takes": 2, "audio_start": 0.5},
+    {"audio": "b.flac", "style": "library:Ann", "seeds": "1 2 3", "speech_guidance": 1.5, "note": "hm"},
+    {"audio": "c d.mp3", "output": "c.npz", "style": "../x.npz", "style_start_frame": 3, "shape": "s.npy"},
+    {"audio": "日本.ogg", "audio_seconds": 2.0, "style_guidance": 0, "start_frame": 10, "object": "Head"},
+]
 
 Reader = Callable[[Path], object]
 
@@ -289,21 +299,39 @@ def _write_small_head(path: Path) -> None:
     np.savez(path, basis=np.array("arkit"), eye_look_angles=np.zeros((50, 2, 2)), **arrays)
 
 
+def table(rows: list[dict[str, Any]]) -> bytes:
+    file = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def read_and_check(path: Path) -> object:
+    """Every clip of a manifest that is accepted lies inside the output folder, whatever the system."""
+    jobs, bad = read_manifest(path)
+    for row in bad:
+        assert not what_is_wrong_with(row.message), row.message
+    root = Path("/out").resolve()
+    for job in jobs:
+        for seed in job.seeds:
+            name = job.clip_name(seed)
+            assert (root / name).resolve().is_relative_to(root) and "\\" not in name and ":" not in name, name
+    return jobs
+
+
+def manifest_targets() -> dict[str, Target]:
+    """Manifests as tables and as JSON."""
+    lists = [json.dumps(ROWS).encode(), json.dumps({"jobs": ROWS[:2]}).encode()]
+    return {
+        "manifest (CSV)": Target({".csv": [table(ROWS), table(ROWS[:1])]}, damage_table, read_and_check),
+        "manifest (JSON)": Target({".json": lists}, damage_json, read_and_check),
+    }
+
+
 def all_targets(folder: Path) -> Iterator[tuple[str, Target]]:
     """Every kind of file by its name."""
     yield "audio", audio_target()
     yield from model_targets(folder).items()
-
-
-def describe(found: dict[str, Found]) -> str:
-    """The counts as a table."""
-    rows = [
-        "| kind | cases | read all the same | refused | faults | longest (s) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name, one in found.items():
-        refused = sum(one.refused.values())
-        rows.append(
-            f"| {name} | {one.cases} | {one.accepted} | {refused} | {len(one.faults)} | {one.seconds:.2f} |"
-        )
-    return "\n".join(rows)
+    yield from manifest_targets().items()
