@@ -37,6 +37,14 @@ def sequencer_strips(scene: bpy.types.Scene) -> Any:
     return editor.strips if hasattr(editor, "strips") else editor.sequences
 
 
+def sound_strip(scene: bpy.types.Scene, name: str) -> Any | None:
+    """The sound strip of this name in a scene's sequencer, or None."""
+    if scene.sequence_editor is None:
+        return None
+    strip = sequencer_strips(scene).get(name)
+    return strip if strip is not None and strip.type == "SOUND" else None
+
+
 def active_sound_strip(context: bpy.types.Context) -> Any | None:
     """The sound strip that is active in the sequencer, or None."""
     scene = getattr(context.workspace, "sequencer_scene", None) or context.scene

@@ -6,7 +6,7 @@ meshes under one parent; else one mesh. Its mapping is stored on the armature, t
 guessed from the names each time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -246,14 +246,19 @@ def find_character(item: bpy.types.Object) -> Character:
             names = [k.name for k in mesh.data.shape_keys.key_blocks[1:] if k.path_from_id("value") in driven]
             for row in guess_rows({mesh.name: names}) if names else ():
                 problems.setdefault(f"of “{mesh.name}” driven by something else", []).append(row.target)
-    warnings = tuple(
-        f"Left out, {reason}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
-        for reason, names in problems.items()
-    )
+    warnings = left_out_text(problems)
     opens_by_bone = bool(choice.jaw) and choice.jaw_by in ("BONE", "BOTH")
     if not rows and not opens_by_bone:
         raise UserError(_nothing_to_key(item, members, warnings))
     return Character(owner, tuple(objects.values()), rig, tuple(rows), choice, warnings)
+
+
+def left_out_text(problems: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Sentences about what cannot be keyed, from reasons and the names that each is true of."""
+    return tuple(
+        f"Left out, {reason}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
+        for reason, names in problems.items()
+    )
 
 
 def _nothing_to_key(

@@ -43,6 +43,7 @@ from .flame_file import FlameHead
 from .generation_job import QUALITIES, GenerationJob, GenerationSettings, Keyed, Speech
 from .head_asset import load_head
 from .keying import Performance, Take, key_performances, last_frame
+from .lip_sync import LipSyncJob
 from .mapping import PARTS
 from .motion import read_motion, resample_motion
 from .motion_exchange import ExportMotionJob, ImportMotionJob
@@ -65,6 +66,7 @@ __all__ = [
     "adjust",
     "batch",
     "capture_performance",
+    "check_lips",
     "export_alembic",
     "export_fbx",
     "export_gltf",
@@ -78,6 +80,7 @@ __all__ = [
     "reduce_keys",
     "regenerate",
     "show_take",
+    "step_line",
     "styles",
     "takes",
 ]
@@ -344,6 +347,7 @@ def generate_dialogue(
     *,
     style: str | Path | dict[str, Any] | None = None,
     seed: int = 0,
+    takes: int = 1,
     only_changed: bool = True,
     steps: int | None = None,
     head_strength: float = 1.0,
@@ -351,18 +355,21 @@ def generate_dialogue(
     """Make the motion of all sound strips of a scene's sequencer, each by its speaker (see the panel Dialogue).
 
     Args:
+        seed, takes: every speaker gets a take for each of seed, seed + 1, ...
         only_changed: keep lines whose sound and settings are as they were.
 
     Returns:
-        The finished job: `takes`, `made`, `kept`, `left_out`.
+        The finished job: `takes`, `made`, `kept`, `left_out`, `warnings`.
 
     Raises:
         UserError, BackendError: it cannot be done; nothing was changed.
     """
     scene = scene or bpy.context.scene
+    if takes < 1:
+        raise UserError("At least one take must be made.")
     lines, left_out = dialogue.dialogue_lines(scene)
     settings = GenerationSettings(
-        seeds=(seed,),
+        seeds=tuple(range(seed, seed + takes)),
         style=_style_request(style),
         steps=steps,
         head_strength=head_strength,
@@ -372,6 +379,42 @@ def generate_dialogue(
     job = dialogue.DialogueJob(scene, lines, settings, only_changed, left_out)
     _wait(job)
     _push_undo("Generate Dialogue")
+    return job
+
+
+def step_line(item: bpy.types.Object, frame: float) -> bpy.types.Action:
+    """Let the line at a frame of the dialogue's take that an object shows be that of the next seed.
+
+    Returns:
+        The take that is shown now; see `dialogue.step_line`.
+
+    Raises:
+        UserError: it is no dialogue's take, or the line was made with one seed only.
+    """
+    [action] = take_functions.chosen_takes([item])
+    action, _ = dialogue.step_line(action, take_functions.target_of(item), frame)
+    _push_undo("Next Take of Line")
+    return action
+
+
+def check_lips(
+    objects: Objects, transcript: str | dict[str, str] = "", scene: bpy.types.Scene | None = None
+) -> LipSyncJob:
+    """Mark on the timeline where lips should close and do not, and the words of transcripts.
+
+    Args:
+        objects: heads or characters, whose shown takes are checked.
+        transcript: what is said, in English; for a dialogue by the names of its strips. See `lip_sync.LipSyncJob`.
+
+    Returns:
+        The finished job: `words`, `closures`, `source`, `problems`.
+
+    Raises:
+        UserError, BackendError: nothing can be checked; no marker was changed.
+    """
+    job = LipSyncJob(scene or bpy.context.scene, _listed(objects), transcript, addon_preferences().device)
+    _wait(job)
+    _push_undo("Check Lips")
     return job
 
 

@@ -1,32 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole scene's dialogue from the sequencer: every sound strip spoken by its character, at its place.
 
-All lines of a character become one take. A line that was made before, from the same sound with the same settings,
-is not made again.
+All lines of a character become one take a seed. A line that was made before, from the same sound with the same
+settings and seed, is not made again.
 """
 
 import fnmatch
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
-import numpy as np
 
 from . import audio_strip, take_data, takes
 from .adjustment import timed
 from .audio_strip import AudioSpan
 from .backend_job import Steps
 from .errors import UserError
-from .generation_job import Generated, GenerationJob, GenerationSettings, Speech, objects_of, targets_of
+from .generation_job import GenerationJob, GenerationSettings, Speech, objects_of, remarks, targets_of
 from .keying import Performance, Take, key_performances, last_frame
-from .motion import Motion
 from .motion_text import motion_from_text, motion_to_text
-
-FADE_SECONDS = 0.4  # in which a face comes to rest after a line
-FPS = 25.0
+from .spoken_lines import FPS, joined, store_source
+from .targets import Target
 
 
 @dataclass(frozen=True)
@@ -58,13 +55,36 @@ def dialogue_lines(scene: bpy.types.Scene) -> tuple[list[DialogueLine], list[str
             left_out.append(f"“{speaker.name}”, who speaks “{strip.name}”, is not in this scene")
             continue
         try:
+            takes.target_of(speaker)
             span = audio_strip.span_of_strip(strip, scene)
             audio_strip.check_audio_path(span.path)
         except UserError as error:
-            left_out.append(str(error).rstrip("."))
+            left_out.append(f"“{strip.name}”: {str(error).rstrip('.')}")
             continue
         lines.append(DialogueLine(strip.name, span, speaker))
     return lines, left_out
+
+
+def overlaps(lines: Sequence[DialogueLine], fps: float) -> list[str]:
+    """Sentences about lines of one speaker, given in time, that begin before the one before has ended.
+
+    Args:
+        fps: frames per second of the lines' scene.
+    """
+    found = []
+    last: dict[bpy.types.Object, DialogueLine] = {}
+    for line in lines:
+        owner = takes.target_of(line.speaker).owner
+        before = last.get(owner)
+        if before is not None and before.span.seconds is not None:
+            over = before.span.frame + before.span.seconds * fps - line.span.frame
+            if over >= 0.5:
+                found.append(
+                    f"“{before.strip}” and “{line.strip}” of “{line.speaker.name}” overlap by {over:.0f} frames: the "
+                    "first one is cut off"
+                )
+        last[owner] = line
+    return found
 
 
 def _speaker(scene: bpy.types.Scene, strip: Any) -> bpy.types.Object | None:
@@ -124,9 +144,10 @@ def line_key(line: DialogueLine, settings: GenerationSettings, seed: int) -> str
 class DialogueJob(GenerationJob):
     """Generating a scene's dialogue.
 
-    takes: when done, the takes' first Actions by speaker.
-    made, kept: numbers of lines that were generated and that were as before.
+    takes: when done, the first Actions of each speaker's takes, the shown one first, speaker after speaker.
+    made, kept: numbers of lines that were generated, at least for some seeds, and that were as before.
     left_out: strips that were not used, and why.
+    warnings: what the user should know about those that were.
     """
 
     one_recording_each = False
@@ -148,127 +169,131 @@ class DialogueJob(GenerationJob):
         if not lines:
             reasons = f": {'; '.join(left_out)}" if left_out else ""
             raise UserError(f"There is no line to speak{reasons}.")
-        if len(settings.seeds) != 1:
-            settings = replace(settings, seeds=settings.seeds[:1])
         self.left_out = list(left_out)
+        self.warnings = overlaps(lines, audio_strip.frames_per_second(scene))
         self.takes: list[bpy.types.Action] = []
         speeches = [Speech(line.span, (line.speaker,), False) for line in lines]
         super().__init__(scene, speeches, settings)
-        self._lines = [(line.strip, line_key(line, settings, settings.seeds[0])) for line in lines]
-        self._known: dict[str, Motion] = {}
+        self._lines = [
+            (line.strip, {seed: line_key(line, settings, seed) for seed in settings.seeds}) for line in lines
+        ]
+        known: dict[str, dict[str, Any]] = {}
         if only_changed:
             for speaker in {line.speaker for line in lines}:
-                self._known.update(_made_before(speaker))
-        wanted = {key for _, key in self._lines}
-        self._known = {key: motion for key, motion in self._known.items() if key in wanted}
-        self.kept = sum(key in self._known for _, key in self._lines)
+                known.update(_made_before(speaker))
+        self._known = {key: known[key] for _, keys in self._lines for key in keys.values() if key in known}
+        self.kept = sum(set(keys.values()) <= set(self._known) for _, keys in self._lines)
         self.made = len(self._lines) - self.kept
 
     def _run(self) -> Steps:
-        fresh = [index for index, (_, key) in enumerate(self._lines) if key not in self._known]
-        generated: dict[int, Generated] = {}
-        if fresh:
+        if self.made:
             yield from self._wait_for(self._backend().greeting)
             basis = yield from self._load_model()
-            for index in fresh:
-                generated[index] = yield from self._generate(index, basis)
+            for index, (_, keys) in enumerate(self._lines):
+                missing = [seed for seed, key in keys.items() if key not in self._known]
+                if missing:
+                    made = yield from self._generate(index, basis, missing)
+                    for seed, motion in zip(made.seeds, made.takes, strict=True):
+                        self._known[keys[seed]] = {**made.source, "seed": seed, "raw": motion_to_text(motion)}
         self.text = "Keying"
         yield
-        self._key_lines(generated)
+        self._key_lines()
 
-    def _key_lines(self, generated: dict[int, Generated]) -> None:
-        """Write one take for each speaker, or nothing."""
+    def _key_lines(self) -> None:
+        """Write the takes of each speaker, or nothing."""
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
         if scene is None:
             raise UserError("The scene was removed while its motion was made.")
         fps = audio_strip.frames_per_second(scene)
-        by_speaker: dict[tuple[int, ...], list[tuple[float, Motion, dict[str, Any]]]] = {}
-        for index, ((speech, uids), (strip, key)) in enumerate(zip(self._speeches, self._lines, strict=True)):
-            motion = generated[index].takes[0] if index in generated else self._known[key]
-            told = {
-                "strip": strip,
-                "key": key,
-                "frame": speech.span.frame,
-                "audio": speech.span.path,
-                "raw": motion_to_text(motion),
-            }
-            by_speaker.setdefault(uids, []).append((speech.span.frame / fps, motion, told))
-        performances, first_frames = [], []
-        for uids, parts in by_speaker.items():
-            parts.sort(key=lambda part: part[0])
-            together = joined([(at, motion) for at, motion, _ in parts])
-            source = {"lines": [told for _, _, told in parts], "seed": self.settings.seeds[0]}
-            found = tuple(targets_of(objects_of(uids)))
-            first = parts[0][0] * fps
-            title = f"{scene.name} dialogue · {len(parts)} lines (seed {self.settings.seeds[0]})"
-            performances.append(
-                Performance(found, (Take(timed(together, fps), title, together, source),), first)
-            )
-            first_frames.append(first)
+        by_speaker: dict[tuple[int, ...], list[tuple[float, str, dict[int, str]]]] = {}
+        for (speech, uids), (strip, keys) in zip(self._speeches, self._lines, strict=True):
+            by_speaker.setdefault(uids, []).append((speech.span.frame, strip, keys))
+        performances = []
+        for uids, lines in by_speaker.items():
+            lines.sort(key=lambda line: line[0])
+            first = lines[0][0]
+            made = []
+            for number, seed in enumerate(self.settings.seeds, 1):
+                told = [
+                    {
+                        **self._known[keys[seed]],
+                        "strip": strip,
+                        "key": keys[seed],
+                        "at": (frame - first) / fps * FPS,
+                    }
+                    for frame, strip, keys in lines
+                ]
+                together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
+                title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
+                made.append(Take(timed(together, fps), title, together, {"lines": told, "seed": seed}))
+            performances.append(Performance(tuple(targets_of(objects_of(uids))), tuple(made), first))
         strength = self.settings.head_strength if self.settings.head_motion else 0.0
         actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
-        self.takes = [by_take[0] for (by_take,) in actions]
+        self.takes = [by_target[0] for by_take in actions for by_target in by_take]
         for performance in performances:
+            self.warnings += remarks(performance.targets, scene)
             end = last_frame(performance.takes[0].motion, performance.start_frame)
             scene.frame_end = max(scene.frame_end, end)
 
 
-def _made_before(speaker: bpy.types.Object) -> dict[str, Motion]:
-    """The lines of a speaker's takes by their keys."""
-    found: dict[str, Motion] = {}
-    owner = takes.target_of(speaker).owner
-    for action in take_data.takes_of(owner):
+def _made_before(speaker: bpy.types.Object) -> dict[str, dict[str, Any]]:
+    """What is told of the lines of a speaker's takes, by their keys; the shown take counts before the others."""
+    target = takes.target_of(speaker)
+    shown = takes.shown_take(target.owner, target)
+    found: dict[str, dict[str, Any]] = {}
+    for action in sorted(take_data.takes_of(target.owner), key=lambda action: action == shown):
         for line in take_data.source_of(action.diffposetalk).get("lines", []):
-            found[line["key"]] = motion_from_text(line["raw"])
+            found[line["key"]] = line
     return found
 
 
-def joined(parts: Sequence[tuple[float, Motion]]) -> Motion:
-    """Lines at their times as one motion; between them the face comes to rest and the head goes over.
+def line_at(action: bpy.types.Action, frame: float) -> dict[str, Any]:
+    """What is told of the line of a dialogue's take that the scene shows at a frame, or has shown last.
 
-    Args:
-        parts: (seconds, motion) in time. A line that begins before the one before has ended cuts it off.
+    Raises:
+        UserError: the take is not of a dialogue.
+    """
+    lines = take_data.source_of(action.diffposetalk).get("lines", [])
+    if not lines:
+        raise UserError("This take is not of a dialogue: it has one recording. Choose among its takes.")
+    keyed = take_data.read_keyed(action.diffposetalk)
+    at = (frame - keyed.start_frame) / keyed.fps / keyed.stretch * FPS
+    return next((line for line in reversed(lines) if line["at"] <= at + 1e-3), lines[0])
+
+
+def step_line(action: bpy.types.Action, target: Target, frame: float) -> tuple[bpy.types.Action, str]:
+    """Let the line at a frame be that of the next seed it was made with; the other lines stay.
+
+    The takes as they were generated are kept: the first change makes a take of its own, which later ones change.
 
     Returns:
-        Motion at 25 frames per second whose first frame is at the first line's time.
+        The shown take, and what was done.
+
+    Raises:
+        UserError: the take is not of a dialogue, or the line was made with one seed only.
     """
-    begin = parts[0][0]
-    first = parts[0][1]
-    spans: list[tuple[int, Motion]] = []
-    for seconds, motion in parts:
-        at = (seconds - begin) * FPS
-        index = int(np.ceil(at - 1e-6))
-        spans.append((index, timed(motion, FPS, subframe=index - at)))
-    count = max(index + len(motion.exp) for index, motion in spans)
-    exp = np.zeros((count, first.exp.shape[1]), np.float32)
-    head, jaw = np.zeros((count, 3)), np.zeros((count, 3))
-    ends = []
-    for number, (index, motion) in enumerate(spans):
-        end = index + len(motion.exp)
-        if number + 1 < len(spans):
-            end = min(end, spans[number + 1][0])
-        length = max(0, end - index)
-        exp[index:end], head[index:end], jaw[index:end] = (
-            motion.exp[:length],
-            motion.head[:length],
-            motion.jaw[:length],
+    line = line_at(action, frame)
+    same = ("strip", "audio", "audio_start", "audio_seconds")
+    variants: dict[int, dict[str, Any]] = {}
+    for other in take_data.takes_of(target.owner):
+        for told in take_data.source_of(other.diffposetalk).get("lines", []):
+            if all(told.get(name) == line.get(name) for name in same):
+                variants.setdefault(told["seed"], told)
+    if len(variants) < 2:
+        raise UserError(
+            f"“{line['strip']}” was made with one seed only. Generate the dialogue with more takes."
         )
-        ends.append(end)
-    for end, (following, _) in zip(ends[:-1], spans[1:], strict=True):
-        gap = following - end
-        if gap <= 0 or end == 0:
-            continue
-        t = (np.arange(gap) + 1) / (gap + 1)
-        fade = FADE_SECONDS * FPS
-        down = _smooth(np.clip((np.arange(gap) + 1) / min(fade, gap / 2 + 0.5), 0, 1))[:, None]
-        up = _smooth(np.clip((gap - np.arange(gap)) / min(fade, gap / 2 + 0.5), 0, 1))[:, None]
-        for values in (exp, jaw):
-            values[end:following] = values[end - 1] * (1 - down) + values[following] * (1 - up)
-        over = _smooth(t)[:, None]
-        head[end:following] = head[end - 1] * (1 - over) + head[following] * over
-    provenance = {**first.provenance, "lines": len(parts)}
-    return Motion(exp, head, jaw, FPS, first.basis, first.expression_names, provenance)
-
-
-def _smooth(t: np.ndarray) -> np.ndarray:
-    return t * t * (3 - 2 * t)
+    seeds = sorted(variants)
+    seed = seeds[(seeds.index(line["seed"]) + 1) % len(seeds)]
+    source = take_data.source_of(action.diffposetalk)
+    at = source["lines"].index(line)
+    source["lines"][at] = {**variants[seed], "at": line["at"]}
+    together = joined([(told["at"] / FPS, motion_from_text(told["raw"])) for told in source["lines"]])
+    if source.get("chosen"):
+        takes.apply(action, raw=together)
+    else:
+        title = f"{action.name.partition(' · take')[0]} · chosen lines"
+        action = takes.duplicate(action, target, title, together)
+        takes.show_take(action, target)
+    store_source(action, {**source, "chosen": True})
+    return action, f"“{line['strip']}” as of seed {seed}"

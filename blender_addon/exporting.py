@@ -9,13 +9,15 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 
+from . import keying
 from .errors import UserError
-from .keying import PROVENANCE_KEYS, action_curves
+from .keying import PROVENANCE_KEYS
 
 FBX_PRESETS: dict[str, dict[str, Any]] = {
     "BLENDER": {},
@@ -45,12 +47,9 @@ def export_fbx(
     """
     if preset not in FBX_PRESETS:
         raise UserError(f"The FBX preset is one of {', '.join(FBX_PRESETS)}, not “{preset}”.")
-    family = _family(objects)
-    target = _writable(path, ".fbx")
-    frames = frame_range or keyed_range(context.scene, family)
-    with _selected(context, family), _framed(context.scene, frames), _described(family), _explained(target):
+    with _writing(context, objects, path, ".fbx", frame_range) as file:
         bpy.ops.export_scene.fbx(
-            filepath=str(target),
+            filepath=str(file.path),
             use_selection=True,
             object_types={"ARMATURE", "MESH"},
             use_mesh_modifiers=False,  # shape keys are lost with them
@@ -66,7 +65,7 @@ def export_fbx(
             bake_anim_simplify_factor=0.0,
             **FBX_PRESETS[preset],
         )
-    return target
+    return file.path
 
 
 def export_gltf(
@@ -84,12 +83,9 @@ def export_gltf(
     Raises:
         UserError: there is nothing to export, or the file cannot be written.
     """
-    family = _family(objects)
-    target = _writable(path, ".glb")
-    frames = frame_range or keyed_range(context.scene, family)
-    with _selected(context, family), _framed(context.scene, frames), _described(family), _explained(target):
+    with _writing(context, objects, path, ".glb", frame_range) as file:
         bpy.ops.export_scene.gltf(
-            filepath=str(target),
+            filepath=str(file.path),
             export_format="GLB",
             use_selection=True,
             export_animations=True,
@@ -104,7 +100,7 @@ def export_gltf(
             export_extras=True,
             export_apply=False,
         )
-    return target
+    return file.path
 
 
 def export_usd(
@@ -124,9 +120,6 @@ def export_usd(
     """
     if not bpy.app.build_options.usd:
         raise UserError("This build of Blender has no USD. Use Blender from blender.org, or export FBX.")
-    family = _family(objects)
-    target = _writable(path, ".usdc")
-    frames = frame_range or keyed_range(context.scene, family)
     known = bpy.ops.wm.usd_export.get_rna_type().properties
     options = {
         "selected_objects_only": True,
@@ -138,11 +131,11 @@ def export_usd(
         "export_materials": True,
         "evaluation_mode": "RENDER",
     }
-    with _selected(context, family), _framed(context.scene, frames), _described(family), _explained(target):
+    with _writing(context, objects, path, ".usdc", frame_range) as file:
         bpy.ops.wm.usd_export(
-            filepath=str(target), **{name: value for name, value in options.items() if name in known}
+            filepath=str(file.path), **{name: value for name, value in options.items() if name in known}
         )
-    return target
+    return file.path
 
 
 def export_alembic(
@@ -162,15 +155,11 @@ def export_alembic(
     """
     if not bpy.app.build_options.alembic:
         raise UserError("This build of Blender has no Alembic. Use Blender from blender.org, or export FBX.")
-    family = _family(objects)
-    meshes = [item for item in family if item.type == "MESH"]
-    target = _writable(path, ".abc")
-    first, last = frame_range or keyed_range(context.scene, family)
-    with _selected(context, meshes), _framed(context.scene, (first, last)), _explained(target):
+    with _writing(context, objects, path, ".abc", frame_range, types=("MESH",)) as file:
         bpy.ops.wm.alembic_export(
-            filepath=str(target),
-            start=first,
-            end=last,
+            filepath=str(file.path),
+            start=file.frames[0],
+            end=file.frames[1],
             selected=True,
             flatten=False,
             uvs=True,
@@ -180,18 +169,30 @@ def export_alembic(
             evaluation_mode="RENDER",
             as_background_job=False,
         )
-    origin = {mesh.name: provenance_of(mesh) for mesh in meshes}
+    origin = {mesh.name: provenance_of(mesh) for mesh in file.objects}
     text = json.dumps(origin, indent=2, ensure_ascii=False)
-    target.with_suffix(".abc.json").write_text(text + "\n", encoding="utf-8")
-    return target
+    try:
+        file.path.with_suffix(".abc.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"Where the motion comes from could not be written beside “{file.path}”: {error}."
+        ) from error
+    return file.path
 
 
 def provenance_of(item: bpy.types.Object) -> dict[str, Any]:
     """Where the motion that `item` shows comes from; empty for motion made by hand."""
-    action = _shown_action(item.data.shape_keys if item.type == "MESH" else item)
-    if action is None:
-        return {}
-    return {name: action[name] for name in PROVENANCE_KEYS if name in action}
+    for action, _ in keying.played_actions(item.data.shape_keys if item.type == "MESH" else item):
+        told = {name: action[name] for name in PROVENANCE_KEYS if name in action}
+        if told:
+            return told
+    return {}
+
+
+def unplayed(objects: Iterable[bpy.types.Object]) -> list[str]:
+    """Sentences about takes of heads that are not played and so are in no export of them."""
+    blocks = (b for o in _family(objects) for b in (o, getattr(o.data, "shape_keys", None)) if b is not None)
+    return keying.unplayed_takes(blocks)
 
 
 def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> tuple[int, int]:
@@ -199,19 +200,14 @@ def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> 
     frames = [
         frame
         for item in objects
-        for action in (_shown_action(item), _shown_action(getattr(item.data, "shape_keys", None)))
-        if action is not None and any(True for _ in action_curves(action))
-        for frame in action.frame_range
+        for block in (item, getattr(item.data, "shape_keys", None))
+        for action, span in keying.played_actions(block)
+        if any(True for _ in keying.action_curves(action))
+        for frame in span
     ]
     if not frames:
         return scene.frame_start, scene.frame_end
     return int(min(frames)), int(-(-max(frames) // 1))
-
-
-def _shown_action(block: bpy.types.ID | None) -> bpy.types.Action | None:
-    if block is None or block.animation_data is None:
-        return None
-    return block.animation_data.action
 
 
 def _family(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
@@ -229,20 +225,63 @@ def _family(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
     return list(family)
 
 
-def _writable(path: str | Path, suffix: str) -> Path:
-    """The path to write, with its suffix.
+def writable(path: str | Path, suffix: str = "") -> Path:
+    """The absolute path of a file to write, with its suffix.
 
     Raises:
-        UserError: its folder does not exist or cannot be written.
+        UserError: its folder does not exist, or it cannot be written.
     """
     target = Path(bpy.path.abspath(str(path)))
-    if target.suffix.lower() != suffix:
-        target = target.with_name(target.name + suffix)
-    if not target.parent.is_dir():
-        raise UserError(f"The folder “{target.parent}” does not exist. Choose another one.")
-    if target.is_dir() or not os.access(target.parent, os.W_OK):
+    try:
+        if suffix and target.suffix.lower() != suffix:
+            target = target.with_name(target.name + suffix)
+        if not target.parent.is_dir():
+            raise UserError(f"The folder “{target.parent}” does not exist. Choose another one.")
+        place = target if target.is_file() else target.parent
+        good = not target.is_dir() and os.access(place, os.W_OK)
+    except (OSError, ValueError):  # a name that no file can have
+        good = False
+    if not good:
         raise UserError(f"“{target}” cannot be written. Choose another place.")
     return target
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to be written.
+
+    objects: what goes into it.
+    frames: first and last frame.
+    """
+
+    path: Path
+    objects: tuple[bpy.types.Object, ...]
+    frames: tuple[int, int]
+
+
+@contextlib.contextmanager
+def _writing(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    suffix: str,
+    frame_range: tuple[int, int] | None,
+    types: tuple[str, ...] = ("MESH", "ARMATURE"),
+) -> Iterator[File]:
+    """What all exporters need: the heads selected, the scene at their frames, and where the motion comes from on them.
+
+    Args:
+        types: of the objects that go into the file.
+
+    Raises:
+        UserError: there is nothing to export, or the file cannot be written or was not.
+    """
+    family = _family(objects)
+    target = writable(path, suffix)
+    frames = frame_range or keyed_range(context.scene, family)
+    chosen = [item for item in family if item.type in types]
+    with _selected(context, chosen), _framed(context.scene, frames), _described(chosen), _explained(target):
+        yield File(target, tuple(chosen), frames)
 
 
 @contextlib.contextmanager
@@ -258,23 +297,46 @@ def _explained(target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _selected(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
-    """Select just `objects` in object mode, and put the selection back afterwards."""
+    """Select just `objects` in object mode, and put the selection back afterwards.
+
+    Objects that are hidden are shown meanwhile.
+
+    Raises:
+        UserError: one is not in the view layer, or in a hidden collection.
+    """
     if context.object is not None and context.object.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     view_layer = context.view_layer
     before, active = list(context.selected_objects), view_layer.objects.active
+    absent = [item.name for item in objects if item.name not in view_layer.objects]
+    hidden = [
+        (item, item.hide_get(), item.hide_viewport, item.hide_render)
+        for item in objects
+        if item.name not in absent
+    ]
     for item in before:
         item.select_set(False)
     try:
+        for item, *_ in hidden:
+            item.hide_viewport = item.hide_render = False
+            item.hide_set(False)
+        view_layer.update()
+        absent += [item.name for item, *_ in hidden if not item.visible_get()]
+        if absent:
+            names = ", ".join(f"“{name}”" for name in absent)
+            raise UserError(
+                f"{names} cannot be exported from this view layer: the collection is hidden, excluded or in another "
+                "scene. Show it first."
+            )
         for item in objects:
             item.select_set(True)
         view_layer.objects.active = objects[0]
         yield
-    except RuntimeError as error:
-        raise UserError(f"The head cannot be exported from this view layer: {str(error).strip()}") from error
     finally:
-        for item in objects:
+        for item, hide, hide_viewport, hide_render in hidden:
             item.select_set(False)
+            item.hide_set(hide)
+            item.hide_viewport, item.hide_render = hide_viewport, hide_render
         for item in before:
             item.select_set(True)
         view_layer.objects.active = active

@@ -19,7 +19,7 @@ from . import audio_strip, backend_session, flame_file, presets
 from .audio_strip import AudioSpan
 from .backend_job import BackendJob, Steps, private_folder
 from .errors import UserError
-from .keying import Performance, Take, check_head_bone, key_performances, last_frame
+from .keying import Performance, Take, check_head_bone, key_performances, last_frame, unplayed_takes
 from .mapping import PARTS
 from .motion import Motion, read_motion, resample_motion
 from .rig import SHAPE_MARK
@@ -128,6 +128,10 @@ class GenerationJob(BackendJob):
         self.results: list[Keyed] = []
         self._scene = scene.session_uid
         self._speeches = [(replace(speech, objects=()), _uids(speech.objects)) for speech in speeches]
+        self._blocks = [
+            {block.session_uid for target in targets_of(speech.objects) for block in target.blocks}
+            for speech in speeches
+        ]
         self._backend()
         self._folder = private_folder()
 
@@ -155,36 +159,26 @@ class GenerationJob(BackendJob):
             _check_bases(targets_of(objects_of(uids)), basis, self.settings.convert_basis)
         return basis
 
-    def _heads(self, targets: Sequence[Target], basis: str) -> Generator[None, None, dict[str, str] | None]:
-        """The heads between which motion of `basis` is converted for `targets`; None where it is shown as it is."""
-        if all(target.basis == basis for target in targets):
-            return None
-        model = yield from self._head_file(basis)
-        shown = yield from self._head_file(targets[0].basis, targets[0].head_file)
-        return {"model": str(model), "target": str(shown)}
+    def _generate(
+        self, index: int, basis: str, seeds: Sequence[int] | None = None
+    ) -> Generator[None, None, Generated]:
+        """Generate the takes of one recording; the generator's value is a `Generated`.
 
-    def _head_file(self, basis: str, name: str = "") -> Generator[None, None, Path]:
-        """The head asset that tells what the expressions of a basis mean; the one of this name if it is kept."""
-        if basis != "flame":
-            return presets.HEAD_FILE
-        kept = flame_file.kept_file(name)
-        if kept is not None:
-            return kept
-        return (yield from flame_file.convert(self, flame_file.chosen_flame_file()))
-
-    def _generate(self, index: int, basis: str) -> Generator[None, None, Generated]:
-        """Generate the takes of one recording; the generator's value is a `Generated`."""
+        Args:
+            seeds: None are those of the settings.
+        """
         speech, uids = self._speeches[index]
         settings = self.settings
-        heads = yield from self._heads(targets_of(objects_of(uids)), basis)
+        heads = yield from heads_between(self, targets_of(objects_of(uids)), basis)
         params = {
             "audio": speech.span.path,
             "audio_start": speech.span.start,
             "audio_seconds": speech.span.seconds,
             "output_dir": str(self._folder / str(index)),
             "style": settings.style,
-            "shape": self._shape_file(uids) if heads is None else None,  # of another basis's identities
-            "seeds": list(settings.seeds),
+            # the identities of another basis's head mean nothing to the model
+            "shape": shape_file(objects_of(uids)[0], self._folder) if heads is None else None,
+            "seeds": list(settings.seeds if seeds is None else seeds),
             "head_pose": settings.head_motion and settings.head_strength > 0,
             **_sampling(settings),
             **({"heads": heads} if heads is not None else {}),
@@ -237,17 +231,6 @@ class GenerationJob(BackendJob):
             settings.parts,
         )
 
-    def _shape_file(self, uids: tuple[int, ...]) -> str | None:
-        """The identity of the first speaker as a file, or None for the mean face."""
-        shape = objects_of(uids)[0].get(SHAPE_MARK)
-        if shape is None:
-            return None
-        path = self._folder / "shape.npy"
-        coefficients = np.zeros(100, np.float32)
-        coefficients[: len(shape)] = shape
-        np.save(path, coefficients)
-        return str(path)
-
     def _key(self, generated: list[Generated]) -> None:
         """Write everything into the scene, or nothing."""
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
@@ -266,7 +249,14 @@ class GenerationJob(BackendJob):
                 )
                 for t, (motion, seed) in enumerate(zip(made.takes, made.seeds, strict=True))
             )
-            performances.append(Performance(tuple(targets_of(objects_of(uids))), takes, speech.span.frame))
+            targets = tuple(targets_of(objects_of(uids)))
+            performances.append(Performance(targets, takes, speech.span.frame))
+        for performance, before in zip(performances, self._blocks, strict=True):
+            if before - {block.session_uid for target in performance.targets for block in target.blocks}:
+                raise UserError(
+                    f"A part of “{performance.targets[0].mesh.name}” was removed while its motion was made. Nothing was "
+                    "keyed."
+                )
         strips: list[Any] = []
         results = []
         try:
@@ -287,10 +277,7 @@ class GenerationJob(BackendJob):
                         strip,
                         speech.span.frame,
                         last_frame(performance.takes[0].motion, speech.span.frame),
-                        [
-                            *([warning] if warning else []),
-                            *(w for t in performance.targets for w in t.warnings),
-                        ],
+                        [warning] if warning else [],
                         made.takes[0].provenance.get("conversion_residual_mm"),
                     )
                 )
@@ -300,10 +287,23 @@ class GenerationJob(BackendJob):
             for strip in strips:
                 audio_strip.remove_strip(scene, strip)
             raise
-        for result, by_take in zip(results, actions, strict=True):
+        for result, by_take, performance in zip(results, actions, performances, strict=True):
             result.actions = by_take
+            result.warnings += remarks(performance.targets, scene)
             scene.frame_end = max(scene.frame_end, result.last_frame)
         self.results = results
+
+
+def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
+    """What the user should know about targets that were keyed: what of them was not, and what is not seen."""
+    found = [warning for target in targets for warning in target.warnings]
+    for target in targets:
+        if scene not in target.owner.users_scene:
+            found.append(
+                f"“{target.owner.name}” is not in the scene “{scene.name}”, whose frame rate and sequencer were used."
+            )
+        found += unplayed_takes(target.blocks)
+    return found
 
 
 def load_model(job: BackendJob, directory: Path, device: str) -> Generator[None, None, dict[str, Any]]:
@@ -315,6 +315,43 @@ def load_model(job: BackendJob, directory: Path, device: str) -> Generator[None,
         told = yield from job.ask("load_model", {"model": str(directory), "device": device}, LOAD_SECONDS)
         backend_session.note_loaded(directory, device, told)
     return told
+
+
+def heads_between(
+    job: BackendJob, targets: Sequence[Target], basis: str
+) -> Generator[None, None, dict[str, str] | None]:
+    """The heads between which motion of `basis` is converted for targets; the value is None where it is shown as it is.
+
+    Raises:
+        UserError: the user's FLAME is needed, and none is chosen.
+    """
+    if all(target.basis == basis for target in targets):
+        return None
+    model = yield from head_file(job, basis)
+    shown = yield from head_file(job, targets[0].basis, targets[0].head_file)
+    return {"model": str(model), "target": str(shown)}
+
+
+def head_file(job: BackendJob, basis: str, name: str = "") -> Generator[None, None, Path]:
+    """The head asset that tells what the expressions of a basis mean; the one of this name if it is kept."""
+    if basis != "flame":
+        return presets.HEAD_FILE
+    kept = flame_file.kept_file(name)
+    if kept is not None:
+        return kept
+    return (yield from flame_file.convert(job, flame_file.chosen_flame_file()))
+
+
+def shape_file(item: bpy.types.Object, folder: Path) -> str | None:
+    """The identity of a head as a file in `folder`, or None for the mean face."""
+    shape = item.get(SHAPE_MARK)
+    if shape is None:
+        return None
+    path = folder / "shape.npy"
+    coefficients = np.zeros(100, np.float32)
+    coefficients[: len(shape)] = shape
+    np.save(path, coefficients)
+    return str(path)
 
 
 def _sampling(settings: GenerationSettings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Action has slots, layers and channel bags; before, it has its curves itself.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 
 from . import bones, take_data
+from .all_or_nothing import Place, all_or_nothing
 from .character import Curve, character_curves
 from .errors import UserError
 from .mapping import PARTS, part_of
@@ -81,10 +82,9 @@ def key_performances(
                     raise UserError(f"The motion names none of the expressions of “{target.mesh.name}”.")
             target.make_editable()
             check_exchangeable(target)
-    written: list[bpy.types.Action] = []
     shown: list[tuple[bpy.types.ID, bpy.types.Action, bool]] = []
     result: list[list[list[bpy.types.Action]]] = []
-    try:
+    with all_or_nothing(_moved(performances)):
         for performance in performances:
             result.append([])
             for take in performance.takes:
@@ -94,7 +94,6 @@ def key_performances(
                     for block, suffix, curves in take_curves(target, take.motion, head_bone, strength, parts):
                         name = action_name(take.name, suffix)
                         action = write_action(name, block, curves, performance.start_frame)
-                        written.append(action)
                         result[-1][-1].append(action)
                         made.append((block, action))
                         if parts != frozenset(PARTS):
@@ -105,13 +104,19 @@ def key_performances(
                     if take.raw is not None and made:
                         keyed = KeyedAs(performance.start_frame, head_bone, strength, parts, take.motion.fps)
                         take_data.store(target, made, take.name, take.raw, take.source, keyed)
-    except BaseException:
-        for action in written:
-            bpy.data.actions.remove(action)
-        raise
-    for block, action, layered in shown:
-        show_action(block, action, layered)
+        for block, action, layered in shown:
+            show_action(block, action, layered)
     return result
+
+
+def _moved(performances: Sequence[Performance]) -> Iterator[tuple[bpy.types.ID, list[Place]]]:
+    """The data-blocks that are about to show something else, with what their present Actions move."""
+    for performance in performances:
+        for target in performance.targets:
+            for block in target.blocks:
+                shown = block.animation_data.action if block.animation_data is not None else None
+                curves = action_curves(shown) if shown is not None else ()
+                yield block, [(curve.data_path, curve.array_index) for curve in curves]
 
 
 def check_head_bone(name: str) -> None:
@@ -245,6 +250,50 @@ def push_down(animation: bpy.types.AnimData) -> bpy.types.NlaStrip:
     return strip
 
 
+def played_actions(
+    block: bpy.types.ID | None,
+) -> Iterator[tuple[bpy.types.Action, tuple[float, float]]]:
+    """The Actions that animate a data-block, with their first and last frames in the scene, the uppermost first.
+
+    Its own one, then those of the NLA editor's tracks that are heard.
+    """
+    animation = block.animation_data if block is not None else None
+    if animation is None:
+        return
+    solo = any(track.is_solo for track in animation.nla_tracks)
+    if animation.action is not None and not solo:
+        yield animation.action, tuple(animation.action.frame_range)
+    for track in reversed(animation.nla_tracks):
+        if animation.use_nla and not track.mute and (track.is_solo or not solo):
+            for strip in track.strips:
+                if strip.action is not None and not strip.mute:
+                    yield strip.action, (strip.frame_start, strip.frame_end)
+
+
+def unplayed_takes(blocks: Iterable[bpy.types.ID]) -> list[str]:
+    """Sentences about generated Actions of data-blocks that the NLA editor does not play: muted, or another is solo."""
+    found: dict[str, None] = {}
+    for block in blocks:
+        animation = block.animation_data
+        if animation is None:
+            continue
+        name = getattr(block, "user", block).name
+        played = [action for action, _ in played_actions(block)]
+
+        def unseen(action: bpy.types.Action | None, played: list[bpy.types.Action] = played) -> bool:
+            return action is not None and bool(action.get("synthetic")) and action not in played
+
+        if unseen(animation.action):
+            solo = next(track.name for track in animation.nla_tracks if track.is_solo)
+            found[
+                f"“{name}” plays only its NLA track “{solo}”, which is set to Solo: its take is not seen."
+            ] = None
+        for track in animation.nla_tracks:
+            if any(unseen(strip.action) for strip in track.strips):
+                found[f"The NLA track “{track.name}” of “{name}” is muted: its take is not seen."] = None
+    return list(found)
+
+
 def rest_block(block: bpy.types.ID, action: bpy.types.Action) -> None:
     """Let `block` show `action` no more; what it moved goes back to rest."""
     animation = block.animation_data
@@ -329,6 +378,8 @@ def take_curves(
 
 def _bone_curves(rig: bpy.types.Object, bone: str, rotations: np.ndarray) -> list[Curve]:
     """Curves of one bone of our own heads, whose axes are the motion's, from (T, 3) axis-angle rotations."""
+    if bone not in rig.pose.bones:  # the target's warnings say so
+        return []
     return [
         Curve(path, index, bone, values)
         for path, index, values in bones.rotation_curves(rig.pose.bones[bone], rotations)

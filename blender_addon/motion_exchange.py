@@ -4,7 +4,6 @@
 The backend reads and writes the formats; a clip of our own (`.npz`) needs no backend.
 """
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import bpy
 from . import adjustment, audio_strip, presets, take_data, takes
 from .backend_job import BackendJob, Steps, private_folder
 from .errors import UserError
+from .exporting import writable
 from .keying import Performance, Take, key_performances, last_frame
 from .motion import Motion, read_motion, write_motion
 from .targets import find_targets
@@ -53,9 +53,7 @@ class ExportMotionJob(BackendJob):
             UserError: the ending is unknown, the folder cannot be written, or the Action is no take.
             BackendError: the backend cannot be started.
         """
-        self.path = _known_format(Path(bpy.path.abspath(str(path))))
-        if not self.path.parent.is_dir() or not os.access(self.path.parent, os.W_OK) or self.path.is_dir():
-            raise UserError(f"“{self.path}” cannot be written. Choose another place.")
+        self.path = writable(_known_format(Path(str(path))))
         self._motion, self._fps = take_motion(action), fps
         super().__init__("Exporting")
         self._folder = private_folder()

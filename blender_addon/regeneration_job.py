@@ -2,7 +2,8 @@
 """A range of a take generated again, as a job that is polled; the result is a take of its own.
 
 What stands outside the range, the groups of channels that are held and the keys that were made by hand are given
-to the model, which joins to them; they come back as they were.
+to the model, which joins to them; they come back as they were. Of a dialogue's take each line in the range is made
+again from its own recording; a pause that follows a line whose end is made again goes over from its new end.
 """
 
 import shutil
@@ -18,11 +19,12 @@ from . import audio_strip, generation_job, take_data, takes
 from .backend_job import BackendJob, Steps, private_folder
 from .errors import UserError
 from .motion import Motion, read_motion, write_motion
-from .motion_text import motion_from_text
+from .spoken_lines import SpokenLine, spoken_lines, store_source, with_motions
 from .take_data import KeyedAs
 from .targets import Target
 
 GROUPS = ("lips", "brows", "eyes", "head")
+FACE = frozenset(GROUPS) - {"head"}
 SAMPLING = ("speech_guidance", "style_guidance", "sampler", "steps")
 
 
@@ -30,7 +32,8 @@ SAMPLING = ("speech_guidance", "style_guidance", "sampler", "steps")
 class RangeRequest:
     """What of a take is to be made again.
 
-    first_frame, last_frame: of the scene, both made again.
+    first_frame, last_frame: of the scene, both made again. Where the scene's frames are not the motion's, up to two
+        frames on either side lie between one that stands and one that is new.
     seeds: one take each.
     hold: those of GROUPS that stay as they are.
     hold_hand_made: whether keys made by hand are given to the model, so that it joins to them; they stay as they
@@ -44,6 +47,16 @@ class RangeRequest:
     hold_hand_made: bool = True
 
 
+@dataclass(frozen=True)
+class LinePart:
+    """Frames `start` to `stop` (exclusive) of a line's own motion, and the line's place in the take."""
+
+    number: int
+    line: SpokenLine
+    start: int
+    stop: int
+
+
 class RegenerationJob(BackendJob):
     """Regenerating a range of the take that an object shows.
 
@@ -54,8 +67,8 @@ class RegenerationJob(BackendJob):
         """Check what can be checked without the backend, and start.
 
         Raises:
-            UserError: the object shows no take, the take was not generated here, its recording is gone, or the range
-                lies outside it.
+            UserError: the object shows no take, the take was not generated here, its recording is gone, or no speech
+                of it is in the range.
             BackendError: the backend cannot be started.
         """
         target = takes.target_of(item)
@@ -63,20 +76,28 @@ class RegenerationJob(BackendJob):
         if action is None:
             raise UserError(f"“{item.name}” shows no take. Choose one under Takes.")
         self.request, self.device = request, device
-        self.source = take_data.source_of(action.diffposetalk)
-        raw, keyed = takes.raw_motion(action), take_data.read_keyed(action.diffposetalk)
-        if not self.source.get("audio") or "conversion_residual_mm" in raw.provenance:
+        lines = spoken_lines(action)
+        if not lines:
             raise UserError(
-                "This take does not say what recording and model it was made with, or was converted to another "
-                "basis. Only a take made by Generate in its model's own basis can be made again in part."
+                "This take was not made from a recording: it was imported or captured, and there is no speech to make "
+                "a part of it from. Only takes of Generate and Generate Dialogue can be made again in part."
             )
         unknown = request.hold - set(GROUPS)
         if unknown:
             raise UserError(f"The groups to hold are {', '.join(GROUPS)}, not “{sorted(unknown)[0]}”.")
         if not request.seeds:
             raise UserError("At least one seed is needed: each makes a take.")
-        audio_strip.check_audio_path(self.source["audio"])
+        raw, keyed = takes.raw_motion(action), take_data.read_keyed(action.diffposetalk)
+        held_groups(request.hold, raw.basis)
         self.start, self.stop = clip_range(raw, keyed, action.diffposetalk.time_offset, request)
+        self.parts = parts_of_range(lines, self.start, self.stop)
+        if not self.parts:
+            raise UserError(
+                f"Nobody speaks from frame {request.first_frame:g} to {request.last_frame:g}: the motion between lines "
+                "goes over from one to the next. Choose a range that reaches into a line."
+            )
+        for part in self.parts:
+            audio_strip.check_audio_path(part.line.source["audio"])
         super().__init__("Starting the backend")
         self.results: list[bpy.types.Action] = []
         self._item, self._action = item.session_uid, action.diffposetalk.id
@@ -98,67 +119,137 @@ class RegenerationJob(BackendJob):
         raise UserError("The take was removed while a part of it was made. Nothing was keyed.")
 
     def _run(self) -> Steps:
-        directory = Path(self.source.get("model") or generation_job.presets.MODEL_DIRECTORY)
-        told = yield from generation_job.load_model(self, directory, self.device)
-        groups: dict[str, list[str]] = told.get("channel_groups", {})
-        action, target = self._standing()
-        raw, hold = self._given(action, target, groups)
-        self.text = "Making the motion"
-        params: dict[str, Any] = {
-            "audio": self.source["audio"],
-            "motion": str(write_motion(self._folder / "standing.npz", raw)),
-            "output_dir": str(self._folder / "takes"),
-            "start": self.start,
-            "stop": self.stop,
-            "seeds": list(self.request.seeds),
-            "hold": hold,
-            "audio_start": self.source.get("audio_start", 0.0),
-            "audio_seconds": self.source.get("audio_seconds"),
-            "style": self.source.get("style"),
-            **{name: self.source[name] for name in SAMPLING if self.source.get(name) is not None},
-        }
+        made: dict[int, list[Motion]] = {}  # by line, in the order of the seeds
+        for done, part in enumerate(self.parts):
+            source = part.line.source
+            directory = Path(source.get("model") or generation_job.presets.MODEL_DIRECTORY)
+            told = yield from generation_job.load_model(self, directory, self.device)
+            action, target = self._standing()
+            heads = yield from generation_job.heads_between(self, [target], told["basis"])
+            raw, hold = self._given(action, target, part, told.get("channel_groups", {}))
+            of = f" ({done + 1} of {len(self.parts)})" if len(self.parts) > 1 else ""
+            self.text = f"Making the motion{of}"
+            params: dict[str, Any] = {
+                "audio": source["audio"],
+                "motion": str(write_motion(self._folder / f"standing-{done}.npz", raw)),
+                "output_dir": str(self._folder / f"takes-{done}"),
+                "start": part.start,
+                "stop": part.stop,
+                "seeds": list(self.request.seeds),
+                "hold": hold,
+                "audio_start": source.get("audio_start", 0.0),
+                "audio_seconds": source.get("audio_seconds"),
+                "style": source.get("style"),
+                "shape": generation_job.shape_file(target.mesh, self._folder) if heads is None else None,
+                **{name: source[name] for name in SAMPLING if source.get(name) is not None},
+                **({"heads": heads} if heads is not None else {}),
+            }
 
-        def on_notice(method: str, told: dict[str, Any]) -> None:
-            if method == "progress" and not self.cancelling:
-                self.progress = 0.1 + 0.9 * min(1.0, told["done"] / max(1, told["total"]))
+            def on_notice(method: str, told: dict[str, Any], done: int = done) -> None:
+                if method == "progress" and not self.cancelling:
+                    share = min(1.0, told["done"] / max(1, told["total"]))
+                    self.progress = 0.1 + 0.9 * (done + share) / len(self.parts)
 
-        answer = yield from self.ask("regenerate", params, on_notice=on_notice)
-        made = [(int(take["seed"]), read_motion(take["path"])) for take in answer["takes"]]
+            answer = yield from self.ask("regenerate", params, on_notice=on_notice)
+            made[part.number] = [
+                spliced(part.line.raw, read_motion(take["path"]), part.start, part.stop)
+                for take in answer["takes"]
+            ]
         self.text = "Keying"
         yield
         action, target = self._standing()
-        first = self.request.first_frame
-        for seed, motion in made:
+        before, first = takes.raw_motion(action), self.request.first_frame
+        for number, seed in enumerate(self.request.seeds):
+            motions = {line: by_seed[number] for line, by_seed in made.items()}
+            source, together = with_motions(action, motions)
             title = f"{action.name.partition(' · from')[0]} · from {first:g} (seed {seed})"
-            self.results.append(takes.duplicate(action, target, title, motion))
+            motion = spliced(before, together, self.start, self._last_change(spoken_lines(action)))
+            again = takes.duplicate(action, target, title, motion)
+            store_source(again, source)
+            self.results.append(again)
         takes.show_take(self.results[0], target)
 
+    def _last_change(self, lines: Sequence[SpokenLine]) -> int:
+        """The frame of the take's motion before which it changes: after the pause where a line's end was made again."""
+        last = self.parts[-1]
+        following = lines[last.number + 1 :]
+        if last.stop < last.line.frames or not following:
+            return self.stop
+        return max(self.stop, following[0].first)
+
     def _given(
-        self, action: bpy.types.Action, target: Target, groups: dict[str, list[str]]
+        self, action: bpy.types.Action, target: Target, part: LinePart, groups: dict[str, list[str]]
     ) -> tuple[Motion, list[dict[str, Any]]]:
-        """The take's motion with what was made by hand in it, and what to hold."""
-        raw = motion_from_text(action.diffposetalk.raw)
+        """A line's motion with what was made by hand in it, and what to hold."""
+        raw = part.line.raw
         hold: list[dict[str, Any]] = []
         if self.request.hold:
-            hold.append({"groups": sorted(self.request.hold)})
+            hold.append({"groups": held_groups(self.request.hold, raw.basis)})
         if not self.request.hold_hand_made:
             return raw, hold
         keyed = take_data.read_keyed(action.diffposetalk)
         exp = np.array(raw.exp, np.float32)
         names = list(raw.expression_names)
         of_channel = {name: group for group, members in groups.items() for name in members}
+        others = "lips" if raw.basis == "arkit" else "expression"
         offset = action.diffposetalk.time_offset
         for edit in takes.hand_edits(action, target):
-            frame = round(clip_frame(raw, keyed, offset, edit.frame))
+            frame = round(clip_frame(raw, keyed, offset, edit.frame) - part.line.at)
             if not 0 <= frame < len(exp):
                 continue
             if edit.channel in names:
                 column = names.index(edit.channel)
-                exp[frame, column] = np.clip(exp[frame, column] + edit.change, 0.0, 1.0)
-            group = of_channel.get(edit.channel, "head" if edit.channel == "head" else "lips")
-            if self.start <= frame < self.stop and group not in self.request.hold and group in groups:
+                changed = exp[frame, column] + edit.change
+                exp[frame, column] = np.clip(changed, 0.0, 1.0) if raw.basis == "arkit" else changed
+            group = "head" if edit.channel == "head" else of_channel.get(edit.channel, others)
+            if raw.basis != "arkit" and group in FACE:  # a converted take of a model with other groups
+                group = others
+            if part.start <= frame < part.stop and group not in hold_names(hold):
                 hold.append({"groups": [group], "start": frame, "stop": frame + 1})
         return replace(raw, exp=exp), hold
+
+
+def hold_names(hold: Sequence[dict[str, Any]]) -> set[str]:
+    """The groups that are held in a whole range."""
+    return {group for entry in hold if "start" not in entry for group in entry["groups"]}
+
+
+def held_groups(hold: frozenset[str], basis: str) -> list[str]:
+    """Some of GROUPS as the backend calls them in an expression basis.
+
+    Raises:
+        UserError: a part of the face is to be held in FLAME's basis, whose components each move all of it.
+    """
+    if basis == "arkit":
+        return sorted(hold)
+    face = hold & FACE
+    if face and face != FACE:
+        raise UserError(
+            "This take is in FLAME's basis, whose expressions each move the whole face: hold Lips, Brows and Eyes "
+            "together, or only the Head."
+        )
+    return (["expression", "jaw"] if face else []) + (["head"] if "head" in hold else [])
+
+
+def parts_of_range(lines: Sequence[SpokenLine], start: int, stop: int) -> list[LinePart]:
+    """What of lines lies in frames `start` to `stop` (exclusive) of their take's motion, in the lines' own frames."""
+    found = []
+    for number, line in enumerate(lines):
+        first, last = max(0, start - line.first), min(line.frames, stop - line.first)
+        if first < last:
+            found.append(LinePart(number, line, first, last))
+    return found
+
+
+def spliced(before: Motion, made: Motion, start: int, stop: int) -> Motion:
+    """A motion that is `made` in frames `start` to `stop` (exclusive), and `before` in the others."""
+
+    def of(name: str) -> np.ndarray:
+        values = np.array(getattr(before, name))
+        values[start:stop] = getattr(made, name)[start:stop]
+        return values
+
+    return replace(before, exp=of("exp"), head=of("head"), jaw=of("jaw"), provenance=made.provenance)
 
 
 def clip_frame(raw: Motion, keyed: KeyedAs, offset: float, frame: float) -> float:

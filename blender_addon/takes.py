@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import bpy
 import numpy as np
 
-from . import adjustment, job_status, keying, presets, take_data
+from . import adjustment, arkit, job_status, keying, presets, take_data
 from .adjustment import Adjustment
 from .character import Curve
 from .errors import UserError
@@ -330,6 +330,22 @@ def hand_edits(action: bpy.types.Action, target: Target) -> list[HandEdit]:
                 expected = float(np.interp(at, np.arange(len(old[place])), old[place]))
                 found.append(HandEdit(curve.data_path, frame, channel, (value - expected) / gain))
     return found
+
+
+def with_hand_edits(action: bpy.types.Action, target: Target, motion: Motion) -> Motion:
+    """A take's motion, with its changes but not stretched, and the keys made by hand of its expressions and jaw."""
+    keyed, names = read_keyed(action.diffposetalk), list(motion.expression_names)
+    exp, jaw = np.array(motion.exp), np.array(motion.jaw)
+    for edit in hand_edits(action, target):
+        frame = round((edit.frame - keyed.start_frame) / keyed.fps / keyed.stretch * motion.fps)
+        if not 0 <= frame < len(exp):
+            continue
+        if edit.channel in names:
+            exp[frame, names.index(edit.channel)] += edit.change
+        elif edit.channel == arkit.JAW_OPEN and not edit.data_path.endswith("quaternion"):
+            turned = edit.data_path.endswith("euler")  # radians; else a key, of which 1 is wide open
+            jaw[frame, 0] += edit.change * (1.0 if turned else target.jaw_open_angle)
+    return replace(motion, exp=np.clip(exp, 0.0, 1.0) if motion.basis == "arkit" else exp, jaw=jaw)
 
 
 def _channels(target: Target, block: bpy.types.ID) -> dict[str, tuple[str, float]]:

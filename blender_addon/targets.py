@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import bpy
 
 from . import arkit
-from .character import Character, armature_of, driven_paths, find_character, linked_text, override_data
+from .character import (
+    Character,
+    armature_of,
+    driven_paths,
+    find_character,
+    left_out_text,
+    linked_text,
+    override_data,
+)
 from .errors import UserError
 from .mapping import FLAME_CHANNELS
 from .rig import (
@@ -34,6 +42,7 @@ class Target:
     basis: "arkit" or "flame".
     head_file: name of the head asset that one of our own heads was made from.
     character: the mapping of anything but our own heads.
+    left_out: what of one of our own heads cannot be keyed, and why.
     """
 
     mesh: bpy.types.Object
@@ -44,6 +53,7 @@ class Target:
     jaw_open_angle: float
     head_file: str = ""
     character: Character | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> list[bpy.types.ID]:
@@ -70,7 +80,7 @@ class Target:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What of it cannot be keyed, and why."""
-        return self.character.warnings if self.character is not None else ()
+        return self.character.warnings if self.character is not None else self.left_out
 
 
 def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target:
@@ -90,13 +100,11 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
         raise UserError(f"The mesh “{mesh.name}” has no shape keys any more. Add another head with Add Head.")
     if mesh.library is not None:
         raise UserError(linked_text(mesh))
-    driven = driven_paths(shape_keys)
     names = tuple(str(mesh[EXPRESSIONS_MARK]).split("\n"))
-    keys = {
-        name: name
-        for name in names
-        if name in shape_keys.key_blocks and shape_keys.key_blocks[name].path_from_id("value") not in driven
-    }
+    rig = mesh.parent if mesh.parent is not None and mesh.parent.get(HEAD_MARK) else None
+    problems = _unusable(shape_keys, names, rig)
+    unusable = {name for told in problems.values() for name in told}
+    keys = {name: name for name in names if name not in unusable}
     if not keys:
         raise UserError(
             f"The shape keys of “{mesh.name}” are driven by something else or gone: none can be keyed."
@@ -105,11 +113,30 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
         mesh,
         names,
         keys,
-        mesh.parent if mesh.parent is not None and mesh.parent.get(HEAD_MARK) else None,
+        rig,
         str(mesh[BASIS_MARK]),
         float(mesh.get(JAW_OPEN_ANGLE_MARK, default_jaw_open_angle)),
         str(mesh.get(ASSET_FILE_MARK, "")),
+        left_out=left_out_text(problems),
     )
+
+
+def _unusable(
+    shape_keys: bpy.types.Key, names: Iterable[str], rig: bpy.types.Object | None
+) -> dict[str, list[str]]:
+    """Reasons why expressions and bones of one of our own heads cannot be keyed, and which."""
+    driven = driven_paths(shape_keys)
+    problems: dict[str, list[str]] = {}
+    for name in names:
+        key = shape_keys.key_blocks.get(name)
+        if key is None:
+            problems.setdefault("no shape key of that name is there any more (renamed?)", []).append(name)
+        elif key.path_from_id("value") in driven:
+            problems.setdefault("driven by something else", []).append(name)
+        elif getattr(key, "lock_shape", False):
+            problems.setdefault("locked", []).append(name)
+    missing = [name for name in ("neck", "jaw") if rig is not None and name not in rig.pose.bones]
+    return problems | ({"no bone of that name is there any more": missing} if missing else {})
 
 
 def could_speak(item: bpy.types.Object) -> bool:

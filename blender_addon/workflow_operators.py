@@ -122,9 +122,21 @@ class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         """Say what was made."""
         job = self.job
-        if job.left_out:
-            self.report({"WARNING"}, "; ".join(job.left_out))
-        return f"{job.made} lines made, {job.kept} as before, {len(job.left_out)} left out; {len(job.takes)} speakers"
+        if job.left_out or job.warnings:
+            self.report({"WARNING"}, "; ".join([*job.left_out, *job.warnings]))
+        told = f"{job.made} lines made, {job.kept} as before, {len(job.left_out)} left out; {len(job.takes)} takes"
+        return f"{told}. {'. '.join(job.warnings)}" if job.warnings else told
+
+
+class DIFFPOSETALK_OT_step_line(TakeOperator):
+    """Let the dialogue's line at the current frame be that of the next seed; the other lines stay"""
+
+    bl_idname = "diffposetalk.step_line"
+    bl_label = "Next Take of Line"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Exchange it."""
+        return dialogue.step_line(action, target, context.scene.frame_current)[1]
 
 
 class DIFFPOSETALK_OT_add_speaker(bpy.types.Operator):
@@ -165,7 +177,7 @@ class DIFFPOSETALK_OT_remove_speaker(bpy.types.Operator):
 
 
 class DIFFPOSETALK_OT_check_lips(JobOperator):
-    """Mark on the timeline where lips should close and do not; with a transcript also the words"""
+    """Mark where lips of the selected heads should close and do not; with a transcript also the words"""
 
     bl_idname = "diffposetalk.check_lips"
     bl_label = "Check Lips"
@@ -173,16 +185,18 @@ class DIFFPOSETALK_OT_check_lips(JobOperator):
     job: lip_sync.LipSyncJob
 
     def start(self, context: bpy.types.Context) -> lip_sync.LipSyncJob:
-        """Start with the active object's take."""
-        if context.active_object is None:
-            raise UserError("No object is active. Make a head with a take active.")
+        """Start with the takes of the selected heads."""
         text = context.scene.diffposetalk_workflow.transcript
-        return lip_sync.LipSyncJob(context.scene, context.active_object, text, addon_preferences().device)
+        return lip_sync.LipSyncJob(context.scene, speakers(context), text, addon_preferences().device)
 
     def finish(self, context: bpy.types.Context) -> str:
         """Say what was found."""
-        words = f", {self.job.words} words marked" if self.job.words else ""
-        return f"{self.job.closures} closures are not reached{words}"
+        job = self.job
+        if job.problems:
+            self.report({"WARNING"}, " ".join(job.problems))
+        words = f", {job.words} words marked" if job.words else ""
+        left_out = f"; not checked: {' '.join(job.problems)}" if job.problems else ""
+        return f"{job.closures} closures are not reached{words}{left_out}"
 
 
 class DIFFPOSETALK_OT_clear_marks(bpy.types.Operator):
@@ -296,6 +310,7 @@ CLASSES = (
     DIFFPOSETALK_OT_push_take,
     DIFFPOSETALK_OT_reduce_keys,
     DIFFPOSETALK_OT_generate_dialogue,
+    DIFFPOSETALK_OT_step_line,
     DIFFPOSETALK_OT_add_speaker,
     DIFFPOSETALK_OT_remove_speaker,
     DIFFPOSETALK_OT_check_lips,

@@ -3,6 +3,7 @@
 
 import bpy
 
+from . import audio_strip
 from .panels import SidebarPanel, sub_panel_layout
 
 
@@ -108,6 +109,7 @@ class DIFFPOSETALK_PT_dialogue(SidebarPanel, bpy.types.Panel):
             column.prop(rule, {"CHANNEL": "channel", "NAME": "pattern", "COLOR": "color"}[rule.by])
         layout.prop(settings, "only_changed")
         layout.operator("diffposetalk.generate_dialogue", icon="SEQUENCE")
+        layout.operator("diffposetalk.step_line", icon="FILE_REFRESH")
 
 
 class DIFFPOSETALK_PT_lips(SidebarPanel, bpy.types.Panel):
@@ -128,10 +130,30 @@ class DIFFPOSETALK_PT_lips(SidebarPanel, bpy.types.Panel):
         row.operator("diffposetalk.clear_marks", icon="X")
 
 
+class DIFFPOSETALK_PT_strip(SidebarPanel, bpy.types.Panel):
+    """What is said in the sequencer's active strip."""
+
+    bl_idname = "DIFFPOSETALK_PT_strip"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_label = "DiffPoseTalk"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A sound strip must be active."""
+        return audio_strip.active_sound_strip(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show its transcript."""
+        layout = sub_panel_layout(self, context, while_running=True)
+        layout.prop(audio_strip.active_sound_strip(context), "diffposetalk_transcript")
+
+
 CLASSES = (
     DIFFPOSETALK_PT_range,
     DIFFPOSETALK_PT_layers,
     DIFFPOSETALK_UL_speakers,
     DIFFPOSETALK_PT_dialogue,
     DIFFPOSETALK_PT_lips,
+    DIFFPOSETALK_PT_strip,
 )

@@ -29,6 +29,11 @@ def _is_face(settings: bpy.types.PropertyGroup, item: bpy.types.Object) -> bool:
     return item.type in ("MESH", "ARMATURE", "EMPTY")
 
 
+SOUND_STRIP = (
+    bpy.types.SoundStrip if hasattr(bpy.types, "SoundStrip") else bpy.types.SoundSequence
+)  # until 4.3
+
+
 class DiffPoseTalkSpeaker(bpy.types.PropertyGroup):
     """Who speaks which of the sequencer's sound strips."""
 
@@ -111,7 +116,9 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
     )
     transcript: StringProperty(
         name="Transcript",
-        description="What is said, in English: words are marked on the timeline and lips are checked against them",
+        description="What is said in the recording of the take, in English: words are marked on the timeline and lips "
+        "are checked against them. Empty: the text file (.txt) of the recording's name beside it, or else the model's "
+        "own judgement. Each strip of a dialogue has a transcript of its own",
     )
 
 
@@ -121,10 +128,16 @@ CLASSES = (DiffPoseTalkSpeaker, DiffPoseTalkWorkflow)
 def register() -> None:
     """Let scenes have these settings."""
     bpy.types.Scene.diffposetalk_workflow = PointerProperty(type=DiffPoseTalkWorkflow)
+    SOUND_STRIP.diffposetalk_transcript = StringProperty(
+        name="Transcript",
+        description="What is said in this strip, in English, for the lip-sync check. Empty: the text file (.txt) of "
+        "the recording's name beside it, if there is one",
+    )
 
 
 def unregister() -> None:
     """Take it back."""
+    del SOUND_STRIP.diffposetalk_transcript
     del bpy.types.Scene.diffposetalk_workflow
 
 

@@ -19,6 +19,7 @@ def main(clip: str, folder: str) -> None:
     speech = speech[:, 0]
     short = speech[: 2 * rate]
     soundfile.write(out / "speech.wav", short, rate)
+    soundfile.write(out / "americans.wav", speech[: int(3.2 * rate)], rate)  # “And so, my fellow Americans”
     soundfile.write(out / "second line.wav", speech[2 * rate : 5 * rate], rate)
     odd_folder = out / "Ödön's Aufnahmen 日本語"
     odd_folder.mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After the first take, with the real backend: ranges, dialogue, batches, files of motion, checks."""
+"""After the first take, with the real backend: ranges, batches, files of motion."""
 
 import json
 
@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from foreign_rigs import RIGS, build
 from scene_state import scene_state
-
-HAS_SOUND = bpy.app.build_options.audaspace
 
 
 @pytest.fixture(autouse=True)
@@ -175,103 +173,6 @@ def test_job_lists_that_cannot_be_read(api, part, tmp_path):
     [(number, job)], bad = part("batch").read_jobs(tmp_path / "d.csv")
     assert number == 1 and not bad and job.audio == str(tmp_path / "x.wav") and job.seed == 1
     assert job.export == (str(tmp_path / "a.fbx"), str(tmp_path / "b.csv"))
-
-
-@pytest.fixture
-def stage(api, recordings):
-    """Two heads and three sound strips on two channels; the scene runs at 30 frames per second."""
-    if not HAS_SOUND:
-        pytest.skip("this build of Blender has no sound")
-    scene = bpy.context.scene
-    scene.render.fps = 30
-    ann, _ = api.add_head("Ann")
-    bob, _ = api.add_head("Bob")
-    editor = scene.sequence_editor or scene.sequence_editor_create()
-    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
-    path = str(recordings / "speech.wav")
-    for name, channel, frame in (("Ann_1", 1, 10), ("Bob_1", 2, 80), ("Ann_2", 1, 160)):
-        strips.new_sound(name, path, channel, frame)
-    return scene, ann, bob
-
-
-def test_a_scenes_dialogue(api, part, stage):
-    scene, ann, bob = stage
-    before = scene_state()
-    job = api.generate_dialogue(seed=1, steps=2)
-    assert (job.made, job.kept, job.left_out) == (3, 0, []) and len(job.takes) == 2
-    for head, first in ((ann, 10), (bob, 80)):
-        action = part("takes").shown_take(head)
-        assert action.frame_range[0] == pytest.approx(first, abs=1e-3)
-    last = part("takes").shown_take(ann).frame_range[1]
-    assert 160 + 55 < last <= 160 + 61
-    values = points(part, part("takes").shown_take(ann))
-    mouth = np.stack([v[:, 1] for (path, _), v in values.items() if '"mouth' in path])
-    frames = next(iter(values.values()))[:, 0]
-    assert mouth[:, (frames > 95) & (frames < 130)].max() < 1e-3  # at rest between the lines
-    steps = np.abs(np.diff(mouth, axis=1)).max(axis=0)
-    assert steps[(frames[1:] > 70) & (frames[1:] < 100)].max() < 0.35
-    editor = scene.sequence_editor
-    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
-    strips["Ann_2"].frame_start = 200
-    again = api.generate_dialogue(seed=1, steps=2)
-    assert (again.made, again.kept) == (0, 3)
-    moved = part("takes").shown_take(ann)
-    assert moved.frame_range[1] == pytest.approx(last + 40, abs=1)
-    first = {k: v[:55] for k, v in points(part, moved).items()}
-    assert all(np.allclose(first[place], values[place][:55], atol=1e-5) for place in values)
-    assert before["actions"] == []
-
-
-def test_who_speaks_what(api, part, stage):
-    scene, _, bob = stage
-    editor = scene.sequence_editor
-    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
-    rules = scene.diffposetalk_workflow.speakers
-    lines = part("dialogue").dialogue_lines
-
-    def spoken():
-        return {line.strip: line.speaker.name for line in lines(scene)[0]}
-
-    assert spoken() == {"Ann_1": "Ann", "Bob_1": "Bob", "Ann_2": "Ann"}
-    rule = rules.add()
-    rule.by, rule.pattern, rule.object = "NAME", "*_1", bob
-    assert spoken() == {"Ann_1": "Bob", "Bob_1": "Bob"} and "no speaker" in lines(scene)[1][0]
-    rule.by, rule.channel = "CHANNEL", 2
-    assert spoken() == {"Bob_1": "Bob"}
-    rule.by, rule.color = "COLOR", "COLOR_03"
-    strips["Ann_2"].color_tag = "COLOR_03"
-    assert spoken() == {"Ann_2": "Bob"}
-    strips["Ann_2"].mute = True
-    assert "muted" in " ".join(lines(scene)[1]) and not spoken()
-    with pytest.raises(api.UserError, match=r"no line to speak.*muted"):
-        api.generate_dialogue()
-
-
-def test_lines_are_joined_at_their_times(part):
-    motion = part("motion").Motion
-    count = 30
-    exp = np.ones((count, 50), np.float32)
-    made = motion(exp, np.full((count, 3), 0.2), np.zeros((count, 3)), 25.0, "arkit", (), {})
-    other = motion(exp * 0.5, np.full((count, 3), -0.2), np.zeros((count, 3)), 25.0, "arkit", (), {})
-    together = part("dialogue").joined([(1.0, made), (4.0, other)])
-    assert len(together.exp) == 75 + 30 and together.exp[29].max() == 1 and together.exp[75].max() == 0.5
-    assert together.exp[45:60].max() == 0
-    assert np.abs(np.diff(together.head[:, 0])).max() < 0.02
-    cut = part("dialogue").joined([(1.0, made), (1.4, other)])
-    assert (cut.exp[:10] == 1).all() and (cut.exp[10:] == 0.5).all()
-
-
-def test_closures_are_marked(api, part, take):
-    head, _ = take
-    scene = bpy.context.scene
-    scene.timeline_markers.new("mine", frame=3)
-    job = part("lip_sync").LipSyncJob(scene, head)
-    job.wait()
-    assert job.failure is None and job.source == "model"
-    ours = [marker for marker in scene.timeline_markers if marker.name != "mine"]
-    assert len(ours) == job.closures and all("mm open" in marker.name for marker in ours)
-    part("lip_sync").clear_markers(scene)
-    assert [marker.name for marker in scene.timeline_markers] == ["mine"]
 
 
 def test_parts_are_chosen_in_the_panel(api, part, recordings):
