@@ -52,9 +52,11 @@ def main() -> None:
     )
     parser.add_argument("--recordings", type=Path, help="folder of recordings (default: the bundled one)")
     parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
+    parser.add_argument("--steps", type=int, help="denoising steps a window (default: the model's own)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     options = [] if arguments.model is None else ["--model", str(arguments.model.absolute())]
+    options += [] if arguments.steps is None else ["--steps", str(arguments.steps)]
     sources = [CLIP]
     if arguments.recordings is not None:
         sources = sorted(arguments.recordings.glob("*.flac")) + sorted(arguments.recordings.glob("*.wav"))
@@ -68,7 +70,8 @@ def main() -> None:
             if count:
                 about = machine()
                 manifest, seconds = make_lines(folder, count, sources)
-                of = f"{count} pieces of {len(sources)} recordings, {seconds:.0f} s of speech."
+                steps = "the model's own" if arguments.steps is None else str(arguments.steps)
+                of = f"{count} pieces of {len(sources)} recordings, {seconds:.0f} s of speech; steps a window: {steps}."
                 rows = [
                     "# Batches of short lines",
                     "",
