@@ -175,8 +175,9 @@ def package_contents() -> Iterator[tuple[str, Path]]:
     """Names in the zip and the files they come from: the add-on on top, `backend/` and `assets/` in it."""
     yield from files_below(ROOT / "blender_addon", "")
     yield "LICENSE", ROOT / "LICENSE"
-    for name in ("pyproject.toml", "requirements.txt", "requirements-tracking.txt"):
-        yield f"backend/{name}", ROOT / "backend" / name
+    for name in ("", "-tracking", "-alignment"):
+        yield f"backend/requirements{name}.txt", ROOT / "backend" / f"requirements{name}.txt"
+    yield "backend/pyproject.toml", ROOT / "backend" / "pyproject.toml"
     yield from files_below(ROOT / "backend" / "diffposetalk", "backend/diffposetalk/")
     assets = ROOT / "flame_assets"
     for required in ("head/head.npz", "model/config.json", "model/model.safetensors"):

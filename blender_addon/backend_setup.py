@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -26,7 +27,6 @@ OLDEST_PYTHON = (3, 10)
 LOG_LINES = 400
 LOAD_SECONDS = 600.0
 REQUIREMENTS = presets.BACKEND_DIRECTORY / "requirements.txt"
-TRACKING_REQUIREMENTS = presets.BACKEND_DIRECTORY / "requirements-tracking.txt"
 
 
 def environments_folder() -> Path:
@@ -201,10 +201,43 @@ class SetupJob:
             raise UserError(f"{failure}. {self.log[-1] if self.log else ''}".strip())
 
 
-class TrackingSetupJob(SetupJob):
-    """Installing what tracks faces in video into the environment that Set Up Backend has made."""
+@dataclass(frozen=True)
+class Extra:
+    """Packages beyond those that Generate needs.
 
-    def __init__(self) -> None:
+    title: what they are called, for people.
+    modules: what must be importable afterwards.
+    by_hand: what installs them into a Python of the user's own.
+    hint: what else may be missing where they are installed and do not run.
+    """
+
+    title: str
+    requirements: Path
+    modules: tuple[str, ...]
+    by_hand: str
+    hint: str
+
+
+TRACKING = Extra(
+    "MediaPipe and PyAV",
+    presets.BACKEND_DIRECTORY / "requirements-tracking.txt",
+    ("av", "mediapipe"),
+    'pip install "diffposetalk[tracking]" or mediapipe and av',
+    "On Debian and Ubuntu they need libgles2, libegl1 and libgl1",
+)
+ALIGNMENT = Extra(
+    "PocketSphinx",
+    presets.BACKEND_DIRECTORY / "requirements-alignment.txt",
+    ("pocketsphinx",),
+    "pip install pocketsphinx",
+    "See the log above",
+)
+
+
+class ExtraSetupJob(SetupJob):
+    """Installing further packages into the environment that Set Up Backend has made."""
+
+    def __init__(self, extra: Extra) -> None:
         """Check that it can be done.
 
         Raises:
@@ -215,20 +248,19 @@ class TrackingSetupJob(SetupJob):
         if python is None:
             raise UserError(
                 "The add-on has no backend environment of its own to install into. Press Set Up Backend first; in a "
-                'Python of your own, run: pip install "diffposetalk[tracking]" or mediapipe and av.'
+                f"Python of your own, run: {extra.by_hand}."
             )
-        self.text = "Downloading and installing MediaPipe and PyAV"
-        self._python = str(python)
+        self.text = f"Downloading and installing {extra.title}"
+        self.extra, self._python = extra, str(python)
 
     def _run(self) -> Generator[None, None, None]:
         options = ["--no-input", "--disable-pip-version-check", "-c", str(REQUIREMENTS)]
         yield from self._command(
-            [self._python, "-m", "pip", "install", *options, "-r", str(TRACKING_REQUIREMENTS)],
+            [self._python, "-m", "pip", "install", *options, "-r", str(self.extra.requirements)],
             "The packages could not be installed. Check the connection and the free disk space, and try again",
         )
         self.text = "Checking them"
         yield from self._command(
-            [self._python, "-c", "import av, mediapipe"],
-            "The packages are installed but do not run here. On Debian and Ubuntu they need libgles2, libegl1 and "
-            "libgl1",
+            [self._python, "-c", f"import {', '.join(self.extra.modules)}"],
+            f"The packages are installed but do not run here. {self.extra.hint}",
         )

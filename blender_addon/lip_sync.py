@@ -100,6 +100,11 @@ class LipSyncJob(BackendJob):
             try:
                 told = yield from self._answer(check)
             except BackendError as error:
+                if error.kind == "extra_missing":
+                    raise UserError(
+                        "Words and phones of a transcript need PocketSphinx: press Install Word Alignment in the "
+                        "add-on's preferences, or install it into your Backend Python (pip install pocketsphinx)."
+                    ) from error
                 if len(self._lines) == 1 or not error.kind.startswith(OF_ONE_LINE):
                     raise
                 self.problems.append(_named(line, error))

@@ -81,6 +81,7 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         row = layout.row()
         row.operator("diffposetalk.install_tracking", icon="IMPORT")
         row.operator("diffposetalk.fetch_tracker", icon="IMPORT")
+        layout.operator("diffposetalk.install_alignment", icon="IMPORT")
         status = context.window_manager.diffposetalk_status
         job_status.draw_status(layout, status, context.region.width)
         for line in job_status.setup_log()[-8:]:

@@ -10,8 +10,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
-from . import backend_session, presets, scene_motion, style_choice, style_library
-from .backend_setup import TrackingSetupJob
+from . import presets, scene_motion, style_choice, style_library
 from .capture import key_capture
 from .errors import UserError
 from .operators import JobOperator, speakers
@@ -597,31 +596,6 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
         return f"The face tracker is in {self.job.path}"
 
 
-class DIFFPOSETALK_OT_install_tracking(JobOperator):
-    """Download MediaPipe and PyAV (about 300 MB) into the backend's environment, to take motion from video"""
-
-    bl_idname = "diffposetalk.install_tracking"
-    bl_label = "Install Video Tracking"
-    job: TrackingSetupJob
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """One job at a time, and only when Blender may go online."""
-        if not bpy.app.online_access:
-            cls.poll_message_set("Turn on Allow Online Access in Preferences, System")
-            return False
-        return super().poll(context)
-
-    def start(self, context: bpy.types.Context) -> TrackingSetupJob:
-        """Start the installation."""
-        backend_session.stop()
-        return TrackingSetupJob()
-
-    def finish(self, context: bpy.types.Context) -> str:
-        """Say so."""
-        return "Video tracking is installed"
-
-
 def capture_video(context: bpy.types.Context) -> Path:
     """The video that the panel names. Raises UserError where there is none."""
     chosen = context.scene.diffposetalk_capture.video
@@ -648,5 +622,4 @@ CLASSES: tuple[Any, ...] = (
     DIFFPOSETALK_OT_capture_performance,
     DIFFPOSETALK_OT_view_picture,
     DIFFPOSETALK_OT_fetch_tracker,
-    DIFFPOSETALK_OT_install_tracking,
 )
