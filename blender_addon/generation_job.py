@@ -253,9 +253,9 @@ class GenerationJob(BackendJob):
             performances.append(Performance(targets, takes, speech.span.frame))
         for performance, before in zip(performances, self._blocks, strict=True):
             if before - {block.session_uid for target in performance.targets for block in target.blocks}:
+                name = performance.targets[0].mesh.name
                 raise UserError(
-                    f"A part of “{performance.targets[0].mesh.name}” was removed while its motion was made. Nothing was "
-                    "keyed."
+                    f"A part of “{name}” was removed while its motion was made. Nothing was keyed."
                 )
         strips: list[Any] = []
         results = []

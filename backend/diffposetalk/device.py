@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .config import PRECISIONS
-from .errors import DeviceError
+from .errors import DeviceError, memory_ran_out
 
 MAX_CPU_THREADS = 8
 """More threads than this gain nothing on windows of 111 tokens."""
@@ -129,21 +129,13 @@ def _usable_cores() -> int:
     return max(1, min(allowed, int(physical)))
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the device (or the machine) has no memory left for what was asked."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-
-
 @contextmanager
 def device_errors(device: torch.device) -> Iterator[None]:
     """Turn what PyTorch raises when memory runs out or a GPU disappears into a `DeviceError`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if out_of_memory(error):
+        if memory_ran_out(error):
             raise DeviceError(
                 f"The device {device} has not enough memory. Close other programs that use it, make fewer "
                 "takes at once, or choose the CPU.",
@@ -155,8 +147,8 @@ def device_errors(device: torch.device) -> Iterator[None]:
             and any(word in str(error) for word in ("CUDA error", "HIP error", "MPS backend"))
         ):
             raise DeviceError(
-                f"The device {device} stopped working ({str(error).splitlines()[0]}). Restart the backend; if "
-                "it happens again, choose the CPU.",
+                f"The device {device} stopped working ({str(error).splitlines()[0]}). Try again, in a "
+                "new process; if it happens again, choose the CPU.",
                 "device_lost",
             ) from error
         raise

@@ -23,6 +23,24 @@ def one_line(text: str) -> str:
     return text.strip()
 
 
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "bad allocation"),
+    "could not create a primitive",  # oneDNN, whose one reason for this here is memory
+    "failed to map segment",  # of a library that is loaded
+    "can't start new thread",
+)
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an exception, of Python, the system or PyTorch, says that there is no memory left for what was asked."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError | OSError | ImportError) and any(
+        words in text for words in _OUT_OF_MEMORY
+    )
+
+
 class DiffPoseTalkError(Exception):
     """Something a user can understand and act on.
 

@@ -26,8 +26,8 @@ from . import __version__
 from .audio import SpeechAudio
 from .config import DETERMINISTIC_SAMPLERS, EXPRESSION_DIM, SAMPLERS
 from .continuity import ContinuousDenoiser
-from .device import device_errors, out_of_memory
-from .errors import Cancelled, DiffPoseTalkError
+from .device import device_errors
+from .errors import Cancelled, DiffPoseTalkError, memory_ran_out
 from .guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
 from .inpainting import FACE_FRAMES, HEAD_FRAMES, InpaintingDenoiser, Seams, Standing, place_windows
 from .model import DiffPoseTalk
@@ -181,7 +181,7 @@ def _side_by_side(
         try:
             run.sample_window(active)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or sum(p.rows for p in active) == 1:
+            if not memory_ran_out(error) or sum(p.rows for p in active) == 1:
                 with device_errors(model.device):
                     raise
             limit = max(1, sum(p.rows for p in active) // 2)

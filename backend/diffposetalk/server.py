@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from . import __version__
 from .audio import AudioInfo, probe
 from .config import QUALITIES
-from .errors import Cancelled, DiffPoseTalkError, ModelError, OutputError, ProtocolError
+from .errors import Cancelled, DiffPoseTalkError, ModelError, OutputError, ProtocolError, memory_ran_out
 from .jsonrpc import (
     INTERNAL_ERROR,
     REQUEST_CANCELLED,
@@ -592,7 +592,7 @@ def explain(error: Exception) -> RpcError:
         return RpcError(SERVER_ERROR, error.message, error.kind)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RpcError(SERVER_ERROR, "The disk is full. Free some space and try again.", "disk_full")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if memory_ran_out(error):
         return RpcError(
             SERVER_ERROR,
             "There is not enough memory. Make fewer takes at once, or use the CPU device.",

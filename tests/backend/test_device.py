@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffposetalk.device import choose_compute, device_errors, out_of_memory, pick_device
-from diffposetalk.errors import DeviceError
+from diffposetalk.device import choose_compute, device_errors, pick_device
+from diffposetalk.errors import DeviceError, memory_ran_out
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,9 @@ def test_errors_of_the_device_are_explained():
     assert caught.value.kind == "device_lost" and "\n" not in caught.value.message
     with pytest.raises(RuntimeError, match="a bug"), device_errors(cpu):
         raise RuntimeError("a bug")
-    assert out_of_memory(MemoryError())
-    assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes"))
-    assert not out_of_memory(RuntimeError("shapes do not fit"))
+    assert memory_ran_out(MemoryError())
+    assert memory_ran_out(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes"))
+    assert memory_ran_out(OSError(12, "Cannot allocate memory"))
+    assert memory_ran_out(ImportError("libtorch_cpu.so: failed to map segment from shared object"))
+    assert not memory_ran_out(RuntimeError("shapes do not fit"))
+    assert not memory_ran_out(ValueError("out of memory"))
