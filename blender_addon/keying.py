@@ -25,6 +25,7 @@ from .targets import Target, check_basis
 
 SLOTTED = bpy.app.version >= (4, 4, 0)
 CONVERT_MOTION = "convert the motion with “diffposetalk convert motion”"
+LAST_FRAME = int(bpy.types.Scene.bl_rna.properties["frame_end"].hard_max)
 NAME_BYTES = 63  # Blender's longest data-block name, in UTF-8, before 5.0
 PROVENANCE_KEYS = ("synthetic", "generator", "model", "model_sha256", "seed", "audio_sha256", "audio_name",
                    "style", "guidance", "sampler", "steps", "created", "converted_from",
@@ -74,6 +75,12 @@ def key_performances(
     """
     check_head_bone(head_bone)
     for performance in performances:
+        for take in performance.takes:
+            if last_frame(take.motion, performance.start_frame) > LAST_FRAME:
+                raise UserError(
+                    f"The motion would go to frame {last_frame(take.motion, performance.start_frame)}, and Blender's "
+                    f"timeline ends at {LAST_FRAME}. Start earlier, or choose a lower frame rate."
+                )
         for target in performance.targets:
             for take in performance.takes:
                 check_basis(target, take.motion.basis, CONVERT_MOTION)
