@@ -102,6 +102,7 @@ def main() -> None:
 
         columns = ["solver", "steps", "branch without speech at every", "precision"]
         columns += ["worst coefficient (% of sd)", "median", "lips rms (mm)", "lips max"]
+        print("# Errors of the solvers\n")
         print(f"| {' | '.join(columns)} |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")
         # How well the yardstick itself has converged: half as many steps.

@@ -190,7 +190,8 @@ def main() -> None:
     text = "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
     print(text)
     RESULTS.write_text(
-        f"Of {model.config.name}, by `{Path(sys.argv[0]).name}`.\n\n{text}\n", encoding="utf-8"
+        f"# Styles from references\n\nOf {model.config.name}, by `{Path(sys.argv[0]).name}`.\n\n{text}\n",
+        encoding="utf-8",
     )
 
 
