@@ -147,8 +147,8 @@ def device_errors(device: torch.device) -> Iterator[None]:
             and any(word in str(error) for word in ("CUDA error", "HIP error", "MPS backend"))
         ):
             raise DeviceError(
-                f"The device {device} stopped working ({str(error).splitlines()[0]}). Try again, in a "
-                "new process; if it happens again, choose the CPU.",
+                f"The device {device} stopped working ({str(error).splitlines()[0]}). Try again; if it "
+                "happens again, choose the CPU.",
                 "device_lost",
             ) from error
         raise

@@ -92,7 +92,17 @@ def test_a_program_that_says_something_else(start, misbehaving):
     assert error.kind == "protocol" and "Welcome to Python!" in error.message
 
 
-@pytest.mark.parametrize("line", ["[]", "17", '{"id": 1}', "\\xff\\xfe"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("[]", "17", '{"id": 1}', "\\xff\\xfe", "[" * 100_000),
+        '{"jsonrpc": "2.0", "id": {"a": []}, "result": {}}',
+        '{"jsonrpc": "2.0", "id": 1, "result": 7}',
+        '{"jsonrpc": "2.0", "id": 1, "error": "no"}',
+        '{"jsonrpc": "2.0", "method": "progress", "params": [1]}',
+    ],
+    ids=lambda line: line[:60],
+)
 def test_json_that_is_not_the_protocol(start, misbehaving, line):
     error = error_of(start(misbehaving(f"print({line!r}, flush=True); time.sleep(60)")).greeting)
     assert error.kind == "protocol"
