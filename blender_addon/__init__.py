@@ -29,6 +29,7 @@ from . import (
     take_operators,
     take_panel,
     take_properties,
+    translation,
     workflow_operators,
     workflow_panel,
     workflow_properties,
@@ -71,6 +72,7 @@ def register() -> None:
     workflow_properties.register()
     take_operators.register()
     settings_presets.register()
+    translation.register()
     style_status.register()
     import_name.register()
     backend_job.register()
@@ -83,6 +85,7 @@ def unregister() -> None:
     backend_job.unregister()
     import_name.unregister()
     style_status.unregister()
+    translation.unregister()
     settings_presets.unregister()
     take_operators.unregister()
     workflow_properties.unregister()

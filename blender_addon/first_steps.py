@@ -32,6 +32,16 @@ def draw_backend_problem(layout: bpy.types.UILayout, problem: str, width: int) -
     ).module = __package__
 
 
+def _step(column: bpy.types.UILayout, done: bool) -> bpy.types.UILayout:
+    row = column.row()
+    row.enabled = not done
+    return row
+
+
+def _mark(done: bool) -> str:
+    return "CHECKMARK" if done else "NONE"
+
+
 def draw_card(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """The three steps, each with its button; what is done has a check mark."""
     settings = context.scene.diffposetalk
@@ -48,15 +58,12 @@ def draw_card(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     column.scale_y = 1.3
     column.enabled = not status.running
     has_head = any(item.get(HEAD_MARK) for item in context.selected_objects)
-    done = (has_head, bool(settings.audio_path), False)
-    names = ("diffposetalk.add_head", "diffposetalk.use_example", "diffposetalk.generate")
-    texts = ("1.  Add Head", "2.  Use Example Clip", "3.  Generate")
-    for name, text, ready in zip(names, texts, done, strict=True):
-        row = column.row()
-        row.enabled = not ready
-        step = row.operator(name, text=text, icon="CHECKMARK" if ready else "NONE")
-        if name == "diffposetalk.add_head":
-            step.source, step.identity = settings.head_source, settings.head_identity
+    has_audio = bool(settings.audio_path)
+    add = _step(column, has_head).operator("diffposetalk.add_head", text="1.  Add Head", icon=_mark(has_head))
+    add.source, add.identity = settings.head_source, settings.head_identity
+    row = _step(column, has_audio)
+    row.operator("diffposetalk.use_example", text="2.  Use Example Clip", icon=_mark(has_audio))
+    column.operator("diffposetalk.generate", text="3.  Generate")
     job_status.draw_status(box, status, context.region.width)
 
 
