@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import types
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -119,3 +120,38 @@ def test_an_installed_blender_is_used_if_new_enough(
         build_addon.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, said, "")
     )
     assert (build_addon.find_blender() is not None) is found
+
+
+def test_where_no_real_window_can_be_shown_the_reason_is_said(
+    build_addon: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build_addon.os, "geteuid", lambda: 1000)
+    with pytest.raises(build_addon.UnavailableError, match="as root on Linux"):
+        build_addon.window_root(tmp_path)
+    monkeypatch.setattr(build_addon.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(build_addon.sys, "platform", "linux")
+    monkeypatch.setattr(build_addon.shutil, "which", lambda name: None)
+    with pytest.raises(build_addon.UnavailableError, match="apt-get install debootstrap"):
+        build_addon.window_root(tmp_path)
+
+
+def test_a_half_made_debian_folder_is_never_used(
+    build_addon: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build_addon.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(build_addon.sys, "platform", "linux")
+    monkeypatch.setattr(build_addon.shutil, "which", lambda name: f"/usr/bin/{name}")
+    outcome = [1, 0]
+
+    def make(command: list[str], stdout: BinaryIO, **_: object) -> subprocess.CompletedProcess[bytes]:
+        assert command[0] == "unshare"  # nothing is mounted where it could be deleted
+        (Path(command[-1]) / "etc").mkdir()
+        stdout.write(b"E: no network\n")
+        return subprocess.CompletedProcess(command, outcome.pop(0))
+
+    monkeypatch.setattr(build_addon.subprocess, "run", make)
+    with pytest.raises(build_addon.UnavailableError, match="no network"):
+        build_addon.window_root(tmp_path)
+    assert [path.name for path in (tmp_path / "windows").iterdir()] == ["log.txt"]
+    made = build_addon.window_root(tmp_path)
+    assert (made / "etc").is_dir() and build_addon.window_root(tmp_path) == made
