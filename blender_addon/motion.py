@@ -56,25 +56,31 @@ def read_motion(path: str | Path) -> Motion:
     if "exp" not in data or "pose" not in data:
         raise UserError(f"{name} is not a motion file: it lacks “exp” or “pose”.")
     exp, pose = data["exp"], data["pose"]
-    if exp.ndim != 2 or pose.shape != (len(exp), 6) or not len(exp) or exp.dtype.kind != "f":
+    numbers = exp.dtype.kind == "f" and pose.dtype.kind in "fiu"
+    if not numbers or exp.ndim != 2 or pose.shape != (len(exp), 6) or not len(exp):
         raise UserError(f"{name} holds exp {exp.shape} and pose {pose.shape}; (T, 50) and (T, 6) are needed.")
     if not (np.isfinite(exp).all() and np.isfinite(pose).all()):
         raise UserError(f"{name} holds numbers that are not finite.")
-    fps = float(data.get("fps", 25.0))
-    if not (np.isfinite(fps) and fps > 0):
-        raise UserError(f"{name} says that it has {fps} frames per second.")
+    rate = np.asarray(data.get("fps", 25.0))
+    if rate.size != 1 or rate.dtype.kind not in "fiu" or not np.isfinite(rate).all() or rate.item() <= 0:
+        raise UserError(f"{name} does not say how many frames per second it has.")
+    fps = float(rate.item())
     basis = str(data.get("basis", "flame"))  # files of the paper's own code say nothing and are FLAME's
-    names = tuple(str(n) for n in data.get("expression_names", ()))
+    names = tuple(str(n) for n in np.ravel(data.get("expression_names", ())))
     if not names and basis == "arkit":
         names = arkit.EXPRESSION_NAMES
     if names and len(names) != exp.shape[1]:
         raise UserError(f"{name} names {len(names)} expressions and holds {exp.shape[1]}.")
     try:
         provenance = json.loads(str(data.get("provenance", "{}")))
-    except ValueError:
+    except (ValueError, RecursionError):
+        provenance = {}
+    if not isinstance(provenance, dict):
         provenance = {}
     moved = data.get("translation")
-    if moved is not None and (moved.shape != (len(exp), 3) or not np.isfinite(moved).all()):
+    if moved is not None and (
+        moved.dtype.kind not in "fiu" or moved.shape != (len(exp), 3) or not np.isfinite(moved).all()
+    ):
         raise UserError(f"{name} holds a translation that is not (T, 3).")
     return Motion(exp, pose[:, :3], pose[:, 3:], fps, basis, names, provenance, moved)
 

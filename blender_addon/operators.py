@@ -115,6 +115,9 @@ class JobOperator(bpy.types.Operator):
         except (UserError, BackendError) as error:
             self._fail(context, error)
             return False
+        except OSError as error:
+            self._fail(context, UserError(f"A file cannot be used: {error.strerror or error}: {error.filename}."))
+            return False
         job_status.show(context, running=True, text=self.job.text)
         return True
 

@@ -90,6 +90,7 @@ def test_another_file_is_loaded_meanwhile(api, head, start, tmp_path, generate_a
 def test_the_addon_is_disabled_meanwhile(addon, api, head, start, part):
     job = start(head)
     folder, pid = job._folder, part("backend_session").client().process.pid
+    bpy.context.view_layer.update()  # the head's drivers
     before = scene_state()
     bpy.ops.preferences.addon_disable(module=addon.__name__)
     assert job.state == "cancelled" and not folder.exists() and not os.path.exists(f"/proc/{pid}")
