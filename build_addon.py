@@ -5,6 +5,7 @@
     python build_addon.py package   make the installable extension, dist/diffposetalk-VERSION.zip
     python build_addon.py demo      from a recording to a talking head: scene, exports and pictures
     python build_addon.py test      everything that is checked: style, types, all tests in all Blenders
+    python build_addon.py docs      the documentation as a site, build/site
 
 Environments are made once, in a cache folder, and keyed by what is in them.
 """
@@ -30,6 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 DIST = ROOT / "dist"
+SITE = ROOT / "build" / "site"
 MAX_PACKAGE_BYTES = 120 * 1024 * 1024
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # one date for all, so that the same source gives the same bytes
 
@@ -53,8 +55,9 @@ TRAINING_TOOLS = [
 ]
 TRACKING_TOOLS = ["mediapipe==1.2.2", "av==18.1.0"]
 CLUSTER_TOOLS = ["ray[data]==2.60.0"]
+DOCUMENTATION_TOOLS = ["sphinx==9.0.4", "myst-parser==5.2.0", "furo==2025.12.19", "numpy==2.4.6"]
 OLDEST_BLENDER = (4, 2)
-PARTS = ["lint", "backend", "fuzz", "build", "addon", "survival", "window"]
+PARTS = ["lint", "docs", "backend", "fuzz", "build", "addon", "survival", "window"]
 
 # Shared libraries that Blender's wheels, rendering without a display and MediaPipe need, with Debian's packages.
 SYSTEM_LIBRARIES = {
@@ -114,6 +117,8 @@ def main() -> int:
         "--blender", choices=list(BLENDERS), action="append", help="test the add-on in these only"
     )
     test.set_defaults(run=run_test)
+    docs = commands.add_parser("docs", help="build the documentation's site")
+    docs.set_defaults(run=run_docs)
     arguments = parser.parse_args()
     try:
         return int(arguments.run(arguments) or 0)
@@ -330,6 +335,31 @@ def blender_command(cache: Path):  # type: ignore[no-untyped-def]
     return (lambda script: [str(python), str(script), "--"]), f"Blender {DEMO_BLENDER} (bpy wheel)"
 
 
+# The documentation --------------------------------------------------------------------------------
+
+
+def run_docs(arguments: argparse.Namespace) -> None:
+    """`docs`: build the site."""
+    build_site(arguments.cache)
+    print(SITE / "index.html")
+
+
+def build_site(cache: Path) -> None:
+    """Build docs/ and the pages that it leads to into `SITE`, with references read from the code.
+
+    Raises:
+        BuildError: a page has an error, or a link leads nowhere; they are printed.
+    """
+    python = environment(cache, "docs", DOCUMENTATION_TOOLS)
+    shutil.rmtree(SITE, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="diffposetalk-docs-") as private:
+        options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(ROOT / "docs"), "-d", private]
+        checked(
+            [str(python), "-B", "-m", "sphinx", *options, str(ROOT), str(SITE)],
+            clean_environment(),
+        )
+
+
 # The tests ----------------------------------------------------------------------------------------
 
 
@@ -367,6 +397,13 @@ def run_test(arguments: argparse.Namespace) -> int:
             with stages(name):
                 done = subprocess.run([str(backend), "-m", *command], cwd=ROOT, env=environment)
             total.check(name, done.returncode == 0)
+    if "docs" in parts:
+        with stages("build the documentation"):
+            try:
+                build_site(arguments.cache)
+                total.check("documentation", True)
+            except BuildError as error:
+                total.check(f"documentation: {error}", False)
     for name in ("backend", "fuzz", "build"):
         if name in parts:
             with stages(f"tests/{name}"):

@@ -21,7 +21,14 @@ author = "DiffPoseTalk for Blender contributors"
 project_copyright = "DiffPoseTalk for Blender contributors, GPL-3.0-or-later"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "command_line", "class_fields", "error_messages"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "command_line",
+    "class_fields",
+    "error_messages",
+]
 # Pages stand where they belong: beside the model, the benchmarks and the changelog, too.
 root_doc = "docs/index"
 include_patterns = [
