@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CHUNK = 250
+CHUNK = 500
 """Cases of a process."""
 
 
