@@ -16,6 +16,7 @@ import soundfile
 
 from diffposetalk import generation
 from diffposetalk.audio import file_sha256, load_speech, probe
+from diffposetalk.batch import speaking
 from diffposetalk.batch.manifest import Job, ManifestError, output_name, read_manifest
 from diffposetalk.batch.output_folder import OutputFolder, clip_path
 from diffposetalk.batch.speaking import Outcome, Speaker
@@ -262,6 +263,8 @@ def test_memory_does_not_grow_with_the_manifest(
     model: DiffPoseTalk, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recordings are read as there is room: never more under way than the batch has rows, and one waiting."""
+    given_back: list[int] = []
+    monkeypatch.setattr(speaking, "return_free_memory", lambda: given_back.append(1))
     read: list[int] = []
     told: list[Outcome] = []
     speaker = Speaker(model, tmp_path)
@@ -274,6 +277,23 @@ def test_memory_does_not_grow_with_the_manifest(
     monkeypatch.setattr(speaker, "_line", counted)
     speaker.run((Job(n, str(lines / "line 00.wav"), f"x{n}") for n in range(60)), told.append)
     assert len(told) == 60 and max(read) <= model.compute.rows + 1
+    assert len(given_back) == 60 // speaking.TRIM_LINES
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told to")
+def test_free_memory_goes_back_to_the_system() -> None:
+    def resident() -> float:
+        row = next(r for r in Path("/proc/self/status").read_text().splitlines() if r.startswith("VmRSS"))
+        return int(row.split()[1]) / 1024
+
+    blocks = [
+        bytearray(100_000) for _ in range(2000)
+    ]  # below the size from which on the C library maps them apart
+    last = bytearray(100_000)  # keeps the heap from shrinking by itself
+    del blocks
+    before = resident()
+    speaking.return_free_memory()
+    assert before - resident() > 100 and last
 
 
 def test_one_batch_at_a_time(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ room for them in the batch, and a job is forgotten once its clips are written: m
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -29,6 +30,8 @@ from .take_key import KEY_NAME, TakeKeys, stored_key
 log = logging.getLogger(__name__)
 
 MADE, SKIPPED, FAILED = "made", "skipped", "failed"
+TRIM_LINES = 32
+"""Lines after which free memory goes back to the system."""
 
 
 @dataclass
@@ -130,6 +133,8 @@ class Speaker:
                 ):
                     work = active.pop(index)
                     report(work.job, self._written(work, clips))
+                    if index % TRIM_LINES == TRIM_LINES - 1:
+                        return_free_memory()
                 return
             except Cancelled:
                 raise
@@ -231,6 +236,17 @@ class Speaker:
 
 def _names(job: Job) -> list[str]:
     return [job.clip_name(seed) for seed in job.seeds]
+
+
+def return_free_memory() -> None:
+    """Give free memory back to the system where the C library does not by itself (glibc).
+
+    Recordings of ever other lengths leave holes in its heap: 600 MiB after 300 short lines.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
 
 
 def _gone(error: Exception) -> bool:
