@@ -120,13 +120,12 @@ def audio_digest(path: str) -> str:
     return digest.hexdigest()
 
 
-def line_key(line: DialogueLine, settings: GenerationSettings, seed: int) -> str:
-    """What a line's motion depends on, as a digest: its sound, the part of it, and the settings."""
-    content = {
+def line_keys(line: DialogueLine, settings: GenerationSettings) -> dict[int, str]:
+    """What a line's motion depends on, as a digest for each seed: its sound, the part of it, and the settings."""
+    content: dict[str, Any] = {
         "audio": audio_digest(line.span.path),
         "start": round(line.span.start, 6),
         "seconds": None if line.span.seconds is None else round(line.span.seconds, 6),
-        "seed": seed,
         "style": settings.style,
         "sampling": [
             settings.quality,
@@ -138,7 +137,10 @@ def line_key(line: DialogueLine, settings: GenerationSettings, seed: int) -> str
         "head": settings.head_motion and settings.head_strength > 0,
         "model": str(settings.model_directory),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    texts = {
+        seed: json.dumps({**content, "seed": seed}, sort_keys=True, default=str) for seed in settings.seeds
+    }
+    return {seed: hashlib.sha256(text.encode()).hexdigest() for seed, text in texts.items()}
 
 
 class DialogueJob(GenerationJob):
@@ -174,27 +176,29 @@ class DialogueJob(GenerationJob):
         self.takes: list[bpy.types.Action] = []
         speeches = [Speech(line.span, (line.speaker,), False) for line in lines]
         super().__init__(scene, speeches, settings)
-        self._lines = [
-            (line.strip, {seed: line_key(line, settings, seed) for seed in settings.seeds}) for line in lines
-        ]
-        known: dict[str, dict[str, Any]] = {}
-        if only_changed:
-            for speaker in {line.speaker for line in lines}:
-                known.update(_made_before(speaker))
-        self._known = {key: known[key] for _, keys in self._lines for key in keys.values() if key in known}
-        self.kept = sum(set(keys.values()) <= set(self._known) for _, keys in self._lines)
+        self._lines = [(line.strip, line_keys(line, settings)) for line in lines]
+        self._known: list[dict[int, dict[str, Any]]] = [{} for _ in lines]  # by line and seed
+        speakers = {line.speaker for line in lines} if only_changed else set()
+        before = {speaker: _made_before(speaker) for speaker in speakers}
+        for line, (strip, keys), known in zip(lines, self._lines, self._known, strict=True):
+            made = before.get(line.speaker, {})
+            for seed, key in keys.items():
+                told = made.get((strip, key)) or made.get(("", key))
+                if told is not None:
+                    known[seed] = told
+        self.kept = sum(len(known) == len(settings.seeds) for known in self._known)
         self.made = len(self._lines) - self.kept
 
     def _run(self) -> Steps:
         if self.made:
             yield from self._wait_for(self._backend().greeting)
             basis = yield from self._load_model()
-            for index, (_, keys) in enumerate(self._lines):
-                missing = [seed for seed, key in keys.items() if key not in self._known]
+            for index, known in enumerate(self._known):
+                missing = [seed for seed in self.settings.seeds if seed not in known]
                 if missing:
                     made = yield from self._generate(index, basis, missing)
                     for seed, motion in zip(made.seeds, made.takes, strict=True):
-                        self._known[keys[seed]] = {**made.source, "seed": seed, "raw": motion_to_text(motion)}
+                        known[seed] = {**made.source, "seed": seed, "raw": motion_to_text(motion)}
         self.text = "Keying"
         yield
         self._key_lines()
@@ -205,24 +209,19 @@ class DialogueJob(GenerationJob):
         if scene is None:
             raise UserError("The scene was removed while its motion was made.")
         fps = audio_strip.frames_per_second(scene)
-        by_speaker: dict[tuple[int, ...], list[tuple[float, str, dict[int, str]]]] = {}
-        for (speech, uids), (strip, keys) in zip(self._speeches, self._lines, strict=True):
-            by_speaker.setdefault(uids, []).append((speech.span.frame, strip, keys))
+        by_speaker: dict[tuple[int, ...], list[tuple[float, dict[int, dict[str, Any]]]]] = {}
+        for (speech, uids), (strip, keys), known in zip(
+            self._speeches, self._lines, self._known, strict=True
+        ):
+            by_seed = {seed: {**told, "strip": strip, "key": keys[seed]} for seed, told in known.items()}
+            by_speaker.setdefault(uids, []).append((speech.span.frame, by_seed))
         performances = []
         for uids, lines in by_speaker.items():
             lines.sort(key=lambda line: line[0])
             first = lines[0][0]
             made = []
             for number, seed in enumerate(self.settings.seeds, 1):
-                told = [
-                    {
-                        **self._known[keys[seed]],
-                        "strip": strip,
-                        "key": keys[seed],
-                        "at": (frame - first) / fps * FPS,
-                    }
-                    for frame, strip, keys in lines
-                ]
+                told = [{**by_seed[seed], "at": (frame - first) / fps * FPS} for frame, by_seed in lines]
                 together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
                 title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
                 made.append(Take(timed(together, fps), title, together, {"lines": told, "seed": seed}))
@@ -236,14 +235,17 @@ class DialogueJob(GenerationJob):
             scene.frame_end = max(scene.frame_end, end)
 
 
-def _made_before(speaker: bpy.types.Object) -> dict[str, dict[str, Any]]:
-    """What is told of the lines of a speaker's takes, by their keys; the shown take counts before the others."""
+def _made_before(speaker: bpy.types.Object) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is told of the lines of a speaker's takes by strip and key, and by their key alone, with "" for the strip.
+
+    The shown take counts before the others.
+    """
     target = takes.target_of(speaker)
     shown = takes.shown_take(target.owner, target)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for action in sorted(take_data.takes_of(target.owner), key=lambda action: action == shown):
         for line in take_data.source_of(action.diffposetalk).get("lines", []):
-            found[line["key"]] = line
+            found[(line["strip"], line["key"])] = found[("", line["key"])] = line
     return found
 
 

@@ -84,12 +84,14 @@ def export_gltf(
         UserError: there is nothing to export, or the file cannot be written.
     """
     with _writing(context, objects, path, ".glb", frame_range) as file:
+        layered = any(block.animation_data.nla_tracks for block in _animated(file.objects))
         bpy.ops.export_scene.gltf(
             filepath=str(file.path),
             export_format="GLB",
             use_selection=True,
             export_animations=True,
-            export_animation_mode="ACTIVE_ACTIONS",
+            # of what the NLA editor plays only the other one takes the sum
+            export_animation_mode="SCENE" if layered else "ACTIVE_ACTIONS",
             export_force_sampling=True,
             export_frame_range=True,
             export_morph=True,
@@ -191,8 +193,13 @@ def provenance_of(item: bpy.types.Object) -> dict[str, Any]:
 
 def unplayed(objects: Iterable[bpy.types.Object]) -> list[str]:
     """Sentences about takes of heads that are not played and so are in no export of them."""
-    blocks = (b for o in _family(objects) for b in (o, getattr(o.data, "shape_keys", None)) if b is not None)
-    return keying.unplayed_takes(blocks)
+    return keying.unplayed_takes(_animated(_family(objects)))
+
+
+def _animated(objects: Iterable[bpy.types.Object]) -> list[bpy.types.ID]:
+    """The data-blocks of objects that have animation."""
+    blocks = (block for item in objects for block in (item, getattr(item.data, "shape_keys", None)))
+    return [block for block in blocks if block is not None and block.animation_data is not None]
 
 
 def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> tuple[int, int]:

@@ -260,7 +260,7 @@ def clip_frame(raw: Motion, keyed: KeyedAs, offset: float, frame: float) -> floa
 def clip_range(raw: Motion, keyed: KeyedAs, offset: float, request: RangeRequest) -> tuple[int, int]:
     """The frames of a take's motion that a range of the scene shows, the last one exclusive. Raises UserError."""
     ends = [clip_frame(raw, keyed, offset, frame) for frame in (request.first_frame, request.last_frame)]
-    start, stop = max(0, int(np.floor(ends[0] + 1e-6))), min(len(raw.exp), int(np.ceil(ends[1] - 1e-6)) + 1)
+    start, stop = max(0, round(ends[0])), min(len(raw.exp), round(ends[1]) + 1)
     if stop <= start:
         last = keyed.start_frame + raw.seconds * keyed.stretch * keyed.fps
         raise UserError(

@@ -133,6 +133,7 @@ def test_hidden_heads_are_exported_and_hidden_collections_told(api, key, tmp_pat
     export = {".fbx": api.export_fbx, ".glb": api.export_gltf, ".abc": api.export_alembic}[suffix]
     head.hide_set(True)
     rig.hide_viewport = head.hide_render = True
+    bpy.context.scene.frame_set(2)
     before = scene_state()
     path = export(head, tmp_path / "hidden")
     assert scene_state() == before and head.hide_get() and rig.hide_viewport and head.hide_render

@@ -254,11 +254,21 @@ def test_conversion_that_cannot_be(api, preferences, flame_pkl, flame_model, rec
     assert scene_state() == before
 
 
-def test_conversion_knows_the_flame_of_the_head(api, preferences, flame_pkl, recordings):
-    """A FLAME head of before is converted to although the preferences name none any more."""
+def test_conversion_knows_the_flame_of_the_head(api, part, preferences, flame_pkl, recordings):
+    """A FLAME head of before is converted to although the preferences name none any more; ranges of its take, too."""
     bob, _ = api.add_head("Bob", flame=flame_pkl)
-    [result] = api.generate(bob, recordings / "speech.wav", steps=2, convert_basis=True)
+    [result] = api.generate(bob, recordings / "speech.wav", steps=2, convert_basis=True, place_sound=False)
     assert result.residual["mean"] > 0
+    [action] = api.takes(bob)
+    with pytest.raises(api.UserError, match="hold Lips, Brows and Eyes together"):
+        api.regenerate(bob, 20, 30, hold=["lips"])
+    [again] = api.regenerate(bob, 20, 30, seed=5, hold=["head"])
+    raw = part("takes").raw_motion
+    old, new = raw(action), raw(again)
+    apart = np.abs(new.exp - old.exp).max(axis=1)
+    assert new.basis == "flame" and apart[19:30].min() > 1e-4
+    assert (apart[:19] == 0).all() and (apart[30:] == 0).all()
+    np.testing.assert_array_equal(new.head, old.head)
 
 
 def test_cancelling_the_conversion(api, part, flame_pkl):
