@@ -203,6 +203,8 @@ def report(
     cpu = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     processor = cpu.get("cpu_name") or platform.processor()
     lines = [
+        "# Speed of the engine",
+        "",
         f"PyTorch {importlib.metadata.version('torch')}, {processor}, {cpu.get('num_physical_cores', '?')} cores.",
         "",
         "## Bundled model, the backend process end to end",
