@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The documentation as a site: `python build_addon.py docs`.
 
-The references are read from the code. Of what the code imports only numpy is there; Blender, PyTorch and the rest are
-stood in for, because signatures and docstrings need none of them.
+The references are read from the code, which is not run but for the parsers of the command line.
 """
 
 import sys
@@ -12,7 +11,7 @@ from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "backend"), str(Path(__file__).parent / "extensions")]
+sys.path[:0] = [str(ROOT / "backend"), str(Path(__file__).parent / "extensions")]
 
 from diffposetalk import __version__  # noqa: E402
 
@@ -21,36 +20,20 @@ author = "DiffPoseTalk for Blender contributors"
 project_copyright = "DiffPoseTalk for Blender contributors, GPL-3.0-or-later"
 version = release = __version__
 
-extensions = [
-    "myst_parser",
-    "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
-    "command_line",
-    "class_fields",
-    "error_messages",
-]
+extensions = ["myst_parser", "command_line", "error_messages", "from_source"]
 # Pages stand where they belong: beside the model, the benchmarks and the changelog, too.
 root_doc = "docs/index"
 include_patterns = [
-    "docs/**.md", "benchmarks/results/*.md", "flame_assets/model/MODEL_CARD.md", "README.md", "CHANGELOG.md",
-]  # fmt: skip
+    "docs/**.md",
+    "benchmarks/results/*.md",
+    "flame_assets/model/MODEL_CARD.md",
+    "README.md",
+    "CHANGELOG.md",
+]
 exclude_patterns = [".*", "build", "dist", "demo_output", "backend", "blender_addon", "tests"]
-myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
-nitpicky = False
-
-autodoc_mock_imports = [
-    "blf", "bmesh", "bpy", "bpy_extras", "gpu", "gpu_extras", "mathutils", "torch", "scipy", "soundfile", "soxr", "smplx",
-    "safetensors", "transformers",
-]  # fmt: skip
-autodoc_member_order = "bysource"
-autodoc_typehints_format = "short"
-python_maximum_signature_line_length = 100
-python_display_short_literal_types = True
-add_module_names = False
-napoleon_numpy_docstring = False
-napoleon_use_rtype = False
-napoleon_use_ivar = True
+command_line_stand_ins = ["torch", "scipy", "soundfile", "soxr", "smplx", "safetensors", "transformers"]
+maximum_signature_line_length = 100
 
 html_theme = "furo"
 html_title = f"DiffPoseTalk for Blender {version}"

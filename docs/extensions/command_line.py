@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The directive `command-line`: all commands of `diffposetalk` with their arguments, read from its parser."""
+"""The directive `command-line`: all commands of `diffposetalk` with their arguments, read from its parser.
+
+What the commands' modules import beside numpy is stood in for (`command_line_stand_ins`): parsers need none of it.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 
-from diffposetalk.cli import MODULE_COMMANDS, build_parser
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.ext.autodoc.mock import mock
 from sphinx.util.docutils import SphinxDirective
+
+from diffposetalk.cli import MODULE_COMMANDS, build_parser
 
 WIDTH = 100  # columns of the usage lines
 
@@ -42,7 +46,7 @@ class CommandLine(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the sections."""
-        with mock(self.config.autodoc_mock_imports):
+        with mock(self.config.command_line_stand_ins):
             return [self._section(*command) for command in documented_commands()]
 
     def _section(self, name: str, summary: str, parser: argparse.ArgumentParser) -> nodes.section:
@@ -83,5 +87,6 @@ def _item(action: argparse.Action, parser: argparse.ArgumentParser) -> nodes.def
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Make the directive known."""
+    app.add_config_value("command_line_stand_ins", [], "env", list)
     app.add_directive("command-line", CommandLine)
     return {"parallel_read_safe": True}

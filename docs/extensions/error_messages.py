@@ -13,10 +13,10 @@ from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {"Blender": ROOT / "blender_addon", "Backend": ROOT / "backend" / "diffposetalk"}
-ERRORS = (
-    "AudioError BackendError DataError DeviceError DiffPoseTalkError ModelError MotionError OutputError ProtocolError "
-    "StyleError UserError VideoError"
-).split()
+ERRORS = [
+    "AudioError", "BackendError", "DataError", "DeviceError", "DiffPoseTalkError", "ModelError", "MotionError",
+    "OutputError", "ProtocolError", "StyleError", "UserError", "VideoError",
+]  # fmt: skip
 GAP = "…"
 SHORTEST = 12  # characters: less is the part of a message that is put together elsewhere
 
