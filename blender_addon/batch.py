@@ -6,6 +6,7 @@ A job that fails is noted, and the rest goes on.
 
 import csv
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -33,6 +34,8 @@ _NUMBERS: dict[str, type] = {
     "audio_start": float,
     "audio_seconds": float,
 }
+
+PASSED_OVER = {"output", "note"}  # columns that `diffposetalk batch` reads of the same list
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ def read_jobs(
 ) -> tuple[list[tuple[int, BatchJob]], list[BatchResult]]:
     """Jobs from a CSV or JSON file, or from Python objects.
 
-    A CSV file has a header with the names of `BatchJob`'s fields, and several exports with `;` between them; a JSON
-    file is a list of objects. Relative paths count from the file's folder.
+    A CSV file (comma, semicolon or tab) has a header with the names of `BatchJob`'s fields, and several exports with
+    `;` between them; a JSON file is a list of objects. Relative paths count from the file's folder.
 
     Returns:
         (row number from 1 on, job), and results of the rows that cannot be one.
@@ -122,11 +125,16 @@ def _file_rows(path: Path) -> list[Any]:
         if not isinstance(rows, list):
             raise UserError(f"The job list “{path.name}” is not a list of objects.")
         return rows
-    reader = csv.DictReader(text.splitlines())
-    missing = {"audio", "object"} - set(reader.fieldnames or ())
-    if missing:
-        raise UserError(f"The job list “{path.name}” has no column “{sorted(missing)[0]}”.")
-    return list(reader)
+    header, *_ = text.split("\n", 1)
+    delimiter = max(",;\t", key=header.count)  # spreadsheets write what their language wants
+    try:
+        reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+        missing = {"audio", "object"} - set(reader.fieldnames or ())
+        if missing:
+            raise UserError(f"The job list “{path.name}” has no column “{sorted(missing)[0]}”.")
+        return list(reader)
+    except csv.Error as error:
+        raise UserError(f"The job list “{path.name}” is not CSV: {error}.") from error
 
 
 def _job(row: Any, folder: Path | None) -> BatchJob:
@@ -136,10 +144,12 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
     if not isinstance(row, dict):
         raise UserError("It is neither a BatchJob nor an object with its fields.")
     known = {f.name for f in fields(BatchJob)}
-    unknown = {str(name) for name in row} - known
+    if None in row:  # as the reader of CSV calls them
+        raise UserError("It has more entries than the list has columns.")
+    unknown = {str(name) for name in row} - known - PASSED_OVER
     if unknown:
         raise UserError(f"There is no field “{sorted(unknown)[0]}”.")
-    values: dict[str, Any] = {k: v for k, v in row.items() if v not in ("", None)}
+    values: dict[str, Any] = {k: v for k, v in row.items() if k in known and v not in ("", None)}
     for name in ("audio", "object"):
         if not values.get(name):
             raise UserError(f"“{name}” is missing.")
@@ -147,7 +157,10 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
     for name, kind in _NUMBERS.items():
         if name in values:
             try:
-                values[name] = kind(float(values[name])) if kind is int else kind(values[name])
+                number = float(values[name])
+                if not math.isfinite(number):
+                    raise ValueError
+                values[name] = kind(number)
             except (TypeError, ValueError) as error:
                 raise UserError(f"“{name}” is not a number: {values[name]!r}.") from error
     exports = values.get("export", ())

@@ -209,14 +209,15 @@ class DialogueJob(GenerationJob):
         if scene is None:
             raise UserError("The scene was removed while its motion was made.")
         fps = audio_strip.frames_per_second(scene)
-        by_speaker: dict[tuple[int, ...], list[tuple[float, dict[int, dict[str, Any]]]]] = {}
+        by_speaker: dict[bpy.types.Object, list[tuple[float, dict[int, dict[str, Any]]]]] = {}
         for (speech, uids), (strip, keys), known in zip(
             self._speeches, self._lines, self._known, strict=True
         ):
             by_seed = {seed: {**told, "strip": strip, "key": keys[seed]} for seed, told in known.items()}
-            by_speaker.setdefault(uids, []).append((speech.span.frame, by_seed))
+            [target] = targets_of(objects_of(uids))  # a mesh and an armature may be the same character
+            by_speaker.setdefault(target.owner, []).append((speech.span.frame, by_seed))
         performances = []
-        for uids, lines in by_speaker.items():
+        for owner, lines in by_speaker.items():
             lines.sort(key=lambda line: line[0])
             first = lines[0][0]
             made = []
@@ -225,7 +226,7 @@ class DialogueJob(GenerationJob):
                 together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
                 title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
                 made.append(Take(timed(together, fps), title, together, {"lines": told, "seed": seed}))
-            performances.append(Performance(tuple(targets_of(objects_of(uids))), tuple(made), first))
+            performances.append(Performance((takes.target_of(owner),), tuple(made), first))
         strength = self.settings.head_strength if self.settings.head_motion else 0.0
         actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
         self.takes = [by_target[0] for by_take in actions for by_target in by_take]

@@ -200,7 +200,7 @@ def test_overlaps_and_speakers_who_cannot(api, part, stage):
     scene.collection.objects.unlink(carl)
     far.collection.objects.link(carl)
     rule = None
-    for name, item in (("Ann*", ann), ("Bob*", bob), ("Cube*", bare), ("Carl*", carl)):
+    for name, item in (("Ann_1", ann), ("Ann*", ann.parent), ("Bob*", bob), ("Cube*", bare), ("Carl*", carl)):
         rule = scene.diffposetalk_workflow.speakers.add()
         rule.by, rule.pattern, rule.object = "NAME", name, item
     strips_of(scene).new_sound("Carl_1", strips_of(scene)["Ann_1"].sound.filepath, 4, 300)

@@ -204,6 +204,16 @@ def test_job_lists_that_cannot_be_read(api, part, tmp_path):
     [(number, job)], bad = part("batch").read_jobs(tmp_path / "d.csv")
     assert number == 1 and not bad and job.audio == str(tmp_path / "x.wav") and job.seed == 1
     assert job.export == (str(tmp_path / "a.fbx"), str(tmp_path / "b.csv"))
+    (tmp_path / "e.csv").write_text(
+        "audio;object;start;output;note\nx.wav;Ann;12.5;clip;later\ny.wav;Ann;nan;c;\n"
+        "z.wav;Ann;1;a;b;too many\n;Ann;1;;\n"
+    )
+    [(number, job)], bad = part("batch").read_jobs(tmp_path / "e.csv")
+    assert (number, job.start) == (1, 12.5) and [result.row for result in bad] == [2, 3, 4]
+    for result, message in zip(
+        bad, ("“start” is not a number", "more entries", "“audio” is missing"), strict=True
+    ):
+        assert message in result.error
 
 
 def test_parts_are_chosen_in_the_panel(api, part, recordings):
