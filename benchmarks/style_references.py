@@ -45,10 +45,8 @@ from diffposetalk.train.sequences import join
 
 STYLES, TAKES = 20, 3
 OWN_FRAMES, REFERENCE_FRAMES = 250, 125
-SIDE = 256
+SIDE = 400
 """Pixels of a rendered video's height."""
-FACING_AWAY = -0.25
-"""Cosine to the camera's direction below which a polygon of the resting head is never seen from the front."""
 RESULTS = Path(__file__).parent / "results" / "style_references.md"
 
 
@@ -104,16 +102,6 @@ def render_video(path: Path, clip: MotionClip, head: HeadModel) -> Path:
     return path
 
 
-def front_of(head: HeadModel) -> HeadModel:
-    """The head without the polygons that look away from the camera: they take half of the time."""
-    points = head.v_template.numpy().astype(float)
-    polygons = np.asarray(head.arrays["polygons"])
-    normals = render._vertex_normals(points * [1, -1, 1], render.surface(head)[0])
-    kept = normals[polygons[:, :3]].mean(axis=1)[:, 2] > FACING_AWAY
-    material = np.asarray(head.arrays["polygon_material"])[kept]
-    return HeadModel(head.arrays | {"polygons": polygons[kept], "polygon_material": material})
-
-
 def nearest_own(references: torch.Tensor, own: torch.Tensor) -> float:
     """Share of reference styles (N, S) whose nearest (cosine) among `own` (N, S) is their own."""
     a, b = (torch.nn.functional.normalize(v, dim=1) for v in (references, own))
@@ -151,7 +139,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     head = load_head()
     takes = performances(arguments.data, head, arguments.seed)
-    front = front_of(head)
+    front = render.front_of(head)
     rest = render_video(arguments.work / "rest.mp4", rest_clip(), front)
     videos = [
         render_video(arguments.work / f"{arguments.seed}-{index:02d}.mp4", clips[-1], front)

@@ -3,11 +3,17 @@
 
 import json
 import math
+from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
+from read_only_disk import disk_at
 from scene_state import scene_state
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+TRACKER = SHARED / "models" / "face_landmarker.task"
+GRID = SHARED / "data" / "grid_s1"
 
 
 @pytest.fixture(autouse=True)
@@ -241,6 +247,29 @@ def test_a_library_that_cannot_be_written(settings, library, reference, part):
     assert part("style_choice").own_styles(fresh=True) == []
 
 
+def test_a_disk_that_is_read_only_loses_nothing(settings, library, reference, part, recordings, tmp_path):
+    library.mkdir()
+    with disk_at(library) as make_read_only:
+        add(reference)
+        chosen = settings.style
+        bpy.ops.diffposetalk.export_style(filepath=str(tmp_path / "loose.dptstyle"))
+        make_read_only()
+        for act in (
+            lambda: bpy.ops.diffposetalk.add_style(filepath=str(reference)),
+            lambda: bpy.ops.diffposetalk.add_style(filepath=str(tmp_path / "loose.dptstyle")),
+            lambda: bpy.ops.diffposetalk.rename_style(style_name="Other"),
+            lambda: bpy.ops.diffposetalk.delete_style(),
+        ):
+            with pytest.raises(RuntimeError, match="cannot be written to: Read-only file system"):
+                act()
+            assert settings.style == chosen
+        assert [style.name for style in part("style_choice").own_styles(fresh=True)] == ["She talks"]
+        bpy.ops.diffposetalk.add_head()
+        settings.audio_path = str(recordings / "speech.wav")
+        assert bpy.ops.diffposetalk.generate() == {"FINISHED"}
+    assert part("style_choice").own_styles(fresh=True) == []
+
+
 @pytest.mark.parametrize(
     "name, content, message",
     [
@@ -316,6 +345,51 @@ def test_a_capture_without_translation_leaves_the_place(api, part, tmp_path):
     )
     paths = {c.data_path for c in part("keying").action_curves(rig.animation_data.action)}
     assert "location" not in paths
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker and videos")
+def test_a_real_video_is_keyed_and_becomes_a_style(api, part, settings, library):
+    preferences = part("preferences").addon_preferences()
+    capture = bpy.context.scene.diffposetalk_capture
+    head, rig = api.add_head("Ann")
+    before = [action.name for action in bpy.data.actions]
+    preferences.tracker_model = str(TRACKER)
+    try:
+        capture.video, capture.frame, capture.translation = str(GRID / "video" / "pbac1s.mpg"), 11, True
+        assert bpy.ops.diffposetalk.capture_performance() == {"FINISHED"}
+        keyed = set(bpy.data.actions.keys()) - set(before)
+        assert status().text.startswith("Keyed the performance, frames 11 to")
+        assert bpy.ops.diffposetalk.add_style_from_video() == {"FINISHED"}  # not tracked again
+    finally:
+        preferences.tracker_model = ""
+    assert settings.style == "own:pbac1s" and [p.name for p in library.iterdir()] == ["pbac1s.dptstyle"]
+    shown = bpy.context.window_manager.diffposetalk_reference
+    assert shown.contact_sheet and shown.plot and "usable" in shown.summary
+    actions = [bpy.data.actions[name] for name in keyed]
+    assert actions and all(action["captured_from"] == "pbac1s.mpg" for action in actions)
+    with np.load(GRID / "pbac1s.npz") as given:
+        names = json.loads((GRID / "meta.json").read_text())["blendshape_names"]
+        opened = given["blendshapes"][:, names.index("jawOpen")]
+    scene = bpy.context.scene
+    fps = scene.render.fps / scene.render.fps_base
+    jaw, place, blinks = [], [], []
+    keys = head.data.shape_keys.key_blocks
+    for k in range(70):
+        frame = 11 + k * fps / 25
+        scene.frame_set(int(frame), subframe=frame % 1)
+        jaw.append(rig.pose.bones["jaw"].matrix_basis.to_euler().x)
+        place.append(tuple(rig.location))
+        blinks.append(keys["eyeBlinkLeft"].value)
+    assert np.corrcoef(jaw, opened[:70])[0, 1] > 0.8 and np.ptp(jaw) > 0.02
+    assert 0.001 < np.ptp(place, axis=0).max() < 0.1  # metres
+    assert max(blinks) <= 1
+    strips = (
+        scene.sequence_editor.strips_all
+        if hasattr(scene.sequence_editor, "strips_all")
+        else (scene.sequence_editor.sequences_all)
+    )
+    assert any(strip.type == "SOUND" and strip.frame_final_start == 11 for strip in strips)
 
 
 def test_videos_are_refused_with_reasons(api, settings, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from read_only_disk import disk_at
 
 from diffposetalk.checkpoint import load_model, save_model
 from diffposetalk.errors import MotionError, StyleError
@@ -378,6 +379,43 @@ def test_a_folder_that_becomes_read_only_loses_nothing(
         assert "Permission denied" in caught.value.message
     monkeypatch.undo()
     assert [e.name for e in library.list_styles(tmp_path)] == ["Anna"]
+
+
+def test_a_disk_that_is_read_only_can_still_be_read_from(model: DiffPoseTalk, tmp_path: Path) -> None:
+    folder = tmp_path / "styles"
+    folder.mkdir()
+    with disk_at(folder) as make_read_only:
+        library.add_style(folder, made(model))
+        loose = library.export_style(folder, "Anna", tmp_path / "Berta")
+        make_read_only()
+        for call in (
+            lambda: library.rename_style(folder, "Anna", "Berta"),
+            lambda: library.delete_style(folder, "Anna"),
+            lambda: library.add_style(folder, made(model, "Berta")),
+            lambda: library.add_style(folder, made(model), replace=True),
+            lambda: library.import_style(folder, loose),
+        ):
+            with pytest.raises(StyleError, match="Read-only file system"):
+                call()
+        assert [e.name for e in library.list_styles(folder)] == ["Anna"]
+        vector = resolve_style(model, {"file": str(library.find_style(folder, "Anna"))})
+        assert torch.equal(vector, load_style(loose).vector)
+        assert library.export_style(folder, "Anna", tmp_path / "copy").is_file()
+
+
+def test_odd_things_in_the_library_are_reported_and_left_alone(model: DiffPoseTalk, tmp_path: Path) -> None:
+    good = library.add_style(tmp_path, made(model))
+    (tmp_path / f"folder{SUFFIX}").mkdir()
+    (tmp_path / f"dangling{SUFFIX}").symlink_to(tmp_path / "gone")
+    (tmp_path / f"empty{SUFFIX}").touch()
+    (tmp_path / f"cut{SUFFIX}").write_bytes(good.read_bytes()[:-200])
+    found = {entry.name: entry for entry in library.list_styles(tmp_path)}
+    assert set(found) == {"Anna", "folder", "dangling", "empty", "cut"}
+    for name, entry in found.items():
+        assert (entry.style is not None) == (name == "Anna")
+        assert (entry.problem == "") == (name == "Anna")
+    library.add_style(tmp_path, made(model, "Berta"))
+    assert (tmp_path / f"cut{SUFFIX}").stat().st_size == good.stat().st_size - 200
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,14 @@ from diffposetalk.tracking import face_choice, tracker_file
 from diffposetalk.tracking.arkit_motion import Stretch
 from diffposetalk.tracking.contact_sheet import contact_sheet
 from diffposetalk.tracking.face_choice import find_faces
-from diffposetalk.tracking.face_map import FEATURES, RestFace, face_shape, mapped_expression
+from diffposetalk.tracking.face_map import FEATURES, RestFace, face_shape, mapped_expression, running_mean
 from diffposetalk.tracking.landmarker import LANDMARKS, Face, find_tracker, kept_tracker
 from diffposetalk.tracking.performance import joined, track_performance
-from diffposetalk.tracking.snapshots import Snapshots
+from diffposetalk.tracking.quality import FEW_SHADES, shades
+from diffposetalk.tracking.snapshots import Snapshot, Snapshots
 from diffposetalk.tracking.tracker_file import fetch_tracker, tracking_status
 from diffposetalk.tracking.video import Frame
-from diffposetalk.train.arkit import both
+from diffposetalk.train.arkit import INDEX, both
 
 from .conftest import BUNDLED_HEAD
 from .style_clips import talking
@@ -217,6 +219,54 @@ def test_videos_without_a_face(tmp_path: Path, frames: int, kind: str) -> None:
     assert find_faces(video, TRACKER) == []
 
 
+@pytest.mark.shared
+@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker")
+def test_drawings_are_said_to_be_drawings(tmp_path: Path) -> None:
+    """The tracker takes a smiley for a face: what was made of it is kept, and the user is told."""
+    cartoon = video_of(tmp_path / "cartoon.mp4", [cartoon_face(0.5 + 0.5 * np.sin(k)) for k in range(30)])
+    warnings = track_performance(cartoon, TRACKER).quality.warnings
+    assert any("looks like a drawing" in warning for warning in warnings)
+    head, rest = load_head(BUNDLED_HEAD), (np.zeros((1, 50), np.float32), np.zeros((1, 6), np.float32))
+    [picture] = render_frames(head, *rest, [0], 256, view_yaw=0.0)
+    poster = (picture[:, :204] // 64 * 64).astype(np.uint8)
+    warnings = track_performance(video_of(tmp_path / "poster.mp4", [poster] * 30), TRACKER).quality.warnings
+    for part in ("looks like a drawing", "looks like a still picture", "mouth hardly ever opens"):
+        assert any(part in warning for warning in warnings), part
+
+
+def test_shades_tell_footage_from_drawings() -> None:
+    marks = np.array([[20.0, 20], [200, 200]])
+    drawing = cartoon_face(0.5, 224)
+    smooth = np.linspace(40, 200, 224).astype(np.uint8)[:, None, None].repeat(224, 1).repeat(3, 2)
+    assert shades(Snapshot(0, np.full((224, 224, 3), 9, np.uint8), marks)) == 0
+    assert shades(Snapshot(0, drawing, marks)) < 3 < FEW_SHADES < 5 < shades(Snapshot(0, smooth, marks))
+
+
+def cartoon_face(opening: float, size: int = 256) -> np.ndarray:
+    """A yellow disc with two dots for eyes and an ellipse for a mouth, (size, size, 3) uint8."""
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    image = np.full((size, size, 3), 255, np.uint8)
+    image[x**2 + y**2 < 0.8] = (255, 220, 40)
+    for side in (-0.3, 0.3):
+        image[(x - side) ** 2 + (y + 0.25) ** 2 < 0.01] = 0
+    image[(x / 0.4) ** 2 + ((y - 0.35) / (0.03 + 0.15 * opening)) ** 2 < 1] = (120, 0, 0)
+    return image
+
+
+def video_of(path: Path, pictures: Sequence[np.ndarray]) -> Path:
+    """Pictures of even sides as a video, 25 a second."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 4_000_000
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def test_a_clip_of_no_frames_has_no_place() -> None:
     clip = MotionClip(np.zeros((1, 50), np.float32), np.zeros((1, 6), np.float32))
     assert joined([Stretch(0.0, clip)]).provenance["unseen"] == []
@@ -245,18 +295,35 @@ def test_shapes_of_a_face_do_not_depend_on_where_it_is_and_how_it_is_turned() ->
 def test_a_face_at_rest_is_mapped_to_no_expression() -> None:
     rng = np.random.default_rng(0)
     rest = RestFace(rng.random(52), rng.standard_normal(FEATURES))
-    still = mapped_expression(np.tile(rest.blendshapes, (3, 1)), np.tile(rest.shape, (3, 1)), rest)
-    assert still.shape == (3, 50) and not still.any()
-    scores = np.tile(rest.blendshapes, (3, 1))
-    moved = mapped_expression(scores, np.tile(rest.shape, (3, 1)) + 0.05, rest)
-    assert moved.min() >= 0 and moved.max() <= 1
+    scores, shapes, lids_open = (
+        np.tile(rest.blendshapes, (9, 1)),
+        np.tile(rest.shape, (9, 1)),
+        np.ones(9, bool),
+    )
+    still = mapped_expression(scores, shapes, rest, lids_open)
+    assert still.shape == (9, 50) and still.max() < 1e-9
+    held = mapped_expression(scores, shapes + 0.05, rest, lids_open)
+    assert held.min() >= 0 and held.max() <= 1 and held.any()
+    np.testing.assert_allclose(held, held[:1].repeat(9, axis=0), atol=1e-6)
+    both_ways = held[:, [INDEX["eyeLookOutLeft"], INDEX["eyeLookInLeft"]]]
+    assert (both_ways.min(axis=1) == 0).all(), "nobody looks left and right at once"
+
+
+def test_what_is_held_is_a_mean_over_frames_with_open_lids() -> None:
+    values = np.arange(10.0)[:, None] * [1, -2]
+    counted = np.ones(10, bool)
+    np.testing.assert_allclose(running_mean(values, counted, 4)[:, 0], [1, 1.5, 2, 3, 4, 5, 6, 7, 7.5, 8])
+    counted[2] = False
+    np.testing.assert_allclose(running_mean(values, counted, 4)[:3, 0], [0.5, 4 / 3, 2])
+    counted[:] = False
+    counted[9] = True
+    np.testing.assert_allclose(running_mean(values, counted, 4), np.tile([9.0, -18.0], (10, 1)))
 
 
 @pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker")
 def test_a_held_smile_is_kept_by_a_picture_at_rest(tmp_path: Path) -> None:
-    av = pytest.importorskip("av")
     head = load_head(BUNDLED_HEAD)
     smile = talking(1.2, head=0.02, blink_every=9, brows=0)
     smile.exp[:, both("mouthSmile")] = 0.5
@@ -264,14 +331,7 @@ def test_a_held_smile_is_kept_by_a_picture_at_rest(tmp_path: Path) -> None:
     found = {}
     for name, clip in (("smile", smile), ("rest", rest)):
         pictures = render_frames(head, clip.exp, clip.pose, range(0, len(clip)), 256, view_yaw=0.0)
-        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
-            stream = container.add_stream("mpeg4", rate=25)
-            stream.width, stream.height, stream.pix_fmt = 204, 256, "yuv420p"
-            stream.bit_rate = 4_000_000
-            for picture in pictures:
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:, :204]), format="rgb24")
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+        video_of(tmp_path / f"{name}.mp4", [picture[:, :204] for picture in pictures])
     for neutral in (None, tmp_path / "rest.mp4"):
         clip = track_performance(tmp_path / "smile.mp4", TRACKER, neutral=neutral, head=head).clip
         found[neutral is None] = float(clip.exp[:, both("mouthSmile")].mean())

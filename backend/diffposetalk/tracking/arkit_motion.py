@@ -20,7 +20,7 @@ from ..head_model import HeadModel, load_head
 from ..motion import MotionClip
 from ..train.arkit import EXPRESSIONS, INDEX, both
 from ..train.tracked_motion import CLOSED_GAP, GAINS, JAW_SHARE, OUTER_EYE_DISTANCE, LipGap
-from .face_map import KEPT, RestFace, mapped_expression
+from .face_map import KEPT, SHUT, RestFace, mapped_expression
 from .face_track import FaceTrack
 from .smoothing import between, continuous, fill, frame_times, runs, savitzky_golay
 
@@ -184,44 +184,21 @@ def _motion(
     base = percentile_filter(lid, 30, size=31)
     blink = np.clip((lid - base - 0.08) / np.clip(0.62 - base, 0.2, None), 0, 1)
     # A closing lid looks to the tracker like looking down and squinting: both wait until it is open again.
-    open_eyes = ~binary_dilation(blink > 0.15, iterations=2)
-    if open_eyes.any():
-        for name in (n for n in track.names if n.startswith(("eyeLook", "eyeSquint"))):
-            channels[name] = fill(channels[name][:, None], open_eyes)[:, 0]
-    exp = np.zeros((len(wanted), len(EXPRESSIONS)), np.float32)
-    for name in EXPRESSIONS:
-        if name in channels and not name.startswith(("eyeBlink", "eyeLook", "mouthClose")):
-            neutral = calibration.neutral[name]
-            # Channels whose response has been measured are scaled; for those the bias counts as part of it.
-            if name in GAINS:
-                exp[:, INDEX[name]] = np.clip(GAINS[name] * (channels[name] - neutral), 0, 0.9)
-            else:
-                exp[:, INDEX[name]] = (channels[name] - neutral) / (1 - neutral)
-    exp = np.clip(exp, 0, 1)
+    open_eyes = ~binary_dilation(blink > SHUT, iterations=2)
     if rest is not None and track.shapes is not None:
         shapes = savitzky_golay(between(times, track.shapes[frames], wanted), FACE_FILTER)
-        mapped = mapped_expression(smooth, shapes, rest)
-        for name in (n for n in EXPRESSIONS if not n.startswith(KEPT)):
-            exp[:, INDEX[name]] = mapped[:, INDEX[name]]
+        exp = mapped_expression(smooth, shapes, rest, open_eyes)
+        exp[:, [INDEX[name] for name in EXPRESSIONS if name.startswith(KEPT)]] = 0
+    else:
+        exp = _scored_expression(channels, calibration)
+    hidden = [INDEX[name] for name in EXPRESSIONS if name.startswith(("eyeLook", "eyeSquint"))]
+    if open_eyes.any():
+        exp[:, hidden] = fill(exp[:, hidden], open_eyes)
 
     gap = savitzky_golay(between(times, _lip_gap(track, frames), wanted), LIP_FILTER, 3)
     jaw = JAW_SHARE * channels["jawOpen"] * head.jaw_open_angle
     exp, jaw = lips.reach(exp, jaw, np.clip(gap - calibration.closed, 0, None))
-
     exp[:, both("eyeBlink")] = blink[:, None]
-    left, up = _gaze(channels)
-    left, up = left - calibration.gaze[0], up - calibration.gaze[1]
-    for name, value in {
-        "eyeLookOutLeft": left,
-        "eyeLookInRight": left,
-        "eyeLookInLeft": -left,
-        "eyeLookOutRight": -left,
-        "eyeLookUpLeft": up,
-        "eyeLookUpRight": up,
-        "eyeLookDownLeft": -up,
-        "eyeLookDownRight": -up,
-    }.items():
-        exp[:, INDEX[name]] = np.clip(value, 0, 1)
 
     straight = calibration.head
     if rest is not None and rest.rotation is not None:
@@ -240,3 +217,30 @@ def _motion(
     return MotionClip(
         np.clip(exp, 0, 1).astype(np.float32), pose, FPS, "arkit", None, EXPRESSIONS, provenance
     )
+
+
+def _scored_expression(channels: dict[str, np.ndarray], calibration: _Calibration) -> np.ndarray:
+    """ARKit coefficients (T, 50) of the tracker's scores, each from its own neutral; lids and closed lips at rest."""
+    exp = np.zeros((len(channels["jawOpen"]), len(EXPRESSIONS)), np.float32)
+    for name in EXPRESSIONS:
+        if name in channels and not name.startswith(("eyeBlink", "eyeLook", "mouthClose")):
+            neutral = calibration.neutral[name]
+            # Channels whose response has been measured are scaled; for those the bias counts as part of it.
+            if name in GAINS:
+                exp[:, INDEX[name]] = np.clip(GAINS[name] * (channels[name] - neutral), 0, 0.9)
+            else:
+                exp[:, INDEX[name]] = (channels[name] - neutral) / (1 - neutral)
+    left, up = _gaze(channels)
+    left, up = left - calibration.gaze[0], up - calibration.gaze[1]
+    for name, value in {
+        "eyeLookOutLeft": left,
+        "eyeLookInRight": left,
+        "eyeLookInLeft": -left,
+        "eyeLookOutRight": -left,
+        "eyeLookUpLeft": up,
+        "eyeLookUpRight": up,
+        "eyeLookDownLeft": -up,
+        "eyeLookDownRight": -up,
+    }.items():
+        exp[:, INDEX[name]] = value
+    return np.clip(exp, 0, 1)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From how a tracked face differs from itself at rest to ARKit's expression, by a linear map learned on renders.
+"""From how a tracked face differs from itself at rest to ARKit's expression, by linear maps learned on renders.
 
 The tracker's blendshapes hardly answer to frowns and lowered brows, and a resting smile cannot be told from the shape
 of a mouth. Given one picture of the person at rest, both show: in the landmarks, turned to the front, and in the
-scores. `flame_assets/build_face_map.py` renders the bundled head in many identities and styles, and fits the map.
+scores. What is held for seconds shows more surely than what moves: a mean over frames has little noise, but another
+frame's lips and lids in it. So each has a map of its own. `flame_assets/build_face_map.py` renders the bundled head in
+many identities and styles, and fits them.
 """
 
 from __future__ import annotations
@@ -27,15 +29,28 @@ POINTS = (
     *(33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
     *(276, 283, 282, 295, 285, 300, 293, 334, 296, 336, 46, 53, 52, 65, 55, 70, 63, 105, 66, 107),
     *(1, 4, 5, 6, 168, 197, 195, 2, 98, 327, 10, 152, 234, 454, 50, 280, 205, 425),
+    *(468, 473),
 )
-"""Landmarks of lips, eyes, brows, nose, outline and cheeks."""
+"""Landmarks of lips, eyes, brows, nose, outline, cheeks and pupils."""
 FEATURES = 3 * len(POINTS)
 LEFT_EYE, RIGHT_EYE = 33, 263
 """Outer corners (of the picture's left and right), whose middle and distance are origin and unit."""
 MAP_FILE = Path(__file__).with_name("face_map.npz")
 LARGEST_MAP = 1 << 22
-KEPT = ("eyeBlink", "eyeLook", "mouthClose", "mouthLowerDown", "mouthUpperUp")
-"""Channels that lid curves, gaze and the measured lip gap tell better; names begin so."""
+KEPT = ("eyeBlink", "mouthClose")
+"""Channels that lid curves and the measured lip gap tell better; names begin so."""
+OPPOSITES = (
+    ("eyeLookOutLeft", "eyeLookInLeft"),
+    ("eyeLookInRight", "eyeLookOutRight"),
+    ("eyeLookUpLeft", "eyeLookDownLeft"),
+    ("eyeLookUpRight", "eyeLookDownRight"),
+    ("mouthLeft", "mouthRight"),
+)
+"""Channels of which only one is above zero: the maps give the first less the second, and the second less the first."""
+SHUT = 0.15
+"""Blink from which on a lid hides where the eye looks and how far it is squinted."""
+HELD_FRAMES = 150
+"""Frames (6 s at 25 a second) over whose mean an expression counts as held."""
 
 
 def face_shape(face: Face, width: int, height: int) -> np.ndarray:
@@ -79,15 +94,40 @@ def read_rest_face(path: str | Path, model: str | Path | None = None) -> RestFac
 
 
 @cache
-def _map() -> np.ndarray:
-    """(52 + FEATURES, 50): expression per difference of a score or coordinate from rest."""
-    matrix = read_arrays(MAP_FILE, ("matrix",), LARGEST_MAP)["matrix"].astype(np.float64)
-    if matrix.shape != (52 + FEATURES, 50):
-        raise ValueError("the face map does not fit the landmarks")
-    return matrix
+def _maps() -> tuple[np.ndarray, np.ndarray]:
+    """Two of (52 + FEATURES, 50), held and moving: expression per difference of a score or coordinate."""
+    arrays = read_arrays(MAP_FILE, ("held", "moving"), LARGEST_MAP)
+    held, moving = (arrays[name].astype(np.float64) for name in ("held", "moving"))
+    if held.shape != (52 + FEATURES, 50) or moving.shape != held.shape:
+        raise ValueError("the face maps do not fit the landmarks")
+    return held, moving
 
 
-def mapped_expression(blendshapes: np.ndarray, shapes: np.ndarray, rest: RestFace) -> np.ndarray:
-    """ARKit coefficients (T, 50), 0 to 1, of scores (T, 52) and shapes (T, FEATURES)."""
-    difference = np.concatenate([blendshapes - rest.blendshapes, shapes - rest.shape], axis=1)
-    return np.clip(difference @ _map(), 0, 1)
+def mapped_expression(
+    blendshapes: np.ndarray, shapes: np.ndarray, rest: RestFace, lids_open: np.ndarray
+) -> np.ndarray:
+    """ARKit coefficients (T, 50), 0 to 1, of scores (T, 52) and shapes (T, FEATURES) at 25 frames a second.
+
+    Args:
+        lids_open: (T,) frames that tell what is held: no blink.
+    """
+    held, moving = _maps()
+    features = np.concatenate([blendshapes, shapes], axis=1).astype(np.float64)
+    mean = running_mean(features, lids_open if lids_open.any() else np.ones(len(features), bool), HELD_FRAMES)
+    at_rest = np.concatenate([rest.blendshapes, rest.shape])
+    return np.clip((mean - at_rest) @ held + (features - mean) @ moving, 0, 1).astype(np.float32)
+
+
+def running_mean(values: np.ndarray, counted: np.ndarray, window: int) -> np.ndarray:
+    """Mean (T, F) of those of the values (T, F) that are `counted` (T,) in a window around each frame.
+
+    Windows without a counted frame take the mean of all of them.
+    """
+    first = np.clip(np.arange(len(values)) - window // 2, 0, None)
+    last = np.clip(np.arange(len(values)) + window // 2 + 1, None, len(values))
+    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values * counted[:, None], axis=0)])
+    counts = np.concatenate([[0], np.cumsum(counted)])
+    number = counts[last] - counts[first]
+    mean = (sums[last] - sums[first]) / np.maximum(number, 1)[:, None]
+    mean[number == 0] = values[counted].mean(axis=0)
+    return mean

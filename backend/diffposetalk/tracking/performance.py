@@ -73,7 +73,8 @@ def track_performance(
     clip = joined(pieces)
     clip = replace(clip, translation=head_translation(track, clip))
     times = tuple((piece.start, piece.start + len(piece.clip) / FPS) for piece in pieces)
-    return TrackedPerformance(clip, assess(track), snapshots.spread(times))
+    shown = snapshots.spread(times)
+    return TrackedPerformance(clip, assess(track, shown), shown)
 
 
 def joined(pieces: Sequence[Stretch]) -> MotionClip:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from .arkit_motion import MAX_GAP, good_frames
 from .face_track import FaceTrack
+from .snapshots import Snapshot
 
 SMALL_FACE = 60.0
 """Pixels between the outer eye corners under which lips lose detail."""
@@ -18,8 +20,12 @@ TURNED = 35.0
 """Degrees from the camera beyond which the far side of the mouth is hidden."""
 OPENED = 0.06
 """Lip gap over mouth width that speech exceeds; mumbling reaches 0.1."""
-STILL = 2e-4
-"""Standard deviation of a face's position (shares of the picture) that no living face stays under."""
+STILL, SETTLED = 8e-4, 10
+"""Standard deviation of a face's position (shares of the picture) that no living face stays under, and frames after
+which the tracker has settled on a still one: 4e-4 on pictures, from 4e-3 on people who try to sit still."""
+FEW_SHADES = 4.5
+"""Entropy (bits) of a face's brightness that drawings stay under: 1.8 a cartoon, 3.8 a poster, 5.5 a render, 5.9
+footage."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,8 @@ class Quality:
         )
 
 
-def assess(track: FaceTrack) -> Quality:
-    """The quality of a track; see `Quality`."""
+def assess(track: FaceTrack, snapshots: Sequence[Snapshot] = ()) -> Quality:
+    """The quality of a track; see `Quality`. Snapshots of it tell drawings from footage."""
     found, good = track.found, good_frames(track)
     seconds = float(track.times[-1] - track.times[0]) if len(track.times) > 1 else 0.0
     fps = (len(track.times) - 1) / seconds if seconds > 0 else 0.0
@@ -101,13 +107,15 @@ def assess(track: FaceTrack) -> Quality:
         warnings.append(f"Only {fps:.0f} frames a second: closures of the lips fall between them.")
     if track.faces.max() > 1:
         warnings.append(f"Up to {track.faces.max()} faces are in the picture; one was followed.")
-    centre = (track.boxes[found][:, :2] + track.boxes[found][:, 2:]) / 2
+    centre = (track.boxes[found][SETTLED:, :2] + track.boxes[found][SETTLED:, 2:]) / 2
     if (
-        found.sum() > 10
+        len(centre) > SETTLED
         and float(centre.std(axis=0).max()) < STILL
-        and np.ptp(track.lip_gap[found]) < 0.02 * size
+        and np.ptp(track.lip_gap[found][SETTLED:]) < 0.02 * size
     ):
         warnings.append("Nothing moves: this looks like a still picture.")
+    if snapshots and np.median([shades(snapshot) for snapshot in snapshots]) < FEW_SHADES:
+        warnings.append("The face has hardly any shades: this looks like a drawing, or is far too dark.")
     return Quality(
         len(track.times),
         seconds,
@@ -123,6 +131,17 @@ def assess(track: FaceTrack) -> Quality:
         gaps,
         tuple(warnings),
     )
+
+
+def shades(snapshot: Snapshot) -> float:
+    """Entropy of the brightness of a face's pixels, bits, of 128 levels."""
+    side = len(snapshot.image)
+    left, top = np.clip(np.floor(snapshot.landmarks.min(axis=0)).astype(int), 0, side - 1)
+    right, bottom = np.clip(np.ceil(snapshot.landmarks.max(axis=0)).astype(int), 1, side)
+    brightness = snapshot.image[top : max(bottom, top + 1), left : max(right, left + 1)].mean(axis=2)
+    share = np.bincount((brightness / 2).astype(int).ravel(), minlength=128) / brightness.size
+    share = share[share > 0]
+    return float(-(share * np.log2(share)).sum())
 
 
 def _gaps(times: np.ndarray, good: np.ndarray) -> tuple[tuple[float, float], ...]:
