@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a new head stands in a window: not inside of something else, and where it can be seen."""
 
+import math
+
 import bpy
-from mathutils import Vector
+from mathutils import Euler, Vector
 
 GAP = 0.1  # metres between a head and what it was moved away from
 FAR = 8.0  # times a head's height: from further away nobody sees a face
 NEAR = 2.5
+FROM = Euler((math.radians(82), 0.0, math.radians(25)))  # the face, from a little aside and above
 
 
 def bounds(item: bpy.types.Object) -> tuple[Vector, Vector]:
@@ -37,7 +40,7 @@ def put_beside(context: bpy.types.Context, mesh: bpy.types.Object, rig: bpy.type
 
 
 def show(context: bpy.types.Context, mesh: bpy.types.Object) -> None:
-    """Bring the 3D View that was clicked in close to a head, unless it is close already."""
+    """Bring the 3D View that was clicked in close to a head's face, unless it is close already."""
     space = context.space_data
     if space is None or space.type != "VIEW_3D":
         return
@@ -48,3 +51,5 @@ def show(context: bpy.types.Context, mesh: bpy.types.Object) -> None:
     if view.view_distance > FAR * height or not in_view:
         view.view_location = (low + high) / 2
         view.view_distance = NEAR * height
+        view.view_rotation = FROM.to_quaternion()
+        view.view_perspective = "PERSP"
