@@ -32,6 +32,7 @@ include_patterns = [
 ]
 exclude_patterns = [".*", "build", "dist", "demo_output", "backend", "blender_addon", "tests"]
 myst_heading_anchors = 4
+smartquotes = False  # “--style” is no dash
 command_line_stand_ins = ["torch", "scipy", "soundfile", "soxr", "smplx", "safetensors", "transformers"]
 maximum_signature_line_length = 100
 

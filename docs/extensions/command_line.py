@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from diffposetalk.cli import MODULE_COMMANDS, build_parser
 
-WIDTH = 100  # columns of the usage lines
+WIDTH = 84  # columns of the usage lines
 
 
 def documented_commands() -> Iterator[tuple[str, str, argparse.ArgumentParser]]:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation's Python for Blender runs in Blender, with a small model; its files are read by what reads them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import bpy
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests"))
+from code_blocks import by_page, code_blocks  # noqa: E402
+
+HAS_SOUND = bpy.app.build_options.audaspace
+
+
+@pytest.fixture(scope="module")
+def small_model(backend_python, addon, tmp_path_factory):
+    """A model with random weights and ARKit's expressions."""
+    folder = tmp_path_factory.mktemp("model") / "small"
+    bundled = Path(addon.__file__).parent / "assets" / "model" / "config.json"
+    environment = {**os.environ, "PYTHONPATH": str(Path(addon.__file__).parent / "backend")}
+    script = ROOT / "tests" / "backend" / "tiny_model.py"
+    subprocess.run([backend_python, str(script), str(bundled), str(folder)], env=environment, check=True)
+    return folder
+
+
+@pytest.fixture
+def workplace(small_model, backend_python, part, api, recordings, tmp_path, monkeypatch):
+    """A saved file beside the recordings and the clip that the pages speak of, and a library of styles of its own."""
+    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
+    monkeypatch.setenv("DIFFPOSETALK_STYLES", str(tmp_path / "styles"))
+    preferences = part("preferences").addon_preferences()
+    preferences.backend_python, preferences.device = "", "cpu"
+    preferences.model_directory = str(small_model)
+    bpy.context.scene.diffposetalk_workflow.speakers.clear()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"), check_existing=False)
+    for name in ("line", "answer"):
+        (tmp_path / f"{name}.wav").write_bytes((recordings / "speech.wav").read_bytes())
+    (tmp_path / "out").mkdir()
+    head, _ = api.add_head("Someone")
+    api.generate(head, recordings / "americans.wav", seed=1, place_sound=False)
+    api.export_motion(head, "//someone.npz")
+    bpy.data.batch_remove([*bpy.data.objects, *bpy.data.actions, *bpy.data.armatures])
+    yield tmp_path
+    preferences.model_directory = ""
+    bpy.context.scene.diffposetalk_workflow.speakers.clear()
+
+
+@pytest.mark.parametrize("page", by_page("python blender"))
+def test_python_runs(page, workplace, capsys):
+    if page == "directing.md" and not HAS_SOUND:
+        pytest.skip("this build of Blender has no sound")
+    for block in by_page("csv blender-batch").get(page, ()):
+        (workplace / "jobs.csv").write_text(block.text, encoding="utf-8")
+    names = {"bpy": bpy}
+    for block in by_page("python blender")[page]:
+        exec(compile(block.text, str(block), "exec"), names)
+    assert bpy.data.actions
+    if "results" in names:
+        assert [result.state for result in names["results"]] == ["done", "done"]
+        assert sorted(path.name for path in (workplace / "out").iterdir()) == [
+            "ann.fbx",
+            "bob.csv",
+            "bob.glb",
+        ]
+    if page == "directing.md":
+        assert names["job"].made and {"ann.fbx", "ann.glb", "ann.csv"} <= {
+            path.name for path in workplace.iterdir()
+        }
+
+
+@pytest.mark.parametrize("block", code_blocks("python flame", "python video", "python alignment"), ids=str)
+def test_python_that_needs_more_calls_what_there_is(block, api):
+    """These need FLAME, a video or an aligner, with which other tests run them; here their names are checked."""
+    import ast
+    import inspect
+
+    calls = [node for node in ast.walk(ast.parse(block.text)) if isinstance(node, ast.Call)]
+    assert calls
+    for call in calls:
+        function = getattr(api, call.func.attr)
+        inspect.signature(function).bind(*call.args, **{word.arg: None for word in call.keywords})
+
+
+@pytest.mark.parametrize("block", code_blocks("json mapping"), ids=str)
+def test_mappings_are_read(block, part):
+    table = part("mapping").from_json(block.text, "the page")
+    assert len(table.rows) == len(json.loads(block.text)["rows"]) and table.bones.jaw_by == "BONE"
