@@ -37,7 +37,8 @@ sys.path.append(str(ROOT / "tests"))
 from code_blocks import CodeBlock, by_page, code_blocks  # noqa: E402
 
 ONLY_PARSED = re.compile(
-    r"serve|train |evaluate |convert checkpoint|convert flame|style track|\S+ \S+ talk\.mp4|.*(--ray|--model paper|_head)"
+    r"serve|train |evaluate |convert checkpoint|convert flame|style track|\S+ \S+ talk\.mp4"
+    r"|.*(--ray|--model paper|_head)"
 )
 OTHER_PROGRAMS = {"ray", "hf", "tensorboard"}
 
