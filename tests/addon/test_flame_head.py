@@ -269,6 +269,8 @@ def test_conversion_knows_the_flame_of_the_head(api, part, preferences, flame_pk
     assert new.basis == "flame" and apart[19:30].min() > 1e-4
     assert (apart[:19] == 0).all() and (apart[30:] == 0).all()
     np.testing.assert_array_equal(new.head, old.head)
+    job = api.check_lips(bob, "and so my fellow")
+    assert (job.source, job.words) == ("transcript", 4)
 
 
 def test_cancelling_the_conversion(api, part, flame_pkl):
