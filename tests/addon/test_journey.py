@@ -40,6 +40,8 @@ def test_from_a_recording_to_files(api, part, recordings, tmp_path, record_prope
     scene, takes = bpy.context.scene, part("takes")
     scene.render.fps, scene.render.fps_base = 24, 1.001
     rig, (face, teeth) = build(RIGS["Ready Player Me"](), "Ann")
+    for item in (face, teeth):
+        item.vertex_groups.new(name="Head").add(range(3), 1.0, "REPLACE")
     rig.pose.bones["Head"].rotation_mode = "XYZ"
     for frame, angle in ((1, 0.0), (80, 0.5)):  # a body animation that is there already
         rig.pose.bones["Head"].rotation_euler = (0, angle, 0)
