@@ -10,6 +10,7 @@ python benchmarks/fuzz.py [--cases 5000] [--seed 1000] [--only audio ...] [--out
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -17,30 +18,32 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 CHUNK = 500
 """Cases of a process."""
 
 
+def fuzz_targets() -> ModuleType:
+    """`fuzz.targets` of the tests."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    return importlib.import_module("fuzz.targets")
+
+
 def run_chunk(kind: str, count: int, seed: int) -> None:
     """Run in a process of its own: print what came of the cases as JSON."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from fuzz.targets import all_targets, fuzz
-
+    targets = fuzz_targets()
     with tempfile.TemporaryDirectory(prefix="diffposetalk-fuzz-") as folder:
-        target = dict(all_targets(Path(folder) / "good"))[kind]
-        found = fuzz(target, Path(folder) / "cases", count, seed, keep_going=True)
+        target = dict(targets.all_targets(Path(folder) / "good"))[kind]
+        found = targets.fuzz(target, Path(folder) / "cases", count, seed, keep_going=True)
     print(json.dumps({**found.__dict__, "refused": dict(found.refused)}))
 
 
 def kinds() -> list[str]:
     """Names of the kinds of files."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from fuzz.targets import all_targets
-
     with tempfile.TemporaryDirectory(prefix="diffposetalk-fuzz-") as folder:
-        return [name for name, _ in all_targets(Path(folder))]
+        return [name for name, _ in fuzz_targets().all_targets(Path(folder))]
 
 
 def main() -> int:
@@ -55,7 +58,8 @@ def main() -> int:
     if arguments.chunk:
         run_chunk(arguments.chunk, arguments.cases, arguments.seed)
         return 0
-    rows, faults = [], []
+    rows: list[str] = []
+    faults: list[str] = []
     for kind in arguments.only or kinds():
         cases, accepted, longest, refused = 0, 0, 0.0, Counter[str]()
         before = len(faults)

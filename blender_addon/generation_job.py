@@ -31,7 +31,8 @@ CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=
 LOAD_SECONDS = 600.0
 PROBE_SECONDS = 120.0
 STAGES = {"speech": ("Listening to the speech", 0.0, 0.1), "motion": ("Making the motion", 0.1, 0.95),
-          "write": ("Writing the takes", 0.95, 1.0)}  # fmt: skip
+          "convert": ("Converting to the head's basis", 0.95, 0.98),
+          "write": ("Writing the takes", 0.98, 1.0)}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ class JobOperator(bpy.types.Operator):
         self.job.cancel()
         while self.job.poll() == "running":
             time.sleep(TIMER_SECONDS / 2)
+        context.window_manager.event_timer_remove(self.timer)
         job_status.show(context, running=False)
 
     def _begin(self, context: bpy.types.Context) -> bool:

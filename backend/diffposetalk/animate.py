@@ -14,7 +14,7 @@ from .array_file import read_arrays
 from .audio import SpeechAudio, load_speech
 from .config import SHAPE_DIM
 from .draft import refuse_settings
-from .errors import ModelError, StyleError
+from .errors import Cancelled, ModelError, StyleError
 from .generation import OnProgress, OnWindow, generate
 from .guidance import DynamicThreshold
 from .model import DiffPoseTalk
@@ -95,7 +95,14 @@ def animate(
         cancelled=cancelled,
     )
     if in_basis_of_target is not None:
-        clips = [in_basis_of_target(clip) for clip in clips]
+
+        def converted(done: int, total: int) -> None:
+            if cancelled is not None and cancelled():
+                raise Cancelled()
+            if on_progress is not None:  # a client that hears nothing for long takes the process for hung
+                on_progress("convert", done, total)
+
+        clips = [in_basis_of_target(clip, converted) for clip in clips]
     return speech, clips
 
 
@@ -172,8 +179,8 @@ def _inverse(model_head: str | Path, target_head: str | Path) -> Callable[[Motio
 
 def _conversion(
     basis: str, model_head: str | Path, target_head: str | Path
-) -> Callable[[MotionClip], MotionClip] | None:
-    """What turns clips of a model into clips for another head; None if both speak the model's basis.
+) -> Callable[..., MotionClip] | None:
+    """What turns clips of a model into clips for another head, as of `Conversion`; None if both speak its basis.
 
     Raises:
         ModelError: a head cannot be read; kind head_basis: the model's head does not speak the model's basis.
@@ -192,7 +199,7 @@ def _conversion(
             "head_basis",
         )
     conversion = Conversion(source, target)
-    return lambda clip: conversion(clip)[0]
+    return lambda clip, on_progress=None: conversion(clip, on_progress)[0]
 
 
 def load_shape(path: str | Path) -> torch.Tensor:

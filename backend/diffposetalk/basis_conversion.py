@@ -9,6 +9,7 @@ fields: Gauss-Newton, each step a box-constrained, ridge-regularised least squar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,12 +101,17 @@ class Conversion:
         self.gram = self.fields.T @ self.weighted
         self.low, self.high = _bounds(source, target)
 
-    def __call__(self, clip: MotionClip) -> tuple[MotionClip, Residual]:
+    def __call__(
+        self, clip: MotionClip, on_progress: Callable[[int, int], None] | None = None
+    ) -> tuple[MotionClip, Residual]:
         """The clip in the target head's basis, and what that leaves unsaid.
 
         The head rotation is copied. The identity stays behind: the motion is read off the source's template.
         Turned eyes are kept where both heads' expressions turn them, and reported as lost where the target's do
         not. A frame does not depend on those beside it. Between a head and itself the clip is returned as it is.
+
+        Args:
+            on_progress: told the frames that are done, and their number; what it raises ends the conversion.
 
         Raises:
             MotionError: kind motion_basis; the clip is not in the source head's basis.
@@ -128,6 +134,8 @@ class Conversion:
             shown = jaw_features(exp[part], jaw[part]) @ self.fields.T
             # The partings of the lips behind the points count for the solution, not in the report.
             misses.add(*(d.reshape(len(d), -1, 3)[:, : self.points] for d in (wanted, shown)))
+            if on_progress is not None:
+                on_progress(min(first + CHUNK, len(clip)), len(clip))
         residual = misses.residual(_lost(clip, gaze, self.target))
         pose = np.zeros((len(clip), 6), np.float32)
         pose[:, :3] = clip.pose[:, :3]

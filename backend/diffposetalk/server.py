@@ -119,9 +119,11 @@ class Backend:
         from . import animate  # noqa: F401 - what the first generation will need is loaded now
         from .channel_groups import channel_groups
         from .checkpoint import bundled_model_path, load_model
+        from .device import give_memory_back
         from .draft import has_draft
 
         self.model, self.draft = load_model(model, device, precision, threads), None
+        give_memory_back()
         self.folder = Path(model) if model else bundled_model_path()
         config = self.model.config
         sampling = config.sampling
