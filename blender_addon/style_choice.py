@@ -18,6 +18,7 @@ from .style_library import LibraryStyle
 MOTION_FILE = "MOTION_FILE"  # items of the style menu beside the presets' ids and the library's names
 NO_STYLE = "NO_STYLE"
 OWN = "own:"  # before a library style's name in its identifier
+EXACT = 0xFFFFFF  # Blender's menus carry an item's number as a float: larger ones come out as others
 LOOK_SECONDS = 2.0  # between two looks at the library's folder
 
 # Blender does not keep the strings of computed enum items; they must live as long as the menu.
@@ -88,7 +89,7 @@ def style_items(
     default = presets.sampling_defaults(chosen_model_directory()).style
     items = []
     for choice in choices():
-        number = 0 if choice.identifier == default else zlib.crc32(choice.identifier.encode()) & 0x7FFFFFFF
+        number = 0 if choice.identifier == default else zlib.crc32(choice.identifier.encode()) & EXACT
         text = f"{choice.description}. {choice.figures}" if choice.figures else choice.description
         items.append((choice.identifier, choice.name, text, icon_of(choice), max(number, 2) if number else 0))
     if not items or items[0][4] != 0:
