@@ -7,6 +7,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ TESTED_KINDS = {
 ADDON_PAGES = ["install", "first_animation", "styles", "directing", "characters"]
 
 
+@lru_cache
 def strings_of(folder: str) -> str:
     """All constant strings in the Python files of a folder, one a line; what is put into them is a gap."""
     found = []
