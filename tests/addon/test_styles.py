@@ -218,6 +218,7 @@ def test_presets_and_own_styles_are_one_list_that_is_searched(settings, library,
     assert bpy.ops.diffposetalk.find_style(style=presets[0]) == {"FINISHED"}
     assert settings.style == presets[0]
     numbers = [item[4] for item in choice.style_items(None, None)]
+    assert all(number < 2**24 for number in numbers)  # menus carry them as floats
     assert len(set(numbers)) == len(numbers)
 
 
