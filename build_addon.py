@@ -45,6 +45,7 @@ DEVELOPMENT_TOOLS = [
     "mypy==2.4.1",
     "matplotlib==3.11.2",
     "hypothesis==6.170.15",
+    "uv==0.13.9",  # the one that the add-on installs with
 ]
 TRAINING_TOOLS = [
     "accelerate==1.15.0",
@@ -56,6 +57,14 @@ TRAINING_TOOLS = [
 TRACKING_TOOLS = ["mediapipe==1.2.2", "av==18.1.0"]
 CLUSTER_TOOLS = ["ray[data]==2.60.0"]
 DOCUMENTATION_TOOLS = ["sphinx==9.0.4", "myst-parser==5.2.0", "furo==2025.12.19", "numpy==2.4.6"]
+INSTALL_FILES = [
+    "pyproject.toml",
+    "requirements.txt",
+    *(f"requirements{part}.lock" for part in ("", "-torch", "-tracking", "-alignment")),
+    "uv.lock.txt",
+    "install_sizes.json",
+]
+"""What Set Up Backend reads, beside the source; `backend/make_locks.py` makes most of it."""
 OLDEST_BLENDER = (4, 2)
 PARTS = ["lint", "docs", "backend", "fuzz", "build", "addon", "survival", "window"]
 
@@ -180,9 +189,8 @@ def package_contents() -> Iterator[tuple[str, Path]]:
     """Names in the zip and the files they come from: the add-on on top, `backend/` and `assets/` in it."""
     yield from files_below(ROOT / "blender_addon", "")
     yield "LICENSE", ROOT / "LICENSE"
-    for name in ("", "-tracking", "-alignment"):
-        yield f"backend/requirements{name}.txt", ROOT / "backend" / f"requirements{name}.txt"
-    yield "backend/pyproject.toml", ROOT / "backend" / "pyproject.toml"
+    for name in INSTALL_FILES:
+        yield f"backend/{name}", ROOT / "backend" / name
     yield from files_below(ROOT / "backend" / "diffposetalk", "backend/diffposetalk/")
     assets = ROOT / "flame_assets"
     for required in ("head/head.npz", "model/config.json", "model/model.safetensors"):

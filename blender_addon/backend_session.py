@@ -9,7 +9,7 @@ import bpy
 
 from . import presets
 from .backend_client import BackendClient, backend_environment
-from .backend_setup import installed_python
+from .backend_setup import installed_python, python_in, setup_problem
 from .errors import UserError
 from .preferences import addon_preferences
 from .version import VERSION
@@ -32,13 +32,14 @@ def backend_python() -> str:
         installed = installed_python()
         if installed is None:
             raise UserError(
-                "The backend is not set up. Open the add-on's preferences and press Set Up Backend, or "
-                "set Backend "
-                "Python to an interpreter that has the backend installed."
+                f"{setup_problem()} Or set Backend Python to an interpreter that has the backend's packages."
             )
         return str(installed)
     path = bpy.path.abspath(chosen)
     if os.path.isdir(path):
+        inside = python_in(Path(path))
+        if inside.is_file():
+            return str(inside)  # the folder of a virtual environment
         raise UserError(
             f"Backend Python “{path}” is a folder. In the add-on's preferences, choose the Python program "
             "in it."
@@ -62,6 +63,9 @@ def client() -> BackendClient:
     if _client is None:
         bundled = presets.BACKEND_DIRECTORY
         environment = backend_environment(bundled if (bundled / "diffposetalk").is_dir() else None)
+        hubert = addon_preferences().hubert_folder
+        if hubert:
+            environment["DIFFPOSETALK_HUBERT"] = bpy.path.abspath(hubert)
         _client = BackendClient(python, environment, VERSION)
     return _client
 
@@ -81,6 +85,23 @@ def forget_loaded() -> None:
     """Another model is about to be loaded, and whether it will be is not known."""
     global _loaded, _told
     _loaded, _told = None, {}
+
+
+def greeting() -> dict[str, Any]:
+    """What the running backend said of itself: versions and devices; empty where none runs or has answered."""
+    if (
+        _client is None
+        or not _client.alive
+        or not _client.greeting.done
+        or _client.greeting.error is not None
+    ):
+        return {}
+    return _client.greeting.result
+
+
+def running_log() -> list[str]:
+    """The last lines of the log of the backend that runs, or ran last."""
+    return _client.log if _client is not None else []
 
 
 def stop() -> None:

@@ -26,7 +26,6 @@ from . import (
 )
 from .audio_strip import AudioSpan
 from .backend_client import BackendError, Call
-from .backend_setup import ALIGNMENT, TRACKING, ExtraSetupJob, SetupJob
 from .errors import UserError
 from .flame_file import FlameHead
 from .generation_job import GenerationJob, GenerationSettings, Speech
@@ -117,7 +116,9 @@ class JobOperator(bpy.types.Operator):
             self._fail(context, error)
             return False
         except OSError as error:
-            self._fail(context, UserError(f"A file cannot be used: {error.strerror or error}: {error.filename}."))
+            self._fail(
+                context, UserError(f"A file cannot be used: {error.strerror or error}: {error.filename}.")
+            )
             return False
         job_status.show(context, running=True, text=self.job.text)
         return True
@@ -451,77 +452,6 @@ class DIFFPOSETALK_OT_check_backend(JobOperator):
         return f"Backend {told['version']} runs: {versions}, device {told['device']}"
 
 
-class SetupOperator(JobOperator):
-    """An operator that downloads packages, and shows what the tools say meanwhile."""
-
-    job: SetupJob
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """One job at a time, and only when Blender may go online."""
-        if not bpy.app.online_access:
-            cls.poll_message_set("Turn on Allow Online Access in Preferences, System")
-            return False
-        return super().poll(context)
-
-    def _advance(self, context: bpy.types.Context) -> str:
-        state = super()._advance(context)
-        job_status.set_setup_log(list(self.job.log))
-        return state
-
-
-class DIFFPOSETALK_OT_setup_backend(SetupOperator):
-    """Download the backend's Python packages into a folder of the add-on's own (about 1 GB)"""
-
-    bl_idname = "diffposetalk.setup_backend"
-    bl_label = "Set Up Backend"
-
-    def start(self, context: bpy.types.Context) -> SetupJob:
-        """Start the installation."""
-        backend_session.stop()
-        return SetupJob()
-
-    def finish(self, context: bpy.types.Context) -> str:
-        """Use what was installed."""
-        addon_preferences().backend_python = ""
-        job_status.set_setup_log([])
-        return "The backend is set up"
-
-
-class DIFFPOSETALK_OT_install_tracking(SetupOperator):
-    """Download MediaPipe and PyAV (about 300 MB) into the backend's environment, to take motion from video"""
-
-    bl_idname = "diffposetalk.install_tracking"
-    bl_label = "Install Video Tracking"
-
-    def start(self, context: bpy.types.Context) -> SetupJob:
-        """Start the installation."""
-        backend_session.stop()
-        return ExtraSetupJob(TRACKING)
-
-    def finish(self, context: bpy.types.Context) -> str:
-        """Say so."""
-        job_status.set_setup_log([])
-        return "Video tracking is installed"
-
-
-class DIFFPOSETALK_OT_install_alignment(SetupOperator):
-    """Download PocketSphinx (30 MB) into the backend's environment, to mark the words of transcripts"""
-
-    bl_idname = "diffposetalk.install_alignment"
-    bl_label = "Install Word Alignment"
-
-    def start(self, context: bpy.types.Context) -> SetupJob:
-        """Start the installation."""
-        backend_session.stop()
-        return ExtraSetupJob(ALIGNMENT)
-
-    def finish(self, context: bpy.types.Context) -> str:
-        """Say so."""
-        job_status.set_setup_log([])
-        return "Words of transcripts can be marked"
-
-
 CLASSES = (
     DIFFPOSETALK_OT_add_head,
     DIFFPOSETALK_OT_generate,
@@ -530,7 +460,4 @@ CLASSES = (
     DIFFPOSETALK_OT_export_fbx,
     DIFFPOSETALK_OT_export_alembic,
     DIFFPOSETALK_OT_check_backend,
-    DIFFPOSETALK_OT_setup_backend,
-    DIFFPOSETALK_OT_install_tracking,
-    DIFFPOSETALK_OT_install_alignment,
 )

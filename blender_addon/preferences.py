@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # mypy: disable-error-code="valid-type"
-"""The add-on's preferences: where the backend, the model and the user's FLAME are."""
+"""The add-on's preferences: the backend and how it is installed; the model and what else the user brings."""
 
 from pathlib import Path
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from . import job_status, presets
+from . import backend_setup, job_status, package_sources, presets
+from .package_sources import Sources
+from .wrapped_text import draw_text
+
+SHOWN_LOG_LINES = 8
+
+# What a user may bring, under licences that are between the user and its makers.
+FLAME_LICENCE = "Not part of this add-on; under the licence of the Max Planck Society that you agreed to"
+CHECKPOINT_LICENCE = "Not part of this add-on; under the licence of the paper's authors"
+HUBERT_LICENCE = "Not part of this add-on; by Meta, Apache License 2.0"
+TRACKER_LICENCE = "Not part of this add-on; by Google, Apache License 2.0"
 
 
 class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
@@ -15,9 +25,69 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
 
     bl_idname = __package__
 
+    page: EnumProperty(
+        name="Page",
+        items=[
+            ("BACKEND", "Backend", "What computes the motion, and how it is installed"),
+            (
+                "FILES",
+                "Models and Licences",
+                "What you can bring: FLAME, checkpoints, HuBERT, the face tracker",
+            ),
+        ],
+        default="BACKEND",
+    )
+
     backend_python: StringProperty(
         name="Backend Python",
-        description="Python interpreter that runs the backend. Empty: the one that Set Up Backend installed",
+        description="Python interpreter, or folder of a virtual environment, that runs the backend. Empty: the one "
+        "that Set Up Backend installed",
+        subtype="FILE_PATH",
+    )
+    show_sources: BoolProperty(
+        name="Installation Options",
+        description="A Python of your own, PyTorch's build, package index, wheels, proxy; repairing and removing",
+    )
+    torch_build: EnumProperty(
+        name="PyTorch Build",
+        description="Which build of PyTorch is installed",
+        items=[
+            (
+                "auto",
+                "For This Machine",
+                "By the graphics card: NVIDIA CUDA, AMD ROCm, Intel XPU, else the processor",
+            ),
+            ("cpu", "CPU", "The smallest; for the processor"),
+            (
+                "index",
+                "As the Index Has It",
+                "From the package index or the wheel folder, like the other packages",
+            ),
+        ],
+        default="auto",
+    )
+    package_index: StringProperty(
+        name="Package Index",
+        description="Address of a package index in place of the usual one. Empty: what pip and uv are set to, by "
+        "environment variables (UV_DEFAULT_INDEX, PIP_INDEX_URL) too",
+    )
+    wheel_folder: StringProperty(
+        name="Wheel Folder",
+        description="Folder of wheels that are taken before those of the index",
+        subtype="DIR_PATH",
+    )
+    wheels_only: BoolProperty(
+        name="Only These",
+        description="Install from the wheel folder alone, without any network",
+    )
+    proxy: StringProperty(
+        name="Proxy",
+        description="Address of a proxy, http://HOST:PORT. Empty: what the environment variables say (HTTPS_PROXY)",
+    )
+    uv_program: StringProperty(
+        name="uv Program",
+        description="The program that installs packages. Empty: the system's uv, else one that is fetched by "
+        "checksum",
         subtype="FILE_PATH",
     )
     device: EnumProperty(
@@ -45,6 +115,28 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         subtype="FILE_PATH",
     )
 
+    checkpoint: StringProperty(
+        name="Checkpoint",
+        description="Denoiser of the paper's release (.pt)",
+        subtype="FILE_PATH",
+    )
+    checkpoint_style_encoder: StringProperty(
+        name="Style Encoder",
+        description="Style encoder of the same release (.pt)",
+        subtype="FILE_PATH",
+    )
+    checkpoint_statistics: StringProperty(
+        name="Statistics",
+        description="stats_train.npz of the same release; without it motion would be violent",
+        subtype="FILE_PATH",
+    )
+    hubert_folder: StringProperty(
+        name="HuBERT",
+        description="Folder of HuBERT base (config.json and weights), which the paper's checkpoints hear with. Empty: "
+        "DIFFPOSETALK_HUBERT, or the Hugging Face cache",
+        subtype="DIR_PATH",
+    )
+
     style_library: StringProperty(
         name="Style Library",
         description="Folder of your own styles. Empty: the one that the command line uses too "
@@ -65,27 +157,117 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings and the state of the backend."""
+        """Show the chosen page, and the job under way or how the last one ended."""
         layout = self.layout
-        layout.use_property_split = True
-        layout.prop(self, "backend_python")
-        layout.prop(self, "device")
-        layout.prop(self, "model_directory")
-        layout.prop(self, "flame_model")
-        layout.prop(self, "style_library")
-        layout.prop(self, "tracker_model")
-        layout.prop(self, "first_steps")
-        row = layout.row()
-        row.operator("diffposetalk.check_backend", icon="CHECKMARK")
-        row.operator("diffposetalk.setup_backend", icon="IMPORT")
-        row = layout.row()
-        row.operator("diffposetalk.install_tracking", icon="IMPORT")
-        row.operator("diffposetalk.fetch_tracker", icon="IMPORT")
-        layout.operator("diffposetalk.install_alignment", icon="IMPORT")
+        preferences = addon_preferences()
         status = context.window_manager.diffposetalk_status
-        job_status.draw_status(layout, status, context.region.width)
-        for line in job_status.setup_log()[-8:]:
-            layout.label(text=line)
+        width = context.region.width
+        if status.running:  # nothing else can be pressed, and the window is small
+            job_status.draw_status(layout, status, width)
+            _draw_log(layout)
+            return
+        layout.row().prop(self, "page", expand=True)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        if preferences.page == "BACKEND":
+            _draw_backend(self, layout, width)
+        else:
+            _draw_files(self, layout, width)
+        job_status.draw_status(layout, status, width)
+        _draw_log(layout)
+        layout.operator("diffposetalk.copy_diagnostics", icon="COPYDOWN")
+
+
+def _draw_log(layout: bpy.types.UILayout) -> None:
+    """The end of what the tools said, while they install and after they failed."""
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for line in job_status.setup_log()[-SHOWN_LOG_LINES:]:
+        column.label(text=line, translate=False)
+
+
+def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, width: int) -> None:
+    """What is installed, what installing takes, and the buttons for it."""
+    preferences = addon_preferences()
+    environment = backend_setup.current_environment()
+    box = layout.box()
+    working = environment is not None and environment.python.is_file()
+    offer = backend_setup.upgrade_offer()
+    if preferences.backend_python:
+        box.label(text="Your own Python runs the backend", icon="INFO")
+    elif offer:
+        draw_text(box, offer, width, "ERROR")
+    elif environment is not None and working:
+        facts = environment.facts
+        size = package_sources.size_text(facts.get("bytes", 0))
+        told = f"{facts.get('version')}, PyTorch {facts.get('torch')}, {facts.get('device')}, {size}"
+        draw_text(box, told, width, "CHECKMARK")
+    elif environment is not None:
+        draw_text(box, backend_setup.setup_problem(), width, "ERROR")
+    if not working or offer:
+        draw_text(box, str(package_sources.plan(package_sources_chosen())), width, "IMPORT")
+        if not bpy.app.online_access and not preferences.wheels_only:
+            box.label(text="Turn on Allow Online Access in Preferences, System", icon="INFO")
+    row = box.row()
+    row.scale_y = 1.4
+    if offer:
+        row.operator("diffposetalk.setup_backend", text="Upgrade Backend", icon="IMPORT")
+    elif environment is None:
+        row.operator("diffposetalk.setup_backend", icon="IMPORT")
+    elif not working:
+        row.operator("diffposetalk.setup_backend", text="Repair", icon="FILE_REFRESH").anew = True
+    else:
+        row.operator("diffposetalk.check_backend", icon="CHECKMARK")
+    if working:
+        row = box.row()
+        row.operator("diffposetalk.install_tracking", icon="IMPORT")
+        row.operator("diffposetalk.install_alignment", icon="IMPORT")
+    box.prop(
+        owner, "show_sources", icon="TRIA_DOWN" if preferences.show_sources else "TRIA_RIGHT", emboss=False
+    )
+    if preferences.show_sources:
+        for name in (
+            "backend_python",
+            "torch_build",
+            "package_index",
+            "wheel_folder",
+            "wheels_only",
+            "proxy",
+        ):
+            box.prop(owner, name)
+        box.prop(owner, "uv_program")
+        if working:
+            row = box.row()
+            row.operator("diffposetalk.setup_backend", text="Repair", icon="FILE_REFRESH").anew = True
+            row.operator("diffposetalk.remove_backend", icon="TRASH")
+    layout.prop(owner, "device")
+    layout.prop(owner, "first_steps")
+
+
+def _draw_files(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, width: int) -> None:
+    """Each thing that the user may bring: chosen, converted, checked, and its licence."""
+    groups = (
+        ("FLAME", FLAME_LICENCE, ("flame_model",), ("diffposetalk.check_flame",)),
+        (
+            "Released Checkpoints",
+            CHECKPOINT_LICENCE,
+            ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics"),
+            ("diffposetalk.convert_checkpoint",),
+        ),
+        ("HuBERT", HUBERT_LICENCE, ("hubert_folder",), ()),
+        ("Face Tracker", TRACKER_LICENCE, ("tracker_model",), ("diffposetalk.fetch_tracker",)),
+    )
+    for title, licence, names, operators in groups:
+        box = layout.box()
+        box.label(text=title)
+        for name in names:
+            box.prop(owner, name)
+        for operator in operators:
+            box.operator(operator)
+        draw_text(box, licence, width, "INFO")
+    layout.prop(owner, "model_directory")
+    layout.operator("diffposetalk.check_model", icon="CHECKMARK")
+    layout.prop(owner, "style_library")
 
 
 def addon_preferences() -> DiffPoseTalkPreferences:
@@ -97,3 +279,16 @@ def chosen_model_directory() -> Path:
     """The model folder of the preferences, or the bundled one."""
     chosen = addon_preferences().model_directory
     return Path(bpy.path.abspath(chosen)) if chosen else presets.MODEL_DIRECTORY
+
+
+def package_sources_chosen() -> Sources:
+    """Where the preferences say that packages come from."""
+    chosen = addon_preferences()
+    return Sources(
+        package_index=chosen.package_index.strip(),
+        wheel_folder=bpy.path.abspath(chosen.wheel_folder) if chosen.wheel_folder else "",
+        wheels_only=chosen.wheels_only,
+        proxy=chosen.proxy.strip(),
+        torch=chosen.torch_build,
+        uv=bpy.path.abspath(chosen.uv_program) if chosen.uv_program else "",
+    )

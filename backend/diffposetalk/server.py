@@ -15,6 +15,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import shutil
 import signal
 import sys
 import threading
@@ -82,6 +83,7 @@ class Backend:
             "export_motion": Method(self.export_motion, long=True),
             "import_motion": Method(self.import_motion, long=True),
             "convert_flame": Method(self.convert_flame, long=True),
+            "convert_checkpoint": Method(self.convert_checkpoint, long=True),
             "cancel": Method(self.cancel),
             "shutdown": Method(self.shutdown),
         }
@@ -535,6 +537,19 @@ class Backend:
             "regions": summary.regions,
             "uv": summary.uv,
         }
+
+    def convert_checkpoint(
+        self, call: Call, *, denoiser: str, style_encoder: str, statistics: str, output: str
+    ) -> dict[str, Any]:
+        """Make a model directory, which must not exist, of a released set: two `.pt` files and `stats_train.npz`."""
+        self._require_handshake()
+        from .convert.checkpoint import convert_checkpoint
+
+        summary = convert_checkpoint(denoiser, style_encoder, statistics, output)
+        if call.cancelled.is_set():
+            shutil.rmtree(summary.folder)
+            raise Cancelled()
+        return {"path": str(summary.folder), "description": summary.description}
 
     def cancel(self, call: Call, *, id: str | int) -> dict[str, Any]:
         """Cancel a running or waiting call."""

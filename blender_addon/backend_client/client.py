@@ -97,6 +97,7 @@ class BackendClient:
         self._next_id = 1
         self._end: BackendError | None = None
         self._polled = time.monotonic()
+        self._version = client_version
         self.process = MessageProcess([python, "-m", "diffposetalk", "serve"], environment)
         self.greeting = self.call(
             "initialize",
@@ -196,12 +197,24 @@ class BackendClient:
         error = message.get("error")
         if error is None:
             call._finish(value=message["result"])
+            if call is self.greeting and call.result.get("version") != self._version:
+                self._refuse(call)
         else:
             data = error.get("data")
             kind = str(data.get("kind", "internal")) if isinstance(data, dict) else "internal"
             if error.get("code") == CANCELLED_CODE:
                 kind = "cancelled"
             call._finish(error=BackendError(str(error.get("message", "The backend failed.")), kind))
+
+    def _refuse(self, greeting: Call) -> None:
+        """End a backend of another version than the add-on's."""
+        other = greeting.result.get("version")
+        self._close(
+            f"The backend is version {other}, the add-on {self._version}. Press Upgrade Backend in the add-on's "
+            "preferences; or, where Backend Python is set there, install the backend of this version into it.",
+            "version",
+        )
+        greeting._finish(error=self._end)
 
     def _close(self, message: str, kind: str) -> None:
         if self._end is None:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "blender_addon"))
 from backend_client import BackendClient, BackendError, backend_environment
 
 BACKEND = Path(__file__).parents[2] / "backend"
-GREETING = '{"jsonrpc": "2.0", "id": 1, "result": {"protocol": 1, "version": "0"}}'
+GREETING = '{"jsonrpc": "2.0", "id": 1, "result": {"protocol": 1, "version": "0.1.0"}}'
 
 
 @pytest.fixture
@@ -147,3 +147,11 @@ def test_environment_does_not_leak_blenders_python(monkeypatch):
     environment = backend_environment(Path("/package/backend"))
     assert "PYTHONHOME" not in environment and environment["PYTHONPATH"] == str(Path("/package/backend"))
     assert "PYTHONPATH" not in backend_environment(None)
+
+
+def test_a_backend_of_another_version_is_refused_with_what_to_do(start, misbehaving):
+    other = GREETING.replace("0.1.0", "0.0.9")
+    client = start(misbehaving(f"print({other!r}, flush=True); sys.stdin.read()"))
+    error = error_of(client.greeting)
+    assert error.kind == "version" and "0.0.9" in error.message and "Upgrade Backend" in error.message
+    assert not client.alive and error_of(client.call("probe_audio", {"path": ""})).kind == "version"

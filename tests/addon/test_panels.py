@@ -79,9 +79,13 @@ def test_all_settings_are_somewhere(part, drawn):
     known = {name for name in settings.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
     assert known - shown == {"convert_basis"}
     preferences = part("preferences").DiffPoseTalkPreferences
-    assert {"backend_python", "device", "model_directory", "flame_model"} <= set(
-        drawn(preferences).properties
-    )
+    chosen = part("preferences").addon_preferences()
+    chosen.show_sources, found = True, set()
+    for chosen.page in ("BACKEND", "FILES"):
+        found |= set(drawn(preferences).properties)
+    chosen.show_sources, chosen.page = False, "BACKEND"
+    known = {name for name in preferences.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
+    assert known - found <= {"bl_idname", "module"}
 
 
 def test_all_settings_of_a_capture_are_somewhere(part, drawn):

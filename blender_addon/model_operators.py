@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The buttons for what a user brings: FLAME is read, a released checkpoint converted, a model loaded."""
+
+from pathlib import Path
+
+import bpy
+
+from . import backend_session
+from .backend_job import BackendJob, Steps
+from .errors import UserError
+from .flame_file import FlameHead, chosen_flame_file
+from .operators import JobOperator
+from .preferences import addon_preferences, chosen_model_directory
+
+
+class LoadModel(BackendJob):
+    """Loading a model into the backend; `told` is what that says of it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("Loading the model")
+        self._folder = folder
+
+    def _run(self) -> Steps:
+        yield from self._load()
+
+    def _load(self) -> Steps:
+        self.text = "Loading the model"
+        backend_session.forget_loaded()
+        params = {"model": str(self._folder), "device": addon_preferences().device}
+        self.told = yield from self.ask("load_model", params)
+        backend_session.note_loaded(self._folder, params["device"], self.told)
+
+
+class ConvertCheckpoint(LoadModel):
+    """Converting a released set into a model folder, and loading that."""
+
+    def __init__(self, denoiser: Path, style_encoder: Path, statistics: Path) -> None:
+        """Check the files.
+
+        Raises:
+            UserError: one is not there, or the set has been converted already.
+        """
+        files = {"checkpoint": denoiser, "style encoder": style_encoder, "statistics": statistics}
+        for name, path in files.items():
+            if not path.is_file():
+                raise UserError(f"The {name} “{path}” does not exist. Choose another file.")
+        folder = models_folder() / denoiser.stem
+        if folder.exists():
+            raise UserError(f"“{folder}” exists: choose it as Model Folder, or remove it to convert anew.")
+        super().__init__(folder)
+        self.folder, self._files = folder, (denoiser, style_encoder, statistics)
+
+    def _run(self) -> Steps:
+        self.text = "Converting the checkpoint"
+        denoiser, style_encoder, statistics = map(str, self._files)
+        params = {"denoiser": denoiser, "style_encoder": style_encoder, "statistics": statistics}
+        yield from self.ask("convert_checkpoint", {**params, "output": str(self.folder)})
+        yield from self._load()
+
+
+def models_folder() -> Path:
+    """The folder of the add-on's own that keeps converted models; it outlives updates of the add-on."""
+    return Path(bpy.utils.extension_path_user(__package__, path="models", create=True))
+
+
+class DIFFPOSETALK_OT_check_flame(JobOperator):
+    """Read the FLAME model, and convert it where that has not been done"""
+
+    bl_idname = "diffposetalk.check_flame"
+    bl_label = "Check FLAME"
+    job: FlameHead
+
+    def start(self, context: bpy.types.Context) -> FlameHead:
+        """Start reading."""
+        return FlameHead(chosen_flame_file())
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what it is."""
+        head = self.job.head
+        return f"{head.name}: {len(head.v_template)} vertices, {len(head.expression_names)} expressions; it can be used"
+
+
+class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
+    """Make a model folder of the three files, load it, and choose it. Nothing in the files is run"""
+
+    bl_idname = "diffposetalk.convert_checkpoint"
+    bl_label = "Convert Checkpoint"
+    job: ConvertCheckpoint
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """When all three files are chosen."""
+        preferences = addon_preferences()
+        names = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
+        if not all(getattr(preferences, name) for name in names):
+            cls.poll_message_set("Choose the checkpoint, its style encoder and its statistics")
+            return False
+        return super().poll(context)
+
+    def start(self, context: bpy.types.Context) -> ConvertCheckpoint:
+        """Start converting."""
+        chosen = addon_preferences()
+        names = (chosen.checkpoint, chosen.checkpoint_style_encoder, chosen.checkpoint_statistics)
+        return ConvertCheckpoint(*(Path(bpy.path.abspath(name)) for name in names))
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Use it."""
+        addon_preferences().model_directory = str(self.job.folder)
+        return f"The checkpoint is converted and chosen as Model Folder: {self.job.folder}"
+
+
+class DIFFPOSETALK_OT_check_model(JobOperator):
+    """Load the model of the Model Folder, with HuBERT where it hears through that, and say what it is"""
+
+    bl_idname = "diffposetalk.check_model"
+    bl_label = "Check Model"
+    job: LoadModel
+
+    def start(self, context: bpy.types.Context) -> LoadModel:
+        """Start loading."""
+        return LoadModel(chosen_model_directory())
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what it is."""
+        told = self.job.told
+        return f"{told['name']} runs on {told['device']}: basis {told['basis']}, {len(told['styles'])} styles"
+
+
+CLASSES = (DIFFPOSETALK_OT_check_flame, DIFFPOSETALK_OT_convert_checkpoint, DIFFPOSETALK_OT_check_model)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The buttons that install, repair, extend and remove the backend, and the text that describes it for a report."""
+
+import bpy
+from bpy.props import BoolProperty
+
+from . import backend_session, backend_setup, diagnostics, job_status
+from .backend_setup import ALIGNMENT, TRACKING, Extra, SetupJob
+from .errors import UserError
+from .operators import JobOperator
+from .preferences import addon_preferences, package_sources_chosen
+
+
+class SetupOperator(JobOperator):
+    """An operator that downloads packages, and shows what the tools say meanwhile."""
+
+    job: SetupJob
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One job at a time, and only when Blender may go online or has all wheels in a folder."""
+        if not bpy.app.online_access and not addon_preferences().wheels_only:
+            cls.poll_message_set(
+                "Turn on Allow Online Access in Preferences, System; or choose a wheel folder and Only These"
+            )
+            return False
+        return super().poll(context)
+
+    def begin(self, extras: tuple[Extra, ...] = (), *, anew: bool = False) -> SetupJob:
+        """Start installing. Raises UserError."""
+        job = SetupJob(package_sources_chosen(), extras, anew=anew)
+        backend_session.stop()  # its files are about to be replaced
+        return job
+
+    def _advance(self, context: bpy.types.Context) -> str:
+        state = super()._advance(context)
+        job_status.set_setup_log(list(self.job.log))
+        return state
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Use what was installed."""
+        preferences = addon_preferences()
+        preferences.backend_python = ""
+        if self.job.notes:
+            preferences.device = "cpu"
+        job_status.set_setup_log([])
+        environment = backend_setup.current_environment()
+        assert environment is not None
+        facts = environment.facts
+        text = f"The backend is set up: PyTorch {facts['torch']}, device {facts['device']}"
+        return " ".join([f"{text}, a second of motion in {facts['check_seconds']:.1f} s.", *self.job.notes])
+
+
+class DIFFPOSETALK_OT_setup_backend(SetupOperator):
+    """Download the backend's packages into a folder of the add-on's own, and try them by generating a second"""
+
+    bl_idname = "diffposetalk.setup_backend"
+    bl_label = "Set Up Backend"
+
+    anew: BoolProperty(
+        name="Fetch All Anew",
+        description="Use nothing that was fetched before, as a file of it may be damaged",
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """Of the two buttons."""
+        if properties.anew:
+            return (
+                "Fetch and install the backend's packages again, for when the backend does not start any more"
+            )
+        return str(cls.__doc__)
+
+    def start(self, context: bpy.types.Context) -> SetupJob:
+        """Start the installation."""
+        return self.begin(anew=self.anew)
+
+
+class ExtraOperator(SetupOperator):
+    """An operator that installs more packages beside the backend's."""
+
+    extra: Extra
+
+    def start(self, context: bpy.types.Context) -> SetupJob:
+        """Start the installation."""
+        if addon_preferences().backend_python:
+            raise UserError(f"In the Python that you chose as Backend Python, run: {self.extra.by_hand}.")
+        return self.begin((self.extra,))
+
+
+class DIFFPOSETALK_OT_install_tracking(ExtraOperator):
+    """Download MediaPipe and PyAV (about 200 MB) beside the backend's packages, to take motion from video"""
+
+    bl_idname = "diffposetalk.install_tracking"
+    bl_label = "Install Video Tracking"
+    extra = TRACKING
+
+
+class DIFFPOSETALK_OT_install_alignment(ExtraOperator):
+    """Download PocketSphinx (30 MB) beside the backend's packages, to mark the words of transcripts"""
+
+    bl_idname = "diffposetalk.install_alignment"
+    bl_label = "Install Word Alignment"
+    extra = ALIGNMENT
+
+
+class DIFFPOSETALK_OT_remove_backend(bpy.types.Operator):
+    """Delete the backend's packages from the add-on's folder. Styles, heads, models and uv's cache stay"""
+
+    bl_idname = "diffposetalk.remove_backend"
+    bl_label = "Remove Backend"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Where there is one, and nothing runs."""
+        if context.window_manager.diffposetalk_status.running:
+            cls.poll_message_set("A job is running: wait for it, or cancel it")
+            return False
+        if backend_setup.current_environment() is None:
+            cls.poll_message_set("The add-on has installed no backend")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first."""
+        return context.window_manager.invoke_confirm(self, event)  # type: ignore[no-any-return]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Remove it."""
+        backend_session.stop()
+        try:
+            backend_setup.remove_environment()
+        except UserError as error:
+            job_status.show(context, running=False, error=str(error))
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        job_status.set_setup_log([])
+        job_status.show(context, running=False, text="The backend was removed")
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_copy_diagnostics(bpy.types.Operator):
+    """Copy versions, device, settings, the last error and the ends of the logs, without passwords or your name"""
+
+    bl_idname = "diffposetalk.copy_diagnostics"
+    bl_label = "Copy Diagnostics"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Put the text on the clipboard."""
+        context.window_manager.clipboard = diagnostics.describe(
+            context.window_manager.diffposetalk_status.error
+        )
+        self.report({"INFO"}, "The diagnostics are on the clipboard")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    DIFFPOSETALK_OT_setup_backend,
+    DIFFPOSETALK_OT_install_tracking,
+    DIFFPOSETALK_OT_install_alignment,
+    DIFFPOSETALK_OT_remove_backend,
+    DIFFPOSETALK_OT_copy_diagnostics,
+)
