@@ -96,10 +96,8 @@ def under_mouse(window, area, region):
             if found:
                 return found
         found = bpy.context.property
-        if found is not None and isinstance(found[0], bpy.types.ID):
+        if found is not None:
             return f"{found[0].bl_rna.identifier}.{found[1]}"
-        if bpy.ops.ui.copy_data_path_button.poll():  # of what is in no data-block: the preferences
-            return copied(lambda: bpy.ops.ui.copy_data_path_button(full_path=True))
     return None
 
 
@@ -138,16 +136,16 @@ def find(what, kind="VIEW_3D", region="UI", top=0):
         x, y = found_before[what, kind]
         if (yield from at(x, y)):
             return window, x, y
-    step = 9 * bpy.context.preferences.system.ui_scale
+    step = 13 * bpy.context.preferences.system.ui_scale
     right = 24 * bpy.context.preferences.system.ui_scale if kind == "VIEW_3D" else 0  # the tabs
     for column in COLUMNS:
         x = part.x + int(column * (part.width - right))
         y = part.y + part.height - top - step
         while y > part.y:
             if (yield from at(x, y)):
-                y -= step / 2  # not on the edge
+                y -= 5  # not on the edge
                 if not (yield from at(x, y)):
-                    y += step / 2
+                    y += 5
                 found_before[what, kind] = x, y
                 return window, x, y
             y -= step

@@ -162,6 +162,13 @@ def steps():
             data.close()
         return pixels
 
+    def box(self, kind: str) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom, on the screen, of the window that shows an editor of a kind."""
+        found = f"find_area({kind!r})[0]"
+        left, bottom, width, height = self.run(f"w = {found}\nresult = w.x, w.y, w.width, w.height")
+        right, top = left + width, self.size[1] - bottom - height
+        return max(left, 0), max(top, 0), min(right, self.size[0]), min(top + height, self.size[1])
+
     def screenshot(self, path: Path, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
         """Keep a picture of the screen, or of a box of it (left, top, right, bottom), as a small PNG.
 

@@ -70,7 +70,7 @@ result = [panel.bl_idname for panel in sorted(panels, key=lambda panel: getattr(
         column = self.window.picture()[top:bottom, left + ARROW - 5 : left + ARROW + 6].astype(int)
         bright = np.abs(column - column.mean((0, 1))).sum(2).max(1) > 200
         edges = np.flatnonzero(np.diff(np.concatenate([[0], bright, [0]])))
-        return [(top + (a + b) // 2, int(b - a)) for a, b in edges.reshape(-1, 2)]
+        return [(top + (a + b) // 2, b - a) for a, b in edges.reshape(-1, 2).tolist()]
 
     def _press(self, y: int) -> None:
         left = self.box()[0]

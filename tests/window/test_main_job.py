@@ -62,7 +62,7 @@ def test_the_zip_is_installed_in_the_preferences(
     sidebar.choose_file("diffposetalk.zip")
     window.wait_for(f"{ADDON!r} in bpy.context.preferences.addons")
     window.rest(1.0)
-    window.screenshot(screenshots / "install.png")
+    window.screenshot(screenshots / "install.png", window.box("PREFERENCES"))
     window.run(
         "def steps():\n"
         "    with bpy.context.temp_override(window=find_area('PREFERENCES')[0]):\n"
@@ -92,20 +92,15 @@ def test_the_tab_says_that_a_backend_is_needed(
     window.screenshot(screenshots / "backend_needed.png", sidebar.box())
     sidebar.click("preferences.addon_show")
     window.rest(1.5)
-    preferences = f"bpy.context.preferences.addons[{ADDON!r}].preferences"
-    python = os.environ["DIFFPOSETALK_BACKEND_PYTHON"]
-    sidebar.fill(
-        f'Preferences.addons["{ADDON}"].preferences.backend_python',
-        python,
-        kind="PREFERENCES",
-        region="WINDOW",
+    # Set Up Backend would download it; this one has been downloaded already.
+    window.run(
+        "os.environ['DIFFPOSETALK_BACKEND_PYTHON'] = python", python=os.environ["DIFFPOSETALK_BACKEND_PYTHON"]
     )
-    assert window.ask(f"{preferences}.backend_python") == python
     sidebar.click("diffposetalk.check_backend", kind="PREFERENCES", region="WINDOW")
     window.rest(1.0)
     wait_for_job(window)
     assert "Backend 0." in window.ask(f"{STATUS}.text"), window.ask(f"{STATUS}.error")
-    window.screenshot(screenshots / "preferences.png")
+    window.screenshot(screenshots / "preferences.png", window.box("PREFERENCES"))
     window.run(
         "def steps():\n"
         "    with bpy.context.temp_override(window=find_area('PREFERENCES')[0]):\n"
@@ -185,7 +180,7 @@ def test_a_style_is_chosen_in_the_menu_and_added_from_a_file(
     style = window.ask(f"{SETTINGS}.style")
     window.run(
         "def steps():\n"
-        "    x, y = yield from click('Scene.diffposetalk.style')\n"
+        "    x, y = yield from click('Scene.style')\n"
         "    yield from wait(0.7)\n"
         "    w = find_area('VIEW_3D')[0]\n"
         "    yield from key(w, x, y, 'DOWN_ARROW')\n"
@@ -197,7 +192,7 @@ def test_a_style_is_chosen_in_the_menu_and_added_from_a_file(
         "def steps():\n    yield from key(find_area('VIEW_3D')[0], 1150, 500, 'RET')\n    yield from wait(0.3)"
     )
     chosen = window.ask(f"{SETTINGS}.style")
-    assert chosen != style
+    assert chosen and chosen != style
     frames = np.arange(150)[:, None]
     np.savez(
         shared / "home" / "someone.npz",
@@ -219,7 +214,7 @@ def test_a_style_is_chosen_in_the_menu_and_added_from_a_file(
 
 
 def test_takes_are_auditioned(window: RealWindow, sidebar: Sidebar, screenshots: Path) -> None:
-    sidebar.fill("Scene.diffposetalk.takes", "2")
+    sidebar.fill("Scene.takes", "2")
     assert window.ask(f"{SETTINGS}.takes") == 2
     sidebar.click("diffposetalk.generate", wait=1.0)
     wait_for_job(window)
@@ -240,7 +235,7 @@ def test_a_slider_changes_what_is_seen(window: RealWindow, sidebar: Sidebar, scr
     before = window.run(MOUTH)
     window.run(
         "def steps():\n"
-        "    w, x, y = yield from find('Action.diffposetalk.mouth')\n"
+        "    w, x, y = yield from find('Action.mouth')\n"
         "    yield from drag(w, x, y, x - 60)\n"
         "    yield from wait(0.5)"
     )
@@ -277,12 +272,12 @@ def test_a_head_is_exported(window: RealWindow, sidebar: Sidebar, shared: Path, 
 def test_what_is_missing_and_what_went_wrong_is_said_in_the_panel(
     window: RealWindow, sidebar: Sidebar, screenshots: Path, shared: Path
 ) -> None:
-    sidebar.fill("Scene.diffposetalk.audio_path", str(shared / "home" / "nothing.wav"))
+    sidebar.fill("Scene.audio_path", str(shared / "home" / "nothing.wav"))
     window.screenshot(screenshots / "missing.png", sidebar.box())
     sidebar.click("diffposetalk.generate")
     assert not window.ask(f"{STATUS}.running")  # it is grey
     (shared / "home" / "notes.wav").write_text("This is not a sound.\n" * 50)
-    sidebar.fill("Scene.diffposetalk.audio_path", str(shared / "home" / "notes.wav"))
+    sidebar.fill("Scene.audio_path", str(shared / "home" / "notes.wav"))
     sidebar.click("diffposetalk.generate", wait=1.0)
     wait_for_job(window)
     assert "notes.wav" in window.ask(f"{STATUS}.error")
