@@ -129,8 +129,8 @@ def main() -> int:
     text = f"""# Soak
 
 {arguments.generations} generations of the bundled model in one backend process (`benchmarks/soak.py`), 0.4 to 2.5 s
-each, one or two takes, 2 to 8 steps, styles in turn; a refused recording after every tenth, the model loaded again after every
-hundredth. {platform.machine()}, Python {platform.python_version()}, CPU.
+each, one or two takes, 2 to 8 steps, styles in turn; a refused recording after every tenth, the model loaded again
+after every hundredth. {platform.machine()}, Python {platform.python_version()}, CPU.
 
 - Memory: {np.mean(memory[:SPAN]):.0f} MiB on average over generations {WARM + 1} to {WARM + SPAN},
   {np.mean(memory[-SPAN:]):.0f} MiB over the last {SPAN}: {grown:+.1%}.

@@ -15,6 +15,8 @@ from .config import EXPRESSION_DIM, FPS, SHAPE_DIM
 from .errors import MotionError, OutputError
 from .whole_file import whole_file
 
+LARGEST = 1e4
+"""Of coefficients and radians; expressions are a few units, and squares of larger ones soon are not numbers."""
 MAX_BYTES = 1 << 30
 """Of a motion file's arrays; a day at 25 frames a second has half of it."""
 
@@ -114,10 +116,12 @@ def load_motion(path: str | Path) -> MotionClip:
         raise MotionError(f"{path.name!r} has a translation that is not (frames, 3).", "motion_format")
     if not (np.isfinite(exp).all() and np.isfinite(pose).all()) or not 1.0 <= fps <= 1000.0:
         raise MotionError(f"{path.name!r} holds values that are not finite.", "motion_format")
+    if max(np.abs(exp).max(), np.abs(pose).max()) > LARGEST:
+        raise MotionError(f"{path.name!r} holds values that no face has (over {LARGEST:g}).", "motion_format")
     basis = str(arrays.get("basis", "flame"))
     if basis not in ("arkit", "flame"):
         raise MotionError(f"{path.name!r} is in an unknown basis {basis!r}.", "motion_format")
-    names = tuple(str(n) for n in arrays["expression_names"]) if "expression_names" in arrays else ()
+    names = tuple(str(n) for n in np.ravel(arrays.get("expression_names", ())))
     provenance = provenance if isinstance(provenance, dict) else {}
     return MotionClip(exp, pose, fps, basis, shape, names, provenance, moved)
 

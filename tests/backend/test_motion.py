@@ -70,12 +70,20 @@ def test_resampling_keeps_the_motion():
         {"exp": np.array(["a"] * 10), "pose": np.zeros((10, 6))},
         {"exp": np.zeros((10, 50)), "pose": np.zeros((10, 6)), "basis": np.array("morphs")},
         {"exp": np.array([{}], dtype=object), "pose": np.zeros((1, 6))},
+        {"exp": np.full((9, 50), 1e30, np.float32), "pose": np.zeros((9, 6))},
     ],
 )
 def test_files_that_hold_no_motion(tmp_path: Path, arrays: dict):
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(MotionError):
         load_motion(tmp_path / "bad.npz")
+
+
+def test_one_name_is_a_list_of_one(tmp_path: Path):
+    np.savez(
+        tmp_path / "a.npz", exp=np.zeros((9, 50)), pose=np.zeros((9, 6)), expression_names=np.array("jawOpen")
+    )
+    assert load_motion(tmp_path / "a.npz").expression_names == ("jawOpen",)
 
 
 def test_files_that_are_no_archives(tmp_path: Path):
