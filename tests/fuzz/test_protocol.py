@@ -123,6 +123,7 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
         _call("export_motion", motion=motion, output=f"{out}/a.csv", fps=25.0),
         _call("import_motion", path=motion, output=f"{out}/b.npz", calibrate=True),
         _call("convert_flame", path=audio, output=f"{out}/head.npz"),
+        _call("convert_checkpoint", denoiser=audio, style_encoder=audio, statistics=audio, output=f"{out}/paper"),
         _call("fetch_tracker", allow_online=False),
         _call("cancel", id=3),
         _call("shutdown"),
