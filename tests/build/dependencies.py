@@ -18,7 +18,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 BACKEND = Path(__file__).resolve().parents[2] / "backend"
-REQUIREMENTS = {"backend": "requirements.txt", "video": "requirements-tracking.txt"}
+REQUIREMENTS = {
+    "backend": "requirements.txt",
+    "video": "requirements-tracking.txt",
+    "words": "requirements-alignment.txt",
+}
 
 # Identifiers of SPDX. All may be used and passed on beside a program under the GPL, of which they are no part.
 ALLOWED = frozenset(
@@ -136,7 +140,8 @@ def as_markdown() -> str:
         "",
         "Written by `tests/build/dependencies.py` from the packages' own metadata; a test sees that it is up to date,",
         "that these versions are the ones that are installed and tested, that nothing they need is left out, and that",
-        "every licence is one of a list. *video* is what **Install Video Tracking** adds.",
+        "every licence is one of a list. *video* and *words* are what **Install Video Tracking** and **Install Word",
+        "Alignment** add.",
         "",
         "| package | version | licence | part |",
         "| --- | --- | --- | --- |",
