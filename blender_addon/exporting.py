@@ -90,8 +90,8 @@ def export_gltf(
             export_format="GLB",
             use_selection=True,
             export_animations=True,
-            # of what the NLA editor plays only the other one takes the sum
-            export_animation_mode="SCENE" if layered else "ACTIVE_ACTIONS",
+            export_animation_mode="ACTIVE_ACTIONS",
+            export_bake_animation=layered,  # else only what has an Action of its own is sampled
             export_force_sampling=True,
             export_frame_range=True,
             export_morph=True,
