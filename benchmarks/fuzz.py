@@ -49,7 +49,7 @@ def kinds() -> list[str]:
 def main() -> int:
     """Run from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description="Damaged files in large numbers.")
-    parser.add_argument("--cases", type=int, default=5000, help="of each kind")
+    parser.add_argument("--cases", type=int, default=5000, help="of each kind (%(default)s)")
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--only", nargs="+", help="kinds of files")
     parser.add_argument("--chunk", help=argparse.SUPPRESS)
