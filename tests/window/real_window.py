@@ -38,7 +38,7 @@ for folder in "$@"; do
 done
 exec chroot "$root" /bin/sh -c '
     cd "$0"
-    Xvfb -displayfd 3 -screen 0 "$1x$2x24" -fbdir "$0/screen" -nolisten tcp 3>"$0/display" 2>"$0/xvfb.log" &
+    Xvfb -nocursor -displayfd 3 -screen 0 "$1x$2x24" -fbdir "$0/screen" -nolisten tcp 3>"$0/display" 2>"$0/xvfb.log" &
     while [ ! -s "$0/display" ]; do sleep 0.05; done
     export DISPLAY=:$(cat "$0/display")
     exec blender --enable-event-simulate --window-geometry 0 0 "$1" "$2" --python-exit-code 1 \\
