@@ -408,7 +408,7 @@ def test_rigifys_face_moves(part, key, make_motion, tmp_path):
     path = (
         tmp_path / "rigify.blend"
     )  # made in a process of its own: Rigify stays registered and hangs at exit
-    made = subprocess.run([sys.executable, "-c", MAKE_RIGIFY, str(path)], capture_output=True, timeout=120)
+    made = subprocess.run([sys.executable, "-c", MAKE_RIGIFY, str(path)], capture_output=True, timeout=600)
     assert path.is_file(), made.stderr
     with bpy.data.libraries.load(str(path)) as (there, loaded):
         loaded.objects = [name for name in there.objects if name == "rig"]
