@@ -91,6 +91,12 @@ def test_modules_that_how_it_works_names_are_there() -> None:
         assert any(path.exists() for path in (backend / f"{name}.py", backend / name, ROOT / name)), name
 
 
+def test_environment_variables_that_pages_name_are_read() -> None:
+    named = set(re.findall(r"DIFFPOSETALK_[A-Z]+(?:_[A-Z]+)*", "\n".join(PAGES.values())))
+    read = strings_of("blender_addon") + strings_of("backend/diffposetalk")
+    assert len(named) > 5 and not [name for name in named if name not in read]
+
+
 def test_commands_of_the_build_script_are_its_commands() -> None:
     said = subprocess.run(
         [sys.executable, str(ROOT / "build_addon.py"), "--help"], capture_output=True, text=True, check=True
