@@ -20,7 +20,7 @@ RUNS = 7
 
 
 def measure(part, head, seconds=60.0, fps=25.0):
-    """Seconds of processor time of (writing anew, applying changed sliders), the best and the median of a few runs, and the curves."""
+    """Processor seconds of writing anew and, the median of a few runs, of applying changed sliders; and the curves."""
     keying, motion_module, targets, takes = (part(n) for n in ("keying", "motion", "targets", "takes"))
     adjustment = part("adjustment")
     random = np.random.default_rng(0)
