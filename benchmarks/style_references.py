@@ -37,7 +37,10 @@ from diffposetalk.speech_encoder import SAMPLES_PER_FRAME
 from diffposetalk.styles import read_style
 from diffposetalk.styles.description import measure_style
 from diffposetalk.styles.mixing import mix_styles
-from diffposetalk.tracking.performance import track_performance
+from diffposetalk.tracking.arkit_motion import stretches
+from diffposetalk.tracking.face_map import face_shape, read_rest_face
+from diffposetalk.tracking.face_track import track_face
+from diffposetalk.tracking.performance import joined
 from diffposetalk.train.arkit import EXPRESSIONS
 from diffposetalk.train.performance import draw_factors, perform
 from diffposetalk.train.prosody import analyse
@@ -156,17 +159,17 @@ def main() -> None:
             f"{100 * nearest_own(torch.stack([style(model, c[-1:]) for c in takes]), own):.0f} %",
         )
     ]
-    for name, neutral in (("without a picture at rest", None), ("with a picture at rest", rest)):
-        began, frames = time.perf_counter(), 0
-        found = []
-        for video in videos:
-            tracked = track_performance(video, arguments.tracker, neutral=neutral, head=head)
-            frames += tracked.quality.frames
-            found.append(style(model, [tracked.clip]))
-        rate = frames / (time.perf_counter() - began)
-        rows.append(
-            (f"… from the rendered video, {name}", f"{100 * nearest_own(torch.stack(found), own):.0f} %")
-        )
+    at_rest, began, frames = read_rest_face(rest, arguments.tracker), time.perf_counter(), 0
+    found: dict[str, list[torch.Tensor]] = {"without a picture at rest": [], "with a picture at rest": []}
+    for video in videos:
+        track = track_face(video, arguments.tracker, shape=face_shape)
+        frames += len(track.times)
+        for vectors, picture in zip(found.values(), (None, at_rest), strict=True):
+            vectors.append(style(model, [joined(stretches(track, head, picture))]))
+    rate = frames / (time.perf_counter() - began)
+    for name, vectors in found.items():
+        share = 100 * nearest_own(torch.stack(vectors), own)
+        rows.append((f"… from the rendered video, {name}", f"{share:.0f} %"))
     rows.append(("frames a second tracked, everything included, one process", f"{rate:.0f}"))
     rows.append(
         (

@@ -197,7 +197,10 @@ def _motion(
 
     gap = savitzky_golay(between(times, _lip_gap(track, frames), wanted), LIP_FILTER, 3)
     jaw = JAW_SHARE * channels["jawOpen"] * head.jaw_open_angle
-    exp, jaw = lips.reach(exp, jaw, np.clip(gap - calibration.closed, 0, None))
+    target = np.clip(gap - calibration.closed, 0, None)
+    if rest is not None:
+        jaw = _dropped(exp, jaw, target, lips)
+    exp, jaw = lips.reach(exp, jaw, target)
     exp[:, both("eyeBlink")] = blink[:, None]
 
     straight = calibration.head
@@ -217,6 +220,14 @@ def _motion(
     return MotionClip(
         np.clip(exp, 0, 1).astype(np.float32), pose, FPS, "arkit", None, EXPRESSIONS, provenance
     )
+
+
+def _dropped(exp: np.ndarray, jaw: np.ndarray, target: np.ndarray, lips: LipGap) -> np.ndarray:
+    """The jaw (T,) dropped until the gap is `target` (T,) metres at least; how the lips part the map has told."""
+    for _ in range(2):
+        missing = np.clip(target - lips.of(exp, jaw), 0, None)
+        jaw = np.clip(jaw + missing / lips.per_jaw, 0, lips.head.jaw_open_angle)
+    return jaw
 
 
 def _scored_expression(channels: dict[str, np.ndarray], calibration: _Calibration) -> np.ndarray:
