@@ -26,7 +26,10 @@ def read_arrays(path: str | Path, meaning: str) -> dict[str, np.ndarray]:
         if size > LARGEST_CONTENT:
             raise UserError(f"“{path}” is too large for a {meaning} file.")
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            arrays = {key: file[key] for key in file.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a member is no array")  # NumPy hands out its bytes then
+        return arrays
     except UserError:
         raise
     except FileNotFoundError as error:
