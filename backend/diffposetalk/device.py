@@ -132,7 +132,10 @@ def _usable_cores() -> int:
 
 
 def give_memory_back() -> None:
-    """Return to the system what a model that is gone has left; glibc keeps it in the heap of each thread."""
+    """Return free memory to the system: what a model that is gone has left, or recordings of ever other lengths.
+
+    glibc keeps it in the heap of each thread: 600 MiB after 300 short lines.
+    """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)

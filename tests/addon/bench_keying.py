@@ -64,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.zip:
         os.environ["DIFFPOSETALK_ADDON_ZIP"] = arguments.zip
-    from conftest import ADDON, addon_package, bpy  # settles Blender's folders before Blender starts
+    from installed_addon import ADDON, addon_package, bpy  # settles Blender's folders before Blender starts
 
     package = addon_package(Path(tempfile.mkdtemp(prefix="diffposetalk-bench-")))
     bpy.ops.extensions.package_install_files(

@@ -23,6 +23,7 @@ from diffposetalk.batch.speaking import Outcome, Speaker
 from diffposetalk.batch.take_key import stored_key
 from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
+from diffposetalk.device import give_memory_back
 from diffposetalk.errors import OutputError
 from diffposetalk.generation import Sampling, generate
 from diffposetalk.model import DiffPoseTalk
@@ -264,7 +265,7 @@ def test_memory_does_not_grow_with_the_manifest(
 ) -> None:
     """Recordings are read as there is room: never more under way than the batch has rows, and one waiting."""
     given_back: list[int] = []
-    monkeypatch.setattr(speaking, "return_free_memory", lambda: given_back.append(1))
+    monkeypatch.setattr(speaking, "give_memory_back", lambda: given_back.append(1))
     read: list[int] = []
     told: list[Outcome] = []
     speaker = Speaker(model, tmp_path)
@@ -292,7 +293,7 @@ def test_free_memory_goes_back_to_the_system() -> None:
     last = bytearray(100_000)  # keeps the heap from shrinking by itself
     del blocks
     before = resident()
-    speaking.return_free_memory()
+    give_memory_back()
     assert before - resident() > 100 and last
 
 

@@ -8,7 +8,6 @@ room for them in the batch, and a job is forgotten once its clips are written: m
 
 from __future__ import annotations
 
-import ctypes
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..animate import load_shape
 from ..audio import file_sha256, load_speech, probe
+from ..device import give_memory_back
 from ..draft import refuse_settings
 from ..errors import Cancelled, DeviceError, DiffPoseTalkError, OutputError
 from ..generation import Line, Sampling, generate_lines
@@ -134,7 +134,7 @@ class Speaker:
                     work = active.pop(index)
                     report(work.job, self._written(work, clips))
                     if index % TRIM_LINES == TRIM_LINES - 1:
-                        return_free_memory()
+                        give_memory_back()
                 return
             except Cancelled:
                 raise
@@ -236,17 +236,6 @@ class Speaker:
 
 def _names(job: Job) -> list[str]:
     return [job.clip_name(seed) for seed in job.seeds]
-
-
-def return_free_memory() -> None:
-    """Give free memory back to the system where the C library does not by itself (glibc).
-
-    Recordings of ever other lengths leave holes in its heap: 600 MiB after 300 short lines.
-    """
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):  # another C library
-        return
 
 
 def _gone(error: Exception) -> bool:
