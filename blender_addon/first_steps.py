@@ -63,8 +63,7 @@ def draw_card(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     add.source, add.identity = settings.head_source, settings.head_identity
     row = _step(column, has_audio)
     row.operator("diffposetalk.use_example", text="2.  Use Example Clip", icon=_mark(has_audio))
-    if not status.running:
-        column.operator("diffposetalk.generate", text="3.  Generate")
+    column.operator("diffposetalk.generate", text="3.  Generate")
     job_status.draw_status(box, status, context.region.width)
 
 

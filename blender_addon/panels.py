@@ -116,16 +116,15 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         if bases_differ(context):
             column.prop(settings, "convert_basis")
 
-        if not status.running:
-            problem = first_steps.backend_problem()
-            if problem:
-                first_steps.draw_backend_problem(layout, problem, width)
-            row = layout.row()
-            row.scale_y = 1.5
-            row.operator("diffposetalk.generate", icon="PLAY")
-            missing = "" if problem else operators.missing_for_generate(context)
-            if missing:
-                draw_text(layout, missing, width, "INFO")
+        problem = first_steps.backend_problem()
+        if problem:
+            first_steps.draw_backend_problem(layout, problem, width)
+        row = layout.row()  # while a job runs too: nothing jumps, and nobody cancels by a second click
+        row.scale_y = 1.5
+        row.operator("diffposetalk.generate", icon="PLAY")
+        missing = "" if problem or status.running else operators.missing_for_generate(context)
+        if missing:
+            draw_text(layout, missing, width, "INFO")
         job_status.draw_status(layout, status, width)
 
 
