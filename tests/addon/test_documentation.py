@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The documentation's Python for Blender runs in Blender, with a small model; its files are read by what reads them."""
 
+import ast
+import inspect
 import json
 import os
 import subprocess
@@ -76,9 +78,6 @@ def test_python_runs(page, workplace, capsys):
 @pytest.mark.parametrize("block", code_blocks("python flame", "python video", "python alignment"), ids=str)
 def test_python_that_needs_more_calls_what_there_is(block, api):
     """These need FLAME, a video or an aligner, with which other tests run them; here their names are checked."""
-    import ast
-    import inspect
-
     calls = [node for node in ast.walk(ast.parse(block.text)) if isinstance(node, ast.Call)]
     assert calls
     for call in calls:
