@@ -79,7 +79,7 @@ def _measured(name: str, iterations: int, arguments: argparse.Namespace) -> dict
                 "--clips",
                 str(arguments.clips),
             ),
-            *("--runs", str(arguments.runs), "--long-seconds", "0", "--styles", "0", "--json", str(figures)),
+            *("--runs", str(arguments.runs), "--long-seconds", "0", "--json", str(figures)),
             *(("--style", "none") if name == "no-style-encoder" else ("--style", "speaker")),
             *(("--no-head-pose",) if name == "no-head-pose" else ()),
         )

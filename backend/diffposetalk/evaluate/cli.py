@@ -108,7 +108,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument(
         "--styles",
         metavar="NUMBER|FOLDER",
-        help="measure style retrieval among this many drawn styles, or among the motion clips of a folder",
+        help="measure style retrieval among this many drawn styles, or among the motion clips of a folder "
+        "(default: not at all)",
     )
     out = parser.add_argument_group("results")
     out.add_argument("--report", type=Path, help="write a report page (.html)")
@@ -406,7 +407,7 @@ def _measure_model_alone(
             seeds,
             subject.sampling,
         )
-    if arguments.styles:
+    if arguments.styles and arguments.styles != "0":
         _tell("styles")
         if arguments.styles.isdecimal():
             clips = drawn_style_references(references, max(2, int(arguments.styles)))
