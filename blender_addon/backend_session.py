@@ -17,6 +17,7 @@ from .version import VERSION
 PYTHON_VARIABLE = "DIFFPOSETALK_BACKEND_PYTHON"  # stands in for the preference, e.g. in scripts
 
 _client: BackendClient | None = None
+_hubert = ""  # folder that it was started with
 _loaded: tuple[str, str] | None = None  # model directory and device that the running backend has loaded
 _told: dict[str, Any] = {}  # what it said of that model
 
@@ -56,18 +57,23 @@ def client() -> BackendClient:
         UserError: no interpreter is set.
         BackendError: the process cannot be started.
     """
-    global _client
+    global _client, _hubert
     python = backend_python()
-    if _client is not None and (not _client.alive or _client.python != python):
+    hubert = addon_preferences().hubert_folder
+    if _client is not None and (not _client.alive or _client.python != python or _hubert != hubert):
         stop()
     if _client is None:
-        bundled = presets.BACKEND_DIRECTORY
-        environment = backend_environment(bundled if (bundled / "diffposetalk").is_dir() else None)
-        hubert = addon_preferences().hubert_folder
-        if hubert:
-            environment["DIFFPOSETALK_HUBERT"] = bpy.path.abspath(hubert)
-        _client = BackendClient(python, environment, VERSION)
+        _client, _hubert = BackendClient(python, _backend_environment(hubert), VERSION), hubert
     return _client
+
+
+def _backend_environment(hubert: str) -> dict[str, str]:
+    """Variables of the backend's process: with the bundled backend, and the HuBERT of the preferences."""
+    bundled = presets.BACKEND_DIRECTORY
+    environment = backend_environment(bundled if (bundled / "diffposetalk").is_dir() else None)
+    if hubert:
+        environment["DIFFPOSETALK_HUBERT"] = bpy.path.abspath(hubert)
+    return environment
 
 
 def loaded_model(model_directory: Path, device: str) -> dict[str, Any] | None:

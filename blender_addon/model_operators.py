@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The buttons for what a user brings: FLAME is read, a released checkpoint converted, a model loaded."""
 
+import hashlib
 from pathlib import Path
 
 import bpy
@@ -38,23 +39,26 @@ class ConvertCheckpoint(LoadModel):
         """Check the files.
 
         Raises:
-            UserError: one is not there, or the set has been converted already.
+            UserError: one is not there.
         """
         files = {"checkpoint": denoiser, "style encoder": style_encoder, "statistics": statistics}
         for name, path in files.items():
             if not path.is_file():
                 raise UserError(f"The {name} “{path}” does not exist. Choose another file.")
-        folder = models_folder() / denoiser.stem
-        if folder.exists():
-            raise UserError(f"“{folder}” exists: choose it as Model Folder, or remove it to convert anew.")
-        super().__init__(folder)
-        self.folder, self._files = folder, (denoiser, style_encoder, statistics)
+        digest = hashlib.sha256()
+        for path in files.values():
+            stat = path.stat()
+            digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        self.folder = models_folder() / f"{denoiser.stem}-{digest.hexdigest()[:8]}"
+        self._files = (denoiser, style_encoder, statistics)
+        super().__init__(self.folder)
 
     def _run(self) -> Steps:
-        self.text = "Converting the checkpoint"
-        denoiser, style_encoder, statistics = map(str, self._files)
-        params = {"denoiser": denoiser, "style_encoder": style_encoder, "statistics": statistics}
-        yield from self.ask("convert_checkpoint", {**params, "output": str(self.folder)})
+        if not self.folder.exists():  # else it was converted before, and perhaps lacked HuBERT
+            self.text = "Converting the checkpoint"
+            denoiser, style_encoder, statistics = map(str, self._files)
+            params = {"denoiser": denoiser, "style_encoder": style_encoder, "statistics": statistics}
+            yield from self.ask("convert_checkpoint", {**params, "output": str(self.folder)})
         yield from self._load()
 
 
