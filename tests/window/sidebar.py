@@ -20,6 +20,7 @@ class Sidebar:
     def __init__(self, window: RealWindow) -> None:
         self.window = window
         self.clicks = 0
+        self._opened_at = 0
 
     def click(self, what: str, wait: float = 0.3, **place: Any) -> None:
         """Press the button that does `what`; see `inside_blender.find`."""
@@ -86,7 +87,8 @@ result = [panel.bl_idname for panel in sorted(panels, key=lambda panel: getattr(
         names = self.sub_panels()
         below = len(names) - names.index(panel)
         closed = [middle for middle, height in self._arrows() if height >= CLOSED_HEIGHT]
-        self._press(closed[-below])
+        self._opened_at = closed[-below]
+        self._press(self._opened_at)
         assert panel in self.open_panels(), panel
 
     def close(self, panel: str) -> None:
@@ -97,7 +99,9 @@ result = [panel.bl_idname for panel in sorted(panels, key=lambda panel: getattr(
             for (before, _), (middle, height) in pairwise(arrows)
             if height < CLOSED_HEIGHT and abs(middle - before - PITCH) <= 1
         ]
+        # Where it was, unless what is above has grown or shrunk meanwhile.
+        opened.sort(key=lambda middle: abs(middle - self._opened_at))
         if self.sub_panels()[0] == panel:  # no arrow before it
-            opened = [middle for middle, height in arrows[1:] if height < CLOSED_HEIGHT]
+            opened = [self._opened_at]
         self._press(opened[0])
         assert panel not in self.open_panels(), panel
