@@ -26,7 +26,7 @@ from . import __version__
 from .audio import SpeechAudio
 from .config import DETERMINISTIC_SAMPLERS, EXPRESSION_DIM, SAMPLERS
 from .continuity import ContinuousDenoiser
-from .device import device_errors
+from .device import device_errors, give_memory_back
 from .errors import Cancelled, DiffPoseTalkError, memory_ran_out
 from .guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
 from .inpainting import FACE_FRAMES, HEAD_FRAMES, InpaintingDenoiser, Seams, Standing, place_windows
@@ -196,6 +196,7 @@ def _side_by_side(
             if len(done) == len(part.line.seeds):
                 yield part.index, [done[take] for take in range(len(done))]
                 del collected[part.index]
+                give_memory_back()
 
 
 def _parts(model: DiffPoseTalk, lines: Iterable[Line], run: _Run) -> Iterator[_Part]:
