@@ -80,7 +80,7 @@ def test_add_on_and_backend_share_no_imports() -> None:
     """The backend knows no Blender; the add-on needs only Blender, numpy and the standard library."""
     for path in (ROOT / "backend" / "diffposetalk").rglob("*.py"):
         assert not imported(path) & {"bpy", "mathutils", "bmesh"}, path
-    blender = {"bpy", "bmesh", "mathutils", "bpy_extras", "gpu", "bl_ui", "bl_operators"}
+    blender = {"bpy", "bmesh", "mathutils", "bpy_extras", "blf", "gpu", "bl_ui", "bl_operators"}
     allowed = {*blender, "numpy", *sys.stdlib_module_names}
     for path in (ROOT / "blender_addon").rglob("*.py"):
         assert imported(path) <= allowed, path
