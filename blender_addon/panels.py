@@ -167,13 +167,13 @@ class DIFFPOSETALK_PT_options(SidebarPanel, bpy.types.Panel):
         row = column.row(align=True)
         row.prop(settings, "seed")
         row.operator("diffposetalk.new_seed", text="", icon="FILE_REFRESH")
-        column.prop(settings, "random_seed")
+        column.prop(settings, "random_seed", text="New Each Time")
         column = layout.column()
         column.prop(settings, "head_motion")
         sub = column.column()
         sub.enabled = settings.head_motion
         sub.prop(settings, "head_strength")
-        sub.prop(settings, "head_bone")
+        sub.prop(settings, "head_bone", text="Turns")
 
 
 class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
@@ -193,8 +193,8 @@ class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
         layout.prop(settings, "head_identity")
         sampling = layout.column()
         sampling.enabled = settings.quality != "DRAFT"
-        sampling.prop(settings, "speech_guidance")
-        sampling.prop(settings, "style_guidance")
+        sampling.prop(settings, "speech_guidance", text="By Speech")
+        sampling.prop(settings, "style_guidance", text="By Style")
         sampling.prop(settings, "sampler")
         row = sampling.row()
         row.enabled = settings.sampler != "ddpm"

@@ -45,12 +45,13 @@ class DIFFPOSETALK_PT_layers(SidebarPanel, bpy.types.Panel):
         """Show them."""
         layout = sub_panel_layout(self, context, while_running=True)
         settings = context.scene.diffposetalk_workflow
-        row = layout.row(align=True)
-        row.use_property_split = False  # three buttons side by side
-        row.label(text="Keys")
+        column = layout.column()
+        column.use_property_split = False  # three buttons side by side
+        column.label(text="Keys")
+        row = column.row(align=True)
         for name in ("key_lips", "key_upper", "key_head"):
             row.prop(settings, name, toggle=True)
-        layout.prop(settings, "stream")
+        column.prop(settings, "stream")
         column = layout.column()
         column.prop(settings, "nla_blend")
         column.operator("diffposetalk.push_take", icon="NLA_PUSHDOWN")
