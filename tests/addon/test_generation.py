@@ -323,6 +323,18 @@ def test_the_style_of_a_motion_file(api, part, recordings, quick, tmp_path):
     assert result.actions[0][0]["style"] == "clip.npz"
 
 
+def test_a_draft(api, part, recordings):
+    def values(action):
+        return [tuple(p.co) for curve in part("keying").action_curves(action) for p in curve.keyframe_points]
+
+    head, _ = api.add_head()
+    [draft, other] = api.generate(head, recordings / "speech.wav", quality="draft", takes=2)[0].actions
+    [final] = api.generate(head, recordings / "speech.wav", steps=6)[0].actions
+    assert "draft" in draft[0]["model"] and "draft" not in final[0]["model"]
+    assert 1 <= draft[0]["steps"] <= 4 and draft[0]["synthetic"] is True
+    assert values(draft[0]) != values(other[0])
+
+
 @pytest.mark.skipif(not HAS_SOUND, reason="this build of Blender has no sound")
 def test_a_sound_strip_as_audio(api, part, recordings, quick):
     head, _ = api.add_head()
