@@ -144,7 +144,8 @@ def main() -> None:
         picture = container.streams.video[0]
         size = f"{picture.width} × {picture.height}"
     RESULTS.write_text(
-        f"A clip of {size} pixels, repeated, by `{Path(__file__).name}`.\n\n{text}\n", encoding="utf-8"
+        f"# A long video\n\nA clip of {size} pixels, repeated, by `{Path(__file__).name}`.\n\n{text}\n",
+        encoding="utf-8",
     )
 
 

@@ -55,6 +55,11 @@ def test_links_lead_to_files(page: str) -> None:
     assert not missing
 
 
+def test_results_of_benchmarks_have_titles() -> None:
+    results = list((ROOT / "benchmarks" / "results").glob("*.md"))
+    assert results and not [r.name for r in results if not r.read_text(encoding="utf-8").startswith("# ")]
+
+
 def test_every_block_of_code_is_of_a_kind_that_is_tested() -> None:
     fences = {page: len(re.findall(r"^ *```", text, re.MULTILINE)) for page, text in PAGES.items()}
     blocks = {page: 2 * len(FENCE.findall(text)) for page, text in PAGES.items()}
