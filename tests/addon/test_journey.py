@@ -120,7 +120,8 @@ def test_from_a_recording_to_files(api, part, recordings, tmp_path, record_prope
         for item in back:
             for key in item.data.shape_keys.key_blocks if item.data.shape_keys else ():
                 key.slider_min, key.slider_max = -10, 10  # importers give every slider 0 to 1
-        worst[suffix] = float(np.abs(shown(back, frames) - expected).max())
+        apart = np.linalg.norm(shown(back, frames)[:, None] - expected[:, :, None], axis=-1)
+        worst[suffix] = float(apart.min(axis=2).max())  # glTF's importer may put vertices in another order
         if suffix == ".abc":
             assert '"synthetic": true' in (tmp_path / "line.abc.json").read_text().lower()
         else:
