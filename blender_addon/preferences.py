@@ -212,6 +212,8 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
     row.scale_y = 1.4
     if offer:
         row.operator("diffposetalk.setup_backend", text="Upgrade Backend", icon="IMPORT")
+    elif preferences.backend_python:
+        row.operator("diffposetalk.check_backend", icon="CHECKMARK")
     elif environment is None:
         row.operator("diffposetalk.setup_backend", icon="IMPORT")
     elif not working:

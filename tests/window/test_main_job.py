@@ -94,7 +94,8 @@ def test_the_tab_says_that_a_backend_is_needed(
     window.rest(1.5)
     # Set Up Backend would download it; this one has been downloaded already.
     window.run(
-        "os.environ['DIFFPOSETALK_BACKEND_PYTHON'] = python", python=os.environ["DIFFPOSETALK_BACKEND_PYTHON"]
+        f"bpy.context.preferences.addons[{ADDON!r}].preferences.backend_python = python",
+        python=os.environ["DIFFPOSETALK_BACKEND_PYTHON"],
     )
     sidebar.click("diffposetalk.check_backend", kind="PREFERENCES", region="WINDOW")
     window.rest(1.0)
