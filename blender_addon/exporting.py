@@ -18,6 +18,7 @@ import bpy
 from . import keying
 from .errors import UserError
 from .keying import PROVENANCE_KEYS
+from .rig import HEAD_MARK
 
 FBX_PRESETS: dict[str, dict[str, Any]] = {
     "BLENDER": {},
@@ -81,9 +82,11 @@ def export_gltf(
         frame_range: first and last frame; None takes the keyed frames.
 
     Raises:
-        UserError: there is nothing to export, or the file cannot be written.
+        UserError: there is nothing to export, the file cannot be written, or this Blender's exporter would leave
+            bones out.
     """
     with _writing(context, objects, path, ".glb", frame_range) as file:
+        _check_gltf(file.objects)
         layered = any(block.animation_data.nla_tracks for block in _animated(file.objects))
         bpy.ops.export_scene.gltf(
             filepath=str(file.path),
@@ -103,6 +106,20 @@ def export_gltf(
             export_apply=False,
         )
     return file.path
+
+
+def _check_gltf(objects: Iterable[bpy.types.Object]) -> None:
+    """Refuse what glTF's exporter was seen to lose before Blender 4.4: bones of rigs that only the NLA editor moves."""
+    if bpy.app.version >= (4, 4, 0):
+        return
+    for item in objects:
+        played = item.animation_data
+        foreign = item.type == "ARMATURE" and not item.get(HEAD_MARK)
+        if foreign and played is not None and played.action is None and played.nla_tracks:
+            raise UserError(
+                f"Before 4.4, Blender's glTF exporter leaves out bones of “{item.name}” that only the NLA editor "
+                "moves. Export FBX, Alembic or USD, or take the strips out of the NLA editor (Edit Action)."
+            )
 
 
 def export_usd(

@@ -112,6 +112,12 @@ def test_from_a_recording_to_files(api, part, recordings, tmp_path, record_prope
             lambda p: bpy.ops.wm.alembic_import(filepath=p, as_background_job=False),
         ),
     ):
+        if suffix == ".glb" and bpy.app.version < (4, 4, 0):
+            # Its exporter leaves out bones of this rig that only the NLA editor moves: nothing wrong is written.
+            with pytest.raises(api.UserError, match="Export FBX, Alembic or USD"):
+                export([face, teeth], tmp_path / "line.glb")
+            assert not (tmp_path / "line.glb").exists()
+            continue
         made = export([face, teeth], tmp_path / f"line{suffix}")
         known = set(bpy.data.objects)
         load(str(made))
@@ -131,10 +137,4 @@ def test_from_a_recording_to_files(api, part, recordings, tmp_path, record_prope
             bpy.data.objects.remove(item)
     print({suffix: f"{1000 * apart:.4f} mm" for suffix, apart in worst.items()})
     record_property("largest_difference_mm", {suffix: 1000 * apart for suffix, apart in worst.items()})
-    if bpy.app.version < (
-        4,
-        4,
-        0,
-    ):  # its glTF exporter leaves out bones of this rig that only the NLA editor moves
-        del worst[".glb"]
     assert max(worst.values()) < 1e-4, worst
