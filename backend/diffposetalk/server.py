@@ -48,6 +48,7 @@ PARENT_POLL_SECONDS = 0.5
 TIDY_UP_SECONDS = 5.0  # what a cancelled call may take to remove its files when the process ends
 PROGRESS_SECONDS = 0.05  # between two progress notifications of one stage
 MAX_TAKES = 64
+LONGEST_NAME = 80  # characters of a file's name in a message
 
 log = logging.getLogger(__name__)
 
@@ -609,6 +610,10 @@ def explain(error: Exception) -> RpcError:
         return RpcError(SERVER_ERROR, error.message, error.kind)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RpcError(SERVER_ERROR, "The disk is full. Free some space and try again.", "disk_full")
+    if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
+        log.warning("a file cannot be used", exc_info=error)
+        name = Path(error.filename).name[:LONGEST_NAME]
+        return RpcError(SERVER_ERROR, f"“{name}” cannot be used: {error.strerror}.", "file_unusable")
     if memory_ran_out(error):
         return RpcError(
             SERVER_ERROR,

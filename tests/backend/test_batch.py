@@ -337,8 +337,8 @@ def test_the_command(
 
 
 def test_nothing_is_lost_when_it_is_killed_three_times(lines: Path, tiny_model: Path, tmp_path: Path) -> None:
-    rows = [f"line {n % 12:02d}.wav,clip{n:02d},{n}" for n in range(60)]
-    path = manifest(lines / "sixty.csv", "\n".join(["audio,output,seed", *rows]))
+    rows = [f"line {n % 12:02d}.wav,clip{n:02d},{n}" for n in range(90)]
+    path = manifest(lines / "ninety.csv", "\n".join(["audio,output,seed", *rows]))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "diffposetalk", "batch", str(path), "--out", str(out)]
     command += ["--model", str(tiny_model), "--device", "cpu", "--batch", "2", "--sampler", "ddpm"]
