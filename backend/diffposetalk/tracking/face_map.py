@@ -10,17 +10,21 @@ many identities and styles, and fits them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..array_file import read_arrays
+from ..config import FPS
 from ..errors import VideoError
-from .face_track import look
-from .landmarker import Face
+from .face_track import most_faces
+from .landmarker import Face, FaceTracker, find_tracker
+from .video import read_frames
 
 POINTS = (
     *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
@@ -49,6 +53,10 @@ OPPOSITES = (
 """Channels of which only one is above zero: the maps give the first less the second, and the second less the first."""
 SHUT = 0.15
 """Blink from which on a lid hides where the eye looks and how far it is squinted."""
+REST_FRAMES = 100
+"""Most frames of a video at rest that are looked at."""
+SETTLING_FRAMES = 25
+"""Frames that a picture at rest is shown for."""
 HELD_FRAMES = 150
 """Frames (6 s at 25 a second) over whose mean an expression counts as held."""
 
@@ -73,24 +81,38 @@ class RestFace:
 
 
 def read_rest_face(path: str | Path, model: str | Path | None = None) -> RestFace:
-    """The resting face in a picture or a short video (PyAV reads both): the median over a few of its frames.
+    """The resting face in a picture or a short video (PyAV reads both): the median over its first frames.
+
+    They are followed as a performance's are: the tracker reads a face that it follows otherwise than a single picture.
 
     Raises:
         VideoError: it cannot be read; `video_no_face`.
     """
     scores, shapes, turns = [], [], []
-    for frame, faces in look(path, model):
-        if faces:
-            face = max(faces, key=lambda f: f.size)
-            height, width = frame.image.shape[:2]
-            scores.append(face.blendshapes)
-            shapes.append(face_shape(face, width, height))
-            turns.append(Rotation.from_matrix(face.matrix[:3, :3]).as_rotvec())
+    tracker_file = find_tracker(model)
+    with FaceTracker(tracker_file, max(1, most_faces(path, tracker_file))) as tracker:
+        for number, image in enumerate(_rest_pictures(path)):
+            if faces := tracker.faces(image, number / FPS):
+                face = max(faces, key=lambda f: f.size)
+                height, width = image.shape[:2]
+                scores.append(face.blendshapes)
+                shapes.append(face_shape(face, width, height))
+                turns.append(Rotation.from_matrix(face.matrix[:3, :3]).as_rotvec())
     if not scores:
         raise VideoError(
             f"No face was found in “{Path(path).name}”, which is to show the person at rest.", "video_no_face"
         )
     return RestFace(np.median(scores, axis=0), np.median(shapes, axis=0), np.median(turns, axis=0))
+
+
+def _rest_pictures(path: str | Path) -> Iterator[np.ndarray]:
+    """The first pictures of a video; a single one again and again, until the tracker has settled on it."""
+    shown, image = 0, None
+    for frame in islice(read_frames(path), REST_FRAMES):
+        shown, image = shown + 1, frame.image
+        yield image
+    if image is not None:
+        yield from repeat(image, max(0, SETTLING_FRAMES - shown))
 
 
 @cache

@@ -127,7 +127,7 @@ def track_face(
     file = find_tracker(model)
     info = probe_video(path)
     # No more than there are: MediaPipe looks for missing ones anew in every frame, and all of them suffer.
-    count = max(1, _most_faces(path, file))
+    count = max(1, most_faces(path, file))
     rate = info.fps or 25.0
     total = round(info.seconds * rate / max(1, math.ceil(rate / MAX_RATE)))
     rows: list[_Row] = []
@@ -208,7 +208,8 @@ class _Row:
         self.mouth_width = distance(*MOUTH_CORNERS)
 
 
-def _most_faces(path: str | Path, model: Path) -> int:
+def most_faces(path: str | Path, model: Path) -> int:
+    """How many faces are seen at once in a few pictures spread over a video."""
     counts: dict[float, int] = {}
     for time, _ in faces_in(path, model):
         counts[time] = counts.get(time, 0) + 1
