@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a file holds, as plain data to compare before and after."""
 
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import bpy
@@ -56,3 +58,16 @@ def evaluated_vertices(item: bpy.types.Object) -> np.ndarray:
     shown.data.vertices.foreach_get("co", flat)
     matrix = np.array(shown.matrix_world)
     return flat.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def take_points(
+    part: Callable[[str], ModuleType], action: bpy.types.Action
+) -> dict[tuple[int, str, int], np.ndarray]:
+    """Keys of all of a take's curves: Action's number, path and index to (K, 2)."""
+    found = {}
+    for number, one in enumerate(part("take_data").take_actions(action)):
+        for curve in part("keying").action_curves(one):
+            flat = np.empty(2 * len(curve.keyframe_points), np.float32)
+            curve.keyframe_points.foreach_get("co", flat)
+            found[(number, curve.data_path, curve.array_index)] = flat.reshape(-1, 2)
+    return found

@@ -4,7 +4,7 @@
 import bpy
 import numpy as np
 import pytest
-from scene_state import scene_state
+from scene_state import scene_state, take_points
 
 HAS_SOUND = bpy.app.build_options.audaspace
 
@@ -17,17 +17,6 @@ def backend_from_environment(backend_python, part, monkeypatch):
     preferences.backend_python = preferences.model_directory = ""
     preferences.device = "cpu"
     bpy.context.scene.diffposetalk_workflow.speakers.clear()
-
-
-def points(part, action):
-    """Keys of all of a take's curves: path and index to (K, 2)."""
-    found = {}
-    for one in part("take_data").take_actions(action):
-        for curve in part("keying").action_curves(one):
-            flat = np.empty(2 * len(curve.keyframe_points), np.float32)
-            curve.keyframe_points.foreach_get("co", flat)
-            found[(curve.data_path, curve.array_index)] = flat.reshape(-1, 2)
-    return found
 
 
 def strips_of(scene):
@@ -61,8 +50,8 @@ def test_a_scenes_dialogue(api, part, stage):
         assert action.frame_range[0] == pytest.approx(first, abs=1e-3)
     last = part("takes").shown_take(ann).frame_range[1]
     assert 160 + 55 < last <= 160 + 61
-    values = points(part, part("takes").shown_take(ann))
-    mouth = np.stack([v[:, 1] for (path, _), v in values.items() if '"mouth' in path])
+    values = take_points(part, part("takes").shown_take(ann))
+    mouth = np.stack([v[:, 1] for (_, path, _), v in values.items() if '"mouth' in path])
     frames = next(iter(values.values()))[:, 0]
     assert mouth[:, (frames > 95) & (frames < 130)].max() < 1e-3  # at rest between the lines
     steps = np.abs(np.diff(mouth, axis=1)).max(axis=0)
@@ -73,7 +62,7 @@ def test_a_scenes_dialogue(api, part, stage):
     assert (again.made, again.kept) == (0, 3)
     moved = part("takes").shown_take(ann)
     assert moved.frame_range[1] == pytest.approx(last + 40, abs=1)
-    first = {k: v[:55] for k, v in points(part, moved).items()}
+    first = {k: v[:55] for k, v in take_points(part, moved).items()}
     assert all(np.allclose(first[place], values[place][:55], atol=1e-5) for place in values)
     assert before["actions"] == []
 
@@ -118,7 +107,7 @@ def test_lines_are_joined_at_their_times(part):
 
 def differing(part, one, other):
     """Frames at which any curve of two takes differs."""
-    first, second = points(part, one), points(part, other)
+    first, second = take_points(part, one), take_points(part, other)
     assert first.keys() == second.keys()
     frames: set[float] = set()
     for place, values in first.items():
@@ -141,10 +130,10 @@ def test_takes_of_lines(api, part, stage):
     assert differing(part, again.takes[0], second) == []
 
     api.show_take(first)
-    before = points(part, first)
+    before = take_points(part, first)
     chosen = api.step_line(ann, 170)
     assert chosen not in (first, second) and "chosen lines" in chosen.name
-    assert all(np.array_equal(points(part, first)[place], before[place]) for place in before)
+    assert all(np.array_equal(take_points(part, first)[place], before[place]) for place in before)
     frames = differing(part, chosen, first)
     assert min(frames) > 70 and 160 in frames  # the pause before Ann_2 follows it
     assert not [frame for frame in differing(part, chosen, second) if frame >= 160]
@@ -179,8 +168,8 @@ def test_a_range_of_a_line_is_made_again(api, part, stage):
     )  # the end of Ann_1, the pause, Ann_2's beginning
     frames = differing(part, first, take)
     assert min(frames) >= 38 and max(frames) <= 172 and differing(part, first, second)
-    values = points(part, first)
-    mouth = np.stack([v[:, 1] for (path, _), v in values.items() if '"mouth' in path])
+    values = take_points(part, first)
+    mouth = np.stack([v[:, 1] for (_, path, _), v in values.items() if '"mouth' in path])
     at = next(iter(values.values()))[:, 0]
     assert mouth[:, (at > 95) & (at < 130)].max() < 1e-3
     assert np.abs(np.diff(mouth, axis=1)).max(axis=0)[(at[1:] > 60) & (at[1:] < 100)].max() < 0.35
@@ -213,6 +202,8 @@ def test_overlaps_and_speakers_who_cannot(api, part, stage):
     [overlap, *others] = job.warnings
     assert "“Ann_1” and “Ann_2”" in overlap and "30 frames" in overlap and "cut off" in overlap
     assert len(others) == 2 and all("Solo" in text for text in others)
-    mouth = [v for (path, _), v in points(part, part("takes").shown_take(ann)).items() if '"mouth' in path]
+    mouth = [
+        v for (_, path, _), v in take_points(part, part("takes").shown_take(ann)).items() if '"mouth' in path
+    ]
     assert mouth[0][-1, 0] == pytest.approx(99, abs=1)  # to the second line's end
     bpy.data.scenes.remove(far)

@@ -5,7 +5,7 @@ import bpy
 import numpy as np
 import pytest
 from foreign_rigs import RIGS, build
-from scene_state import evaluated_vertices
+from scene_state import evaluated_vertices, take_points
 
 
 @pytest.fixture(autouse=True)
@@ -15,17 +15,6 @@ def backend_from_environment(backend_python, part, monkeypatch):
     preferences = part("preferences").addon_preferences()
     preferences.backend_python = preferences.model_directory = ""
     preferences.device = "cpu"
-
-
-def points(part, action):
-    """Keys of all of a take's curves: Action's number, path and index to (K, 2)."""
-    found = {}
-    for number, one in enumerate(part("take_data").take_actions(action)):
-        for curve in part("keying").action_curves(one):
-            flat = np.empty(2 * len(curve.keyframe_points), np.float32)
-            curve.keyframe_points.foreach_get("co", flat)
-            found[(number, curve.data_path, curve.array_index)] = flat.reshape(-1, 2)
-    return found
 
 
 def shown(items, frames):
@@ -64,10 +53,10 @@ def test_from_a_recording_to_files(api, part, recordings, tmp_path, record_prope
     assert set(api.takes(face)) == {first, second}
     assert any(strip.action == body for track in rig.animation_data.nla_tracks for strip in track.strips)
 
-    before = points(part, second)
+    before = take_points(part, second)
     assert all(keys[0, 0] == 10.5 and len(keys) == 47 for keys in before.values())
     [again] = api.regenerate(face, 25, 35, seed=4, hold=["brows", "head"])
-    after = points(part, again)
+    after = take_points(part, again)
     for place, keys in before.items():
         apart = keys[np.abs(after[place][:, 1] - keys[:, 1]) > 2e-5, 0]
         if "brow" in place[1] or "rotation" in place[1]:
@@ -76,14 +65,14 @@ def test_from_a_recording_to_files(api, part, recordings, tmp_path, record_prope
             assert not len(apart) or (apart.min() >= 23 and apart.max() <= 37), place
 
     api.adjust(face, mouth=0.5, head_yaw=0.0, time_offset=0.1)
-    changed = points(part, again)
+    changed = take_points(part, again)
     assert any(not np.allclose(changed[place], after[place], atol=1e-4) for place in after)
     api.adjust(face, mouth=1.0, head_yaw=1.0, time_offset=0.0)
-    assert all(np.allclose(points(part, again)[place], after[place], atol=1e-5) for place in after)
+    assert all(np.allclose(take_points(part, again)[place], after[place], atol=1e-5) for place in after)
 
     scene.render.fps, scene.render.fps_base = 120, 1.0
     takes.retime(again, 50.25, 1.5, 120.0)
-    assert all(keys[0, 0] == 50.25 and len(keys) == 353 for keys in points(part, again).values())
+    assert all(keys[0, 0] == 50.25 and len(keys) == 353 for keys in take_points(part, again).values())
 
     path = tmp_path / "scene.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bench_adjust import measure
 from foreign_rigs import RIGS, build
-from scene_state import scene_state
+from scene_state import scene_state, take_points
 
 
 @pytest.fixture
@@ -46,17 +46,6 @@ def key_takes(part, make_motion):
         return [by_take[0] for by_take in actions]
 
     return key
-
-
-def values(part, action):
-    """Key values of all curves of a take's Actions: (path, index) to (K, 2)."""
-    found = {}
-    for number, one in enumerate(part("take_data").take_actions(action)):
-        for curve in part("keying").action_curves(one):
-            points = np.empty(2 * len(curve.keyframe_points), np.float32)
-            curve.keyframe_points.foreach_get("co", points)
-            found[(number, curve.data_path, curve.array_index)] = points.reshape(-1, 2)
-    return found
 
 
 def curve_of(part, action, text):
@@ -117,15 +106,15 @@ def test_the_buttons_and_the_list(api, part, key_takes):
 def test_a_change_and_back_is_what_it_was(api, part, key_takes, name):
     head, _ = api.add_head()
     (action,) = key_takes([head])
-    before = values(part, action)
+    before = take_points(part, action)
     take = action.diffposetalk
     default = getattr(take, name)
     setattr(take, name, 0.1 if default == 0 else 0.5)
-    changed = values(part, action)
+    changed = take_points(part, action)
     assert any(not np.allclose(changed[place], before[place], atol=1e-4) for place in before)
     assert all(np.array_equal(changed[place][:, 0], before[place][:, 0]) for place in before)
     setattr(take, name, default)
-    after = values(part, action)
+    after = take_points(part, action)
     assert all(np.allclose(after[place], before[place], atol=1e-6) for place in before)
 
 
@@ -206,7 +195,7 @@ def test_keys_made_by_hand_stay(api, part, key_takes):
     head, _ = api.add_head()
     (action,) = key_takes([head])
     curve = curve_of(part, action, "mouthFunnel")
-    before = values(part, action)
+    before = take_points(part, action)
     curve.keyframe_points[10].co.y = 0.77
     curve.keyframe_points.insert(50.5, 0.66)
     curve.update()
@@ -232,17 +221,17 @@ def test_takes_can_be_moved_stretched_and_resampled(api, part, key_takes):
     curve = curve_of(part, action, "mouthFunnel")
     curve.keyframe_points[10].co.y = 0.77
     curve.update()
-    original = values(part, action)
+    original = take_points(part, action)
     part("takes").retime(action, 20.25, 2.0, 25.0)
-    points = next(v for k, v in values(part, action).items() if "jaw" in k[1] and "bones" in k[1])
+    points = next(v for k, v in take_points(part, action).items() if "jaw" in k[1] and "bones" in k[1])
     assert points[0, 0] == 20.25 and len(points) == 199
     changed = np.array([key.co for key in curve_of(part, action, "mouthFunnel").keyframe_points])
     assert np.isclose(changed, [11, 0.77]).all(1).any()
     part("takes").retime(action, 1, 1.0, 25.0)
-    back = values(part, action)
+    back = take_points(part, action)
     assert all(np.allclose(back[place], original[place], atol=1e-5) for place in original)
     part("takes").retime(action, 1, 1.0, 60.0)
-    points = next(v for k, v in values(part, action).items() if "jaw" in k[1] and "bones" in k[1])
+    points = next(v for k, v in take_points(part, action).items() if "jaw" in k[1] and "bones" in k[1])
     assert len(points) == int(99 / 25 * 60 + 1e-6) + 1
     with pytest.raises(api.UserError, match="greater than zero"):
         part("takes").retime(action, 1, 0.0, 25.0)
@@ -269,18 +258,18 @@ def test_takes_survive_saving(api, part, key_takes, tmp_path):
 def test_only_some_parts_are_keyed_and_the_others_stay(api, part, key_takes):
     head, _ = api.add_head()
     (whole,) = key_takes([head])
-    before = values(part, whole)
+    before = take_points(part, whole)
     (lips,) = key_takes([head], parts=frozenset(("LIPS",)), start=11)
-    after = values(part, lips)
+    after = take_points(part, lips)
     for (number, path, index), points in before.items():
         if "brow" in path or "neck" in path:
             np.testing.assert_array_equal(after[(number, path, index)], points)
         if "mouthFunnel" in path:
             assert after[(number, path, index)][0, 0] == 11
     lips.diffposetalk.upper = 0.0
-    assert all(np.array_equal(values(part, lips)[p], after[p]) for p in after if "brow" in p[1])
+    assert all(np.array_equal(take_points(part, lips)[p], after[p]) for p in after if "brow" in p[1])
     (only,) = key_takes([api.add_head("New")[0]], parts=frozenset(("HEAD",)))
-    assert {path for _, path, _ in values(part, only)} == {'pose.bones["neck"].rotation_euler'}
+    assert {path for _, path, _ in take_points(part, only)} == {'pose.bones["neck"].rotation_euler'}
 
 
 def test_takes_of_other_characters(part, key_takes):
@@ -344,9 +333,9 @@ def test_locked_curves_are_left_alone(api, part, key_takes):
     (action,) = key_takes([head])
     curve = curve_of(part, action, "mouthFunnel")
     curve.lock = True
-    before = values(part, action)
+    before = take_points(part, action)
     api.adjust(head, mouth=0.5)
-    after = values(part, action)
+    after = take_points(part, action)
     for place, points in before.items():
         if "mouthFunnel" in place[1]:
             np.testing.assert_array_equal(after[place], points)

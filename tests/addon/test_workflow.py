@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 import pytest
 from foreign_rigs import RIGS, Rig, build
-from scene_state import scene_state
+from scene_state import scene_state, take_points
 
 
 @pytest.fixture(autouse=True)
@@ -29,39 +29,28 @@ def take(api, recordings):
     return head, action
 
 
-def points(part, action):
-    """Keys of all of a take's curves: path and index to (K, 2)."""
-    found = {}
-    for one in part("take_data").take_actions(action):
-        for curve in part("keying").action_curves(one):
-            flat = np.empty(2 * len(curve.keyframe_points), np.float32)
-            curve.keyframe_points.foreach_get("co", flat)
-            found[(curve.data_path, curve.array_index)] = flat.reshape(-1, 2)
-    return found
-
-
 def test_a_range_is_made_again_and_the_rest_stays(api, part, take):
     head, action = take
     keys = next(c for c in part("keying").action_curves(action) if "mouthFunnel" in c.data_path)
     keys.keyframe_points[25].co.y = 0.9
     keys.keyframe_points[5].co.y = 0.8
     keys.update()
-    before = points(part, action)
+    before = take_points(part, action)
     [new] = api.regenerate(head, 31, 40, seed=8, hold=["brows", "head"])
-    after = points(part, new)
+    after = take_points(part, new)
     assert part("takes").shown_take(head) == new and action in api.takes(head)
-    assert all(np.array_equal(points(part, action)[place], before[place]) for place in before)
+    assert all(np.array_equal(take_points(part, action)[place], before[place]) for place in before)
     inside = slice(20, 30)
     changed = 0
     for place, old in before.items():
         outside = np.r_[0:20, 30:50]
         np.testing.assert_allclose(after[place][outside], old[outside], atol=2e-5, err_msg=str(place))
-        if "brow" in place[0] or "neck" in place[0]:
+        if "brow" in place[1] or "neck" in place[1]:
             np.testing.assert_allclose(after[place], old, atol=2e-5, err_msg=str(place))
         elif not np.allclose(after[place][inside], old[inside], atol=1e-4):
             changed += 1
     assert changed > 15
-    by_hand = after[next(place for place in after if "mouthFunnel" in place[0])]
+    by_hand = after[next(place for place in after if "mouthFunnel" in place[1])]
     assert by_hand[25, 1] == pytest.approx(0.9) and by_hand[5, 1] == pytest.approx(0.8)
 
 
@@ -83,9 +72,9 @@ def test_ranges_of_takes_of_other_characters(api, part, recordings):
     api.generate([mesh, speaking, mapped], recordings / "speech.wav", seed=3, steps=3, place_sound=False)
     for item in (mesh, speaking, mapped):
         [action] = api.takes(item)
-        before = points(part, action)
+        before = take_points(part, action)
         [again] = api.regenerate(item, 20, 30, seed=8)
-        after = points(part, again)
+        after = take_points(part, again)
         assert part("takes").shown_take(part("takes").target_of(item).owner) == again
         changed = 0.0
         for place, old in before.items():
@@ -123,14 +112,14 @@ def test_motion_goes_out_and_comes_back(api, part, take, tmp_path, suffix):
     other, _ = api.add_head("Bob")
     [new] = api.import_motion(other, path, start_frame=11)
     assert part("takes").shown_take(other) == new
-    old, back = points(part, action), points(part, new)
+    old, back = take_points(part, action), take_points(part, new)
     # Live Link Face's table is of 60 frames a second: the sharpest peaks of lips that close lose a little.
     exact = 4e-2 if suffix == ".csv" else 1e-4
     for place, one in back.items():
-        if "mouth" in place[0] or "brow" in place[0]:
+        if "mouth" in place[1] or "brow" in place[1]:
             np.testing.assert_allclose(one[:49, 1], old[place][:49, 1], atol=exact, err_msg=str(place))
             assert np.abs(one[:49, 1] - old[place][:49, 1]).mean() < 0.1 * exact, place
-    turned = next(place for place in old if "neck" in place[0])
+    turned = next(place for place in old if "neck" in place[1])
     np.testing.assert_allclose(back[turned][:49, 1], old[turned][:49, 1], atol=exact)
 
 
@@ -225,7 +214,7 @@ def test_parts_are_chosen_in_the_panel(api, part, recordings):
         bpy.context.scene.diffposetalk.audio_path = str(recordings / "speech.wav")
         bpy.context.scene.diffposetalk.steps = 2
         assert bpy.ops.diffposetalk.generate() == {"FINISHED"}
-        paths = {path for path, _ in points(part, part("takes").shown_take(head))}
+        paths = {path for _, path, _ in take_points(part, part("takes").shown_take(head))}
         assert any("mouth" in p for p in paths) and not any("brow" in p or "neck" in p for p in paths)
         workflow.key_lips = False
         with pytest.raises(RuntimeError, match="Choose at least one"):
