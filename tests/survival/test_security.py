@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What docs/security.md promises about the process, seen while it is at work."""
 
+import contextlib
 import os
 import stat
 import zipfile
@@ -12,13 +13,12 @@ from survivors import children
 
 
 def descriptors(pid):
-    """What a process has open, by number."""
+    """What a process has open, by number; nothing when it has just ended."""
     found = {}
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found[int(entry.name)] = os.readlink(entry)
-        except OSError:  # it was closed just now
-            continue
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # it was closed just now
+                found[int(entry.name)] = os.readlink(entry)
     return found
 
 
@@ -31,7 +31,8 @@ def test_it_talks_to_its_parent_only(part, head, start):
         job.poll()
         for pid in {backend, *children(backend)}:
             opened = descriptors(pid)
-            assert opened, pid
+            if pid != backend and not opened:
+                continue
             assert not [what for what in opened.values() if what.startswith("socket:")]
             pipes = {what for what in opened.values() if what.startswith("pipe:")}
             assert pipes and pipes <= ours
