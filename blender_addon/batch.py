@@ -238,6 +238,7 @@ def _run_job(
         if item is None:
             elsewhere = " in this scene" if job.object in bpy.data.objects else ""
             raise UserError(f"There is no object “{job.object}”{elsewhere}.")
+        _make_folders(job.export)  # before the work: a night's batch should not end with nowhere to put it
         whole = job.audio_start == 0.0 and job.audio_seconds is None
         path = audio_strip.check_audio_path(job.audio)
         span = AudioSpan(path, job.audio_start, job.audio_seconds, job.start)
@@ -258,6 +259,16 @@ def _run_job(
         result.state, result.error = "failed", f"{type(error).__name__}: {error}"
     result.seconds = round(time.monotonic() - began, 2)
     return result
+
+
+def _make_folders(paths: Sequence[str]) -> None:
+    """Make the folders that files are to be written to. Raises UserError."""
+    for path in paths:
+        folder = Path(bpy.path.abspath(path)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"The folder “{folder}” cannot be made: {error.strerror}.") from error
 
 
 def _export(

@@ -25,9 +25,9 @@ START_SECONDS = 300.0
 SAME = 1.5  # of 255: two pictures that differ less on average, colours reduced, show the same
 
 # Everything below happens in name spaces that end with their first process.
-_INSIDE = """
+_ENTER = """
 set -e
-root=$1; shared=$2; width=$3; height=$4; shift 4
+root=$1; shared=$2; script=$3; shift 3
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/tmp"
@@ -36,15 +36,50 @@ for folder in "$@"; do
     mount --bind "$folder" "$root$folder"
     [ "$folder" = "$shared" ] || mount -o remount,bind,ro "$root$folder"
 done
-exec chroot "$root" /bin/sh -c '
-    cd "$0"
-    Xvfb -nocursor -displayfd 3 -screen 0 "$1x$2x24" -fbdir "$0/screen" -nolisten tcp 3>"$0/display" 2>"$0/xvfb.log" &
-    while [ ! -s "$0/display" ]; do sleep 0.05; done
-    export DISPLAY=:$(cat "$0/display")
-    exec blender --enable-event-simulate --window-geometry 0 0 "$1" "$2" --python-exit-code 1 \\
-        --python "$3" -- "$0/socket"
-' "$shared" "$width" "$height" "$INSIDE_BLENDER"
+exec chroot "$root" /bin/sh -c "$script" "$shared"
 """
+_WINDOW = """
+cd "$0"
+Xvfb -nocursor -displayfd 3 -screen 0 "${WIDTH}x${HEIGHT}x24" -fbdir "$0/screen" -nolisten tcp \\
+    3>"$0/display" 2>"$0/xvfb.log" &
+while [ ! -s "$0/display" ]; do sleep 0.05; done
+export DISPLAY=:$(cat "$0/display")
+exec blender --enable-event-simulate --window-geometry 0 0 "$WIDTH" "$HEIGHT" --python-exit-code 1 \\
+    --python "$INSIDE_BLENDER" -- "$0/socket"
+"""
+
+
+def start_inside(
+    script: str, root: Path, shared: Path, seen: list[Path], environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a shell script in the Debian folder, cut off from the network; what it says goes to `shared`/blender.log.
+
+    Args:
+        script: its $0 is the shared folder.
+        root: the Debian folder.
+        shared: a folder that it sees too, under the same name, and may write to.
+        seen: folders that it sees and may only read.
+        environment: variables beside those every Blender needs.
+    """
+    for name in ("home", "blender"):
+        (shared / name).mkdir(parents=True, exist_ok=True)
+    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+    command += ["sh", "-c", _ENTER, "sh", str(root), str(shared), script]
+    command += [str(folder) for folder in [shared, HERE, *seen]]
+    with (shared / "blender.log").open("wb") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "LANG": "C.UTF-8",
+                "HOME": str(shared / "home"),
+                "BLENDER_USER_RESOURCES": str(shared / "blender"),
+                **environment,
+            },
+        )
 
 
 class RealWindow:
@@ -67,43 +102,27 @@ class RealWindow:
         environment: dict[str, str] | None = None,
     ) -> None:
         self.shared, self.size = shared, size
-        for name in ("screen", "home", "blender"):
-            (shared / name).mkdir(parents=True, exist_ok=True)
+        (shared / "screen").mkdir(parents=True, exist_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         for name in ("socket", "display"):
             (shared / name).unlink(missing_ok=True)
         listener.bind(str(shared / "socket"))
         listener.listen(1)
         listener.settimeout(START_SECONDS)
-        command = [
-            "unshare",
-            "--mount",
-            "--net",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--propagation",
-            "private",
-        ]
-        command += ["sh", "-c", _INSIDE, "sh", str(root), str(shared), *map(str, size)]
-        command += [str(folder) for folder in [shared, HERE, *seen]]
         self.log = shared / "blender.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={
-                    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                    "LANG": "C.UTF-8",
-                    "HOME": str(shared / "home"),
-                    "BLENDER_USER_RESOURCES": str(shared / "blender"),
-                    "LIBGL_ALWAYS_SOFTWARE": "1",
-                    "INSIDE_BLENDER": str(HERE / "inside_blender.py"),
-                    **(environment or {}),
-                },
-            )
+        self.process = start_inside(
+            _WINDOW,
+            root,
+            shared,
+            seen,
+            {
+                "LIBGL_ALWAYS_SOFTWARE": "1",
+                "INSIDE_BLENDER": str(HERE / "inside_blender.py"),
+                "WIDTH": str(size[0]),
+                "HEIGHT": str(size[1]),
+                **(environment or {}),
+            },
+        )
         try:
             with listener:
                 self.connection, _ = listener.accept()
