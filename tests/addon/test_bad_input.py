@@ -132,7 +132,7 @@ def test_a_batch_that_has_nowhere_to_write_to_does_not_begin(api, tmp_path):
     job = {"audio": "x.wav", "object": "Ann", "export": str(tmp_path / "taken" / "deep" / "ann.fbx")}
     [result] = api.batch([job], on_progress=lambda *_: None)
     assert result.state == "failed" and "deep” cannot be made: Not a directory" in result.error
-    assert head.data.shape_keys.animation_data is None
+    assert head.data.shape_keys.animation_data.action is None
 
 
 @pytest.mark.parametrize("suffix", [".fbx", ".glb", ".abc"])
