@@ -20,6 +20,9 @@ from .train.arkit import EXPRESSIONS
 JAW = "jawOpen"
 HEAD = ("headRotationX", "headRotationY", "headRotationZ")
 
+MOUTH = {"arkit": ("lips",), "flame": ("expression", "jaw")}
+"""Groups that speech moves above all, by basis."""
+
 _PREFIXES = {
     "lips": ("mouth", "jaw", "cheekPuff", "noseSneer"),
     "brows": ("brow",),

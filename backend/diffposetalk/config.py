@@ -107,6 +107,9 @@ class SamplingConfig:
     """Frames over which a window is eased into the previous one (expression and jaw; head); 0 leaves it be."""
     smooth_head: int = 0
     """Frames of the Savitzky-Golay filter (second order) over the head rotation of a finished take; 0 for none."""
+    lips_temperature: float = 1.0
+    """Scale of the noise that the lips and the jaw are made from. Below 1, takes differ less in them, and they stay
+    closer to what the speech makes likely, as with the temperature of Kingma and Dhariwal 2018 (Glow)."""
     style: str = ""
     """Preset used when the user names none; empty: generate without a style."""
 
@@ -230,6 +233,12 @@ def _check(config: ModelConfig) -> None:
         "sampling.join_face": (config.sampling.join_face, 0, d.window),
         "sampling.join_head": (config.sampling.join_head, 0, d.window),
     }
+    if not 0.0 <= config.sampling.lips_temperature <= 1.0:
+        raise ModelError(
+            f"The model's config.json has sampling.lips_temperature = {config.sampling.lips_temperature!r}, "
+            "outside 0 to 1.",
+            "model_config",
+        )
     for name, (value, low, high) in limits.items():
         if not isinstance(value, int) or not low <= value <= high:
             raise ModelError(

@@ -24,6 +24,7 @@ from scipy.signal import savgol_filter
 
 from . import __version__
 from .audio import SpeechAudio
+from .channel_groups import MOUTH, channels_of
 from .config import DETERMINISTIC_SAMPLERS, EXPRESSION_DIM, SAMPLERS
 from .continuity import ContinuousDenoiser
 from .device import device_errors, give_memory_back
@@ -33,6 +34,7 @@ from .inpainting import FACE_FRAMES, HEAD_FRAMES, InpaintingDenoiser, Seams, Sta
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
 from .samplers import Denoise, sample
+from .speech_encoder import OnChunk
 from .speech_windows import SpeechWindows
 
 OnProgress = Callable[[str, int, int], None]
@@ -283,7 +285,7 @@ class _Part:
     def current_speech(self, run: _Run) -> torch.Tensor:
         """Projected speech features (T_w, C) of the window to come."""
         if self.speech is None:
-            on_chunk = run.on_chunk(self) if self.window == 0 else None
+            on_chunk = run.on_chunk(self.index) if self.window == 0 else None
             self.speech = SpeechWindows(
                 self.model, self.line.audio, self.windows, run.thread, on_chunk, self.origin
             )
@@ -389,6 +391,7 @@ class _Run:
         self.steps = steps if self.sampler == "ddpm" else count
         self.on_progress, self.on_window, self.cancelled = on_progress, on_window, cancelled
         self.denoiser = model.prepared_denoiser()
+        self.temperature = _temperature(model)
         self.thread = ThreadPoolExecutor(1, "speech")
         self.done: dict[int, list[int]] = {}  # network evaluations of each line: done, total
 
@@ -402,12 +405,12 @@ class _Run:
         _, _, windows = _extent(self.model, line)
         self.done[index] = [0, windows * self.steps * len(line.seeds)]
 
-    def on_chunk(self, part: _Part) -> Callable[[int, int], None]:
-        """Progress of listening, told until the first window can begin."""
+    def on_chunk(self, index: int) -> OnChunk:
+        """Progress of listening to a line, told until its first window can begin."""
 
         def report(done: int, total: int) -> None:
             if self.on_progress:
-                self.on_progress(part.index, "speech", done, total)
+                self.on_progress(index, "speech", done, total)
 
         return report
 
@@ -436,7 +439,8 @@ class _Run:
                 denoise = ContinuousDenoiser(
                     denoise, condition.previous_motion, defaults.join_face, defaults.join_head, joined
                 )
-            start = _to_device(torch.cat([part.start_noise() for part in parts]), device)
+            noise = _to_device(torch.cat([part.start_noise() for part in parts]), device)
+            start = self.temperature * noise
             if any(part.line.standing is not None for part in parts):
                 standing = [part.known() for part in parts]
                 denoise = InpaintingDenoiser(
@@ -446,14 +450,16 @@ class _Run:
                     defaults.join_face or FACE_FRAMES,
                     defaults.join_head or HEAD_FRAMES,
                 )
-                start = denoise.start(start, model.schedule)
+                start = denoise.start(noise, start, model.schedule)
             x0 = sample(
                 self.sampler,
                 denoise,
                 start,
                 model.schedule,
                 self.steps,
-                lambda: _to_device(torch.cat([part.draw_noise() for part in parts]), device),
+                lambda: (
+                    self.temperature * _to_device(torch.cat([part.draw_noise() for part in parts]), device)
+                ),
                 lambda done, total: self._on_step(parts, done, total),
             )
             motion = model.clamp(model.normalizer.denormalize(x0)).float().cpu().numpy()
@@ -575,6 +581,15 @@ def _repeat(parts: list[_Part], values: list[torch.Tensor]) -> torch.Tensor:
 def _rows(parts: list[_Part], values: list[float]) -> torch.Tensor:
     """One number a part to one a take, (B,)."""
     return torch.tensor([v for part, v in zip(parts, values, strict=True) for _ in part.takes])
+
+
+def _temperature(model: DiffPoseTalk) -> torch.Tensor:
+    """Scale (D,) of the noise that each channel is made from."""
+    config = model.config
+    scale = torch.ones(config.denoiser.motion_dim)
+    mouth = channels_of(MOUTH[config.basis], config.basis, config.denoiser.motion_dim)
+    scale[torch.from_numpy(mouth)] = config.sampling.lips_temperature
+    return scale.to(model.device)
 
 
 def _to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:

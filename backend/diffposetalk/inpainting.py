@@ -94,11 +94,14 @@ class InpaintingDenoiser:
         """Prediction of the clean window, shape of `x` (B, T_w, D)."""
         return self.seams(self.denoise(x, step))
 
-    def start(self, noise: torch.Tensor, schedule: NoiseSchedule) -> torch.Tensor:
-        """What sampling starts from: `noise` (B, T_w, D), and where the motion is known, that at step N."""
+    def start(self, noise: torch.Tensor, unknown: torch.Tensor, schedule: NoiseSchedule) -> torch.Tensor:
+        """What sampling starts from: `unknown`, and where the motion is known, that at step N with `noise`.
+
+        Both (B, T_w, D).
+        """
         alpha_bar = schedule.alpha_bars[-1].item()
         renoised = math.sqrt(alpha_bar) * self.seams.clean + math.sqrt(1 - alpha_bar) * noise
-        return torch.where(self.seams.known, renoised, noise)
+        return torch.where(self.seams.known, renoised, unknown)
 
 
 class Seams:

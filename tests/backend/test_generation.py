@@ -15,12 +15,14 @@ import pytest
 import torch
 
 from diffposetalk.audio import SpeechAudio
+from diffposetalk.channel_groups import channels_of
 from diffposetalk.checkpoint import load_model
-from diffposetalk.config import SAMPLERS
-from diffposetalk.errors import Cancelled, DeviceError, DiffPoseTalkError
+from diffposetalk.config import SAMPLERS, ModelConfig
+from diffposetalk.errors import Cancelled, DeviceError, DiffPoseTalkError, ModelError
 from diffposetalk.generation import Line, Sampling, generate, generate_lines
 from diffposetalk.guidance import DynamicThreshold
 from diffposetalk.model import DiffPoseTalk
+from diffposetalk.motion import to_vectors
 from diffposetalk.prepared_denoiser import PreparedWindow
 
 
@@ -122,6 +124,25 @@ def test_style_and_guidance_matter(model: DiffPoseTalk):
     assert np.abs(plain - take(style=style)).max() > 1e-4
     assert np.abs(take(style=style) - take(style=style, style_guidance=0.5)).max() > 1e-4
     assert np.abs(plain - take(style=None, speech_guidance=4.0)).max() > 1e-4
+
+
+def test_takes_differ_less_in_the_lips_at_a_low_temperature():
+    """Head and brows go on differing; with no noise left in the lips, only what follows those does."""
+    model = load_model(device="cpu")
+    lips = channels_of(["lips"], "arkit", 54)
+
+    def spread(temperature: float) -> np.ndarray:
+        sampling = replace(model.config.sampling, lips_temperature=temperature)
+        model.config = replace(model.config, sampling=sampling)
+        takes = generate(model, speech(4), style=None, seeds=[0, 1, 2, 3], steps=6)
+        return np.stack([to_vectors(take, 54) for take in takes]).std(axis=0).mean(axis=0)
+
+    calm, free = spread(0.2), spread(1.0)
+    assert calm[lips].mean() < 0.7 * free[lips].mean()
+    assert calm[~lips].mean() > 0.8 * free[~lips].mean()
+    with pytest.raises(ModelError, match="lips_temperature"):
+        broken = replace(model.config, sampling=replace(model.config.sampling, lips_temperature=1.5))
+        ModelConfig.from_dict(broken.to_dict())
 
 
 def test_cancel_stops_between_steps(model: DiffPoseTalk):

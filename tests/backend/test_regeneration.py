@@ -119,9 +119,9 @@ def test_known_motion_is_imposed_at_every_step(sampler: str) -> None:
 
     denoise = InpaintingDenoiser(watched, clean, known)
     noise = torch.randn(4, 100, 54)
-    x0 = sample(
-        sampler, denoise, denoise.start(noise, schedule), schedule, 12, lambda: torch.randn(4, 100, 54)
-    )
+    start = denoise.start(noise, 0.5 * noise, schedule)  # what is unknown may be made from less of it
+    assert torch.equal(start[~known], 0.5 * noise[~known])
+    x0 = sample(sampler, denoise, start, schedule, 12, lambda: torch.randn(4, 100, 54))
     assert torch.allclose(x0[known], clean[known], atol=1e-6)
     for step, x in seen:
         alpha_bar = schedule.alpha_bars[step].item()
