@@ -27,6 +27,8 @@ import time
 import xml.etree.ElementTree
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -67,6 +69,8 @@ INSTALL_FILES = [
 """What Set Up Backend reads, beside the source; `backend/make_locks.py` makes most of it."""
 OLDEST_BLENDER = (4, 2)
 PARTS = ["lint", "docs", "backend", "fuzz", "build", "addon", "survival", "window"]
+LANES = min(2, os.cpu_count() or 1)
+"""Suites of tests that run at a time."""
 
 # Shared libraries that Blender's wheels, rendering without a display and MediaPipe need, with Debian's packages.
 SYSTEM_LIBRARIES = {
@@ -85,8 +89,8 @@ SYSTEM_LIBRARIES = {
     "libGLESv2.so.2": "libgles2",
     "libglib-2.0.so.0": "libglib2.0-0",
 }
-# A real Blender for tests of its window, in a Debian folder of its own.
-WINDOW_RELEASE = "trixie"
+# Real Blenders for tests of their windows, each in a Debian folder of its own: releases, and their Blender.
+WINDOW_RELEASES = {"trixie": "4.3", "sid": "5.2"}
 WINDOW_MIRROR = "http://deb.debian.org/debian"
 WINDOW_PACKAGES = [
     "blender", "python3-numpy", "python3-requests", "python3-cattr",
@@ -412,29 +416,25 @@ def run_test(arguments: argparse.Namespace) -> int:
                 total.check("documentation", True)
             except BuildError as error:
                 total.check(f"documentation: {error}", False)
-    for name in ("backend", "fuzz", "build"):
-        if name in parts:
-            with stages(f"tests/{name}"):
-                total.pytest(backend, f"tests/{name}", environment)
-    if "addon" in parts:
-        for version, python in pythons.items():
-            with stages(f"tests/addon in Blender {version}"):
-                total.pytest(python, "tests/addon", environment)
+    # The longest first; two at a time where there are processors for it.
+    suites = [Suite(backend, f"tests/{name}") for name in ("backend", "fuzz", "build") if name in parts]
     if "survival" in parts and sys.platform == "linux":  # it looks into /proc
         for version, python in pythons.items():
             # What depends on Blender itself is tried in each version, the rest in the newest only.
-            only = [] if version == list(pythons)[-1] else ["-m", "each_blender"]
-            with stages(f"tests/survival in Blender {version}"):
-                total.pytest(python, "tests/survival", environment, only)
-    if "window" in parts:
-        with stages("set up a Debian folder with a real Blender"):
-            try:
-                environment["DIFFPOSETALK_WINDOW_ROOT"] = str(window_root(arguments.cache))
-            except UnavailableError as reason:
-                environment["DIFFPOSETALK_WINDOW_MISSING"] = str(reason)
-                print(f"not here: {reason}")
-        with stages("tests/window in a real Blender"):
-            total.pytest(backend, "tests/window", environment)
+            only = () if version == list(pythons)[-1] else ("-m", "each_blender")
+            suites.append(Suite(python, "tests/survival", f"Blender {version}", only))
+    if "addon" in parts:
+        for version, python in pythons.items():
+            suites.append(Suite(python, "tests/addon", f"Blender {version}"))
+    with ThreadPoolExecutor(LANES) as lanes, ThreadPoolExecutor(1) as aside:
+        folder = aside.submit(window_folder, arguments.cache) if "window" in parts else None
+        shared_out = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // LANES))}
+        for outcome in [lanes.submit(run_suite, suite, environment | shared_out) for suite in suites]:
+            total.add(outcome.result())
+    if folder is not None:
+        # Alone: what is pressed in a window has to be answered in time.
+        print("== tests/window", flush=True)
+        total.add(run_suite(Suite(backend, "tests/window"), environment | folder.result()))
     for failure in total.failures:
         print(f"failed: {failure}")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
@@ -455,38 +455,80 @@ class Total:
         if not passed:
             self.failures.append(name)
 
-    def pytest(
-        self, python: Path, folder: str, environment: dict[str, str], only: Sequence[str] = ()
-    ) -> None:
-        """Run the tests of a folder and count them; a run that breaks off counts as a failure."""
-        if not any((ROOT / folder).glob("**/test_*.py")):
-            print(f"no tests in {folder}")
-            return
-        with tempfile.TemporaryDirectory(prefix="diffposetalk-test-") as private:
-            report = Path(private) / "report.xml"
-            options = [
-                "-p",
-                "no:cacheprovider",
-                f"--junitxml={report}",
-                "--durations=5",
-                f"--basetemp={private}/tmp",
-                *only,
-            ]
-            done = subprocess.run([str(python), "-m", "pytest", folder, *options], cwd=ROOT, env=environment)
-            failed = 0
-            if report.is_file():
-                for suite in xml.etree.ElementTree.parse(report).iter("testsuite"):
-                    counts = {
-                        key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")
-                    }
-                    failed += counts["failures"] + counts["errors"]
-                    self.skipped += counts["skipped"]
-                    self.passed += max(0, counts["tests"] - sum(list(counts.values())[1:]))
-        self.failed += failed
-        if failed:
-            self.failures.append(f"{failed} in {folder} with {python}")
-        elif done.returncode:
-            self.check(f"{folder} with {python}: exit status {done.returncode}", False)
+    def add(self, outcome: Outcome) -> None:
+        """Count what came of a suite; one that breaks off counts as a failure."""
+        self.passed += outcome.passed
+        self.failed += outcome.failed
+        self.skipped += outcome.skipped
+        if outcome.failed:
+            self.failures.append(f"{outcome.failed} in {outcome.suite}")
+        elif outcome.status:
+            self.check(f"{outcome.suite}: exit status {outcome.status}", False)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tests of a folder, for an interpreter."""
+
+    python: Path
+    folder: str
+    where: str = ""
+    options: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.folder} in {self.where}" if self.where else self.folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a suite; status is pytest's exit status."""
+
+    suite: Suite
+    passed: int
+    failed: int
+    skipped: int
+    status: int
+
+
+def run_suite(suite: Suite, environment: dict[str, str]) -> Outcome:
+    """Run a suite and, when it has ended, print all it said."""
+    print(f"== {suite} begins", flush=True)
+    began = time.monotonic()
+    passed = failed = skipped = 0
+    with tempfile.TemporaryDirectory(prefix="diffposetalk-test-") as private:
+        report, said = Path(private) / "report.xml", Path(private) / "said.txt"
+        options = ["-p", "no:cacheprovider", f"--junitxml={report}", "--durations=5"]
+        options += [f"--basetemp={private}/tmp", *suite.options]
+        command = [str(suite.python), "-m", "pytest", suite.folder, *options]
+        with said.open("wb") as output:
+            status = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ).returncode
+        if report.is_file():
+            for counted in xml.etree.ElementTree.parse(report).iter("testsuite"):
+                tests, failures, errors, left_out = (
+                    int(counted.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")
+                )
+                failed += failures + errors
+                skipped += left_out
+                passed += max(0, tests - failures - errors - left_out)
+        text = said.read_text(encoding="utf-8", errors="replace")
+    print(f"{text}== {suite}: {time.monotonic() - began:.1f} s", flush=True)
+    return Outcome(suite, passed, failed, skipped, status)
+
+
+def window_folder(cache: Path) -> dict[str, str]:
+    """Variables that tell the tests where a real Blender is, or why there is none."""
+    try:
+        return {"DIFFPOSETALK_WINDOW_ROOT": str(window_root(cache, "trixie"))}
+    except UnavailableError as reason:
+        print(f"not here: {reason}")
+        return {"DIFFPOSETALK_WINDOW_MISSING": str(reason)}
 
 
 # Environments -------------------------------------------------------------------------------------
@@ -655,8 +697,8 @@ def missing_packages() -> list[str]:
     return missing
 
 
-def window_root(cache: Path) -> Path:
-    """The Debian folder with Blender and an X server, made now if it is not there.
+def window_root(cache: Path, release: str) -> Path:
+    """The folder of a Debian release with Blender and an X server, made now if it is not there.
 
     Everything that is mounted in it meanwhile is mounted in a name space that ends with the command; so nothing
     is ever mounted when a half-made folder is deleted.
@@ -664,8 +706,8 @@ def window_root(cache: Path) -> Path:
     Raises:
         UnavailableError: it cannot be made on this machine.
     """
-    key = hashlib.sha256(" ".join([WINDOW_RELEASE, *WINDOW_PACKAGES]).encode()).hexdigest()[:12]
-    final = cache / "windows" / f"{WINDOW_RELEASE}-{key}"
+    key = hashlib.sha256(" ".join([release, *WINDOW_PACKAGES]).encode()).hexdigest()[:12]
+    final = cache / "windows" / f"{release}-{key}"
     if sys.platform != "linux" or os.geteuid() != 0:
         raise UnavailableError(
             "Real windows are tested as root on Linux (chroot and mounts): use sudo, or CI."
@@ -681,8 +723,9 @@ def window_root(cache: Path) -> Path:
     part = final.with_name(f"{final.name}.part-{os.getpid()}")
     part.mkdir(parents=True)
     make = f"""
-        debootstrap --variant=minbase {WINDOW_RELEASE} "$0" {WINDOW_MIRROR}
+        debootstrap --variant=minbase {release} "$0" {WINDOW_MIRROR}
         echo force-unsafe-io > "$0/etc/dpkg/dpkg.cfg.d/fast"
+        echo 'Acquire::Check-Valid-Until "false";' > "$0/etc/apt/apt.conf.d/mirror"
         mount -t proc proc "$0/proc"
         mount --rbind /dev "$0/dev"
         chroot "$0" apt-get update
@@ -690,7 +733,7 @@ def window_root(cache: Path) -> Path:
         chroot "$0" apt-get clean
     """
     print(f"making {final} (a few minutes, 1.4 GB)", flush=True)
-    log = cache / "windows" / "log.txt"
+    log = cache / "windows" / f"{release}.log"
     try:
         with log.open("wb") as output:
             done = subprocess.run(
