@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from .errors import UserError
 
@@ -85,12 +86,16 @@ def check_audio_path(path: str) -> str:
         UserError: none is given, it does not exist, or it is a folder.
     """
     if not path.strip():
-        raise UserError("No audio file is chosen. Choose a recording of speech (WAV, FLAC, OGG, MP3, ...).")
+        raise UserError(
+            rpt_("No audio file is chosen. Choose a recording of speech (WAV, FLAC, OGG, MP3, ...).")
+        )
     absolute = bpy.path.abspath(path)
     if os.path.isdir(absolute):
-        raise UserError(f"“{absolute}” is a folder. Choose a sound file.")
+        raise UserError(rpt_("“{path}” is a folder. Choose a sound file.").format(path=absolute))
     if not os.path.isfile(absolute):
-        raise UserError(f"The audio file “{absolute}” does not exist. Choose another one.")
+        raise UserError(
+            rpt_("The audio file “{path}” does not exist. Choose another one.").format(path=absolute)
+        )
     return absolute
 
 

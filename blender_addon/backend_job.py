@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import backend_session
 from .backend_client import BackendClient, BackendError, Call
@@ -53,7 +54,7 @@ class BackendJob:
         """Wait until the jobs before have ended, then go to work."""
         _line.append(self)
         while _line[0] is not self:
-            self.text = "Waiting for another job"
+            self.text = rpt_("Waiting for another job")
             _line[0].poll()  # perhaps nobody else does
             yield
         self._client = None  # the one of before may have been stopped meanwhile
@@ -122,13 +123,13 @@ class BackendJob:
         if self.state != "running" or self.cancelling:
             return
         self._cancelled_at = time.monotonic()
-        self.text = "Cancelling"
+        self.text = rpt_("Cancelling")
         if self._call is not None:
             self._call.cancel()
 
     def _end(self, state: str, failure: Exception | None = None) -> None:
         self.state, self.failure = state, failure
-        self.text = {"done": "Done", "failed": "Failed", "cancelled": "Cancelled"}[state]
+        self.text = {"done": rpt_("Done"), "failed": rpt_("Failed"), "cancelled": rpt_("Cancelled")}[state]
         if state == "done":
             self.progress = 1.0
         if self in _line:

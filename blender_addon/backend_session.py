@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import presets
 from .backend_client import BackendClient, backend_environment
@@ -33,7 +34,9 @@ def backend_python() -> str:
         installed = installed_python()
         if installed is None:
             raise UserError(
-                f"{setup_problem()} Or set Backend Python to an interpreter that has the backend's packages."
+                setup_problem()
+                + " "
+                + rpt_("Or set Backend Python to an interpreter that has the backend's packages.")
             )
         return str(installed)
     path = bpy.path.abspath(chosen)

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import package_sources, presets
 from .backend_client import BackendClient, BackendError, Call, backend_environment
@@ -152,9 +153,9 @@ def setup_problem() -> str:
     """What is wrong with the add-on's own environment, and what to do; empty where it can be used."""
     environment = current_environment()
     if environment is None:
-        return "The backend is not set up. Open the add-on's preferences and press Set Up Backend."
+        return rpt_("The backend is not set up. Open the add-on's preferences and press Set Up Backend.")
     if not environment.python.is_file():
-        return (
+        return rpt_(
             "The backend's environment is not whole any more: a file was removed, or the Blender that it was made "
             "with was updated or moved. Open the add-on's preferences and press Repair."
         )
@@ -262,7 +263,7 @@ class SetupJob:
         self.extras = tuple(EXTRAS[name] for name in sorted(names))
         self.plan = package_sources.plan(self.sources, tuple(sorted(names)))
         self.state = "running"
-        self.text = "Looking for uv"
+        self.text = rpt_("Looking for uv")
         self.progress = 0.0
         self.log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         self.notes: list[str] = []
@@ -330,7 +331,7 @@ class SetupJob:
         self.log.append(str(self.plan))
         uv = yield from self._uv()
         if self._anew:
-            self.text = "Emptying uv's cache of the backend's packages"
+            self.text = rpt_("Emptying uv's cache of the backend's packages")
             yield from self._command(
                 [str(uv), "cache", "clean", *self._names()], "uv's cache cannot be emptied"
             )
@@ -340,7 +341,7 @@ class SetupJob:
         yield from self._install(uv, python)
         self.progress = 0.9
         for extra in self.extras:
-            self.text = f"Checking {extra.title}"
+            self.text = rpt_("Checking {name}").format(name=extra.title)
             yield from self._command(
                 [python, "-c", f"import {', '.join(extra.modules)}"],
                 f"{extra.title} could be installed and does not run here. {extra.hint}",
@@ -361,7 +362,7 @@ class SetupJob:
         if found is not None:
             self.log.append(f"uv: {found}")
             return found
-        self.text = "Downloading uv"
+        self.text = rpt_("Downloading uv")
         wheels = self._environment / "uv"
         wheels.mkdir(parents=True)
         python = sys.executable
@@ -394,7 +395,7 @@ class SetupJob:
 
     def _make_environment(self, uv: Path) -> Steps:
         """An empty environment of Blender's Python, or of one of uv's own where that cannot serve."""
-        self.text = "Making an environment"
+        self.text = rpt_("Making an environment")
         command = [str(uv), "venv", "--no-project", "--relocatable", str(self._environment), "--python"]
         failure = "An environment could not be made"
         if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
@@ -405,7 +406,7 @@ class SetupJob:
                 if self.sources.wheels_only:
                     raise
                 shutil.rmtree(self._environment, ignore_errors=True)
-        self.text = f"Fetching Python {MANAGED_PYTHON}"
+        self.text = rpt_("Fetching Python {version}").format(version=MANAGED_PYTHON)
         self.log.append("Blender's Python cannot serve; uv fetches one of its own.")
         yield from self._command([*command, MANAGED_PYTHON, "--managed-python"], failure)
 
@@ -420,12 +421,12 @@ class SetupJob:
         )
         locks = [LOCK, *(extra.lock for extra in self.extras)]
         listed = [part for lock in locks for part in ("--requirement", str(lock))]
-        self.text = "Downloading and installing packages"
+        self.text = rpt_("Downloading and installing packages")
         yield from self._command([*pip, *to, "--require-hashes", *listed], failure)
         torch_lock = TORCH_LOCK
         build = self.sources.torch_options()
         if not self.sources.torch_is_locked:
-            self.text = "Choosing PyTorch's build"
+            self.text = rpt_("Choosing PyTorch's build")
             torch_lock = self._environment / TORCH_LOCK.name
             wanted = self._environment / "torch.in"
             wanted.write_text("\n".join(self._torch()) + "\n", encoding="utf-8")
@@ -446,7 +447,7 @@ class SetupJob:
         self.log.extend(listed_torch)
         hashed = all(line.endswith("\\") for line in text.splitlines() if line[:1].isalnum())
         checks = ["--require-hashes"] if hashed else []
-        self.text = "Downloading and installing PyTorch"
+        self.text = rpt_("Downloading and installing PyTorch")
         yield from self._command([*pip, *to, *checks, *build, "--requirement", str(torch_lock)], failure)
 
     def _torch(self) -> list[str]:
@@ -462,7 +463,7 @@ class SetupJob:
 
     def _check(self, python: str) -> Generator[None, None, dict[str, Any]]:
         """Generate a second of motion in a backend of the new environment: on its device, or on the processor."""
-        self.text = "Starting the backend"
+        self.text = rpt_("Starting the backend")
         self._client = client = BackendClient(python, backend_environment(presets.BACKEND_DIRECTORY), VERSION)
         greeting = yield from self._answer(client.greeting)
         device = "auto"
@@ -482,10 +483,10 @@ class SetupJob:
         return {**greeting, "chosen_device": device, "check_seconds": round(seconds, 2)}
 
     def _generate(self, client: BackendClient, device: str) -> Generator[None, None, float]:
-        self.text = "Loading the model"
+        self.text = rpt_("Loading the model")
         model = {"model": str(presets.MODEL_DIRECTORY), "device": device}
         yield from self._answer(client.call("load_model", model, ANSWER_SECONDS))
-        self.text, self.progress = "Generating a second of motion", 0.95
+        self.text, self.progress = rpt_("Generating a second of motion"), 0.95
         output = self._environment / "check"
         output.mkdir(exist_ok=True)
         began = time.monotonic()

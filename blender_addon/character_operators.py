@@ -5,6 +5,7 @@
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
@@ -31,10 +32,12 @@ class CharacterOperator(bpy.types.Operator):
         """The active object must belong to a character that is not one of our heads."""
         owner = chosen_character(context)
         if owner is None:
-            cls.poll_message_set("Make a character's mesh or armature active; our own heads need no mapping")
+            cls.poll_message_set(
+                rpt_("Make a character's mesh or armature active; our own heads need no mapping")
+            )
             return False
         if owner.library is not None:
-            cls.poll_message_set("The character is linked: make a library override of it first")
+            cls.poll_message_set(rpt_("The character is linked: make a library override of it first"))
             return False
         return True
 
@@ -69,7 +72,9 @@ class DIFFPOSETALK_OT_detect_mapping(CharacterOperator):
         character.store_mapping(owner, table)
         channels = len({row.source for row in table.rows})
         meshes = len({row.object for row in table.rows})
-        return f"Found {channels} channels on {meshes} {'object' if meshes == 1 else 'objects'}"
+        return rpt_("Channels found: {channels}, on objects: {meshes}").format(
+            channels=channels, meshes=meshes
+        )
 
 
 class DIFFPOSETALK_OT_clear_mapping(CharacterOperator):
@@ -82,7 +87,7 @@ class DIFFPOSETALK_OT_clear_mapping(CharacterOperator):
         """Forget it."""
         owner.diffposetalk.rows.clear()
         owner.diffposetalk.stored = False
-        return "The mapping is guessed from the names again"
+        return rpt_("The mapping is guessed from the names again")
 
 
 class DIFFPOSETALK_OT_mapping_preset(CharacterOperator):
@@ -102,7 +107,7 @@ class DIFFPOSETALK_OT_mapping_preset(CharacterOperator):
         if not table.rows:
             raise UserError("This armature has no Rigify face: generate the rig, or choose another preset.")
         character.store_mapping(owner, table)
-        return f"Filled with {len(table.rows)} rows"
+        return rpt_("Filled with {rows} rows").format(rows=len(table.rows))
 
 
 class DIFFPOSETALK_OT_import_mapping(CharacterOperator, ImportHelper):
@@ -117,7 +122,7 @@ class DIFFPOSETALK_OT_import_mapping(CharacterOperator, ImportHelper):
         """Read it."""
         table = mapping.read_mapping(Path(bpy.path.abspath(self.filepath)))
         character.store_mapping(owner, character.adopt_mapping(context.active_object, table))
-        return f"Read {len(table.rows)} rows"
+        return rpt_("Read {rows} rows").format(rows=len(table.rows))
 
 
 class DIFFPOSETALK_OT_export_mapping(CharacterOperator, ExportHelper):
@@ -134,7 +139,7 @@ class DIFFPOSETALK_OT_export_mapping(CharacterOperator, ExportHelper):
         path = Path(bpy.path.abspath(self.filepath))
         table = character.stored_mapping(owner) or character.guess_mapping(context.active_object)
         mapping.write_mapping(path, table)
-        return f"Wrote {len(table.rows)} rows to {path}"
+        return rpt_("Wrote {rows} rows to {path}").format(rows=len(table.rows), path=path)
 
 
 class DIFFPOSETALK_OT_add_row(CharacterOperator):
@@ -150,7 +155,7 @@ class DIFFPOSETALK_OT_add_row(CharacterOperator):
         row = owner.diffposetalk.rows.add()
         row.source = "jawOpen"
         owner.diffposetalk.active_row = len(owner.diffposetalk.rows) - 1
-        return "Added a row"
+        return rpt_("Added a row")
 
 
 class DIFFPOSETALK_OT_remove_row(CharacterOperator):
@@ -166,7 +171,7 @@ class DIFFPOSETALK_OT_remove_row(CharacterOperator):
             raise UserError("There is no row to remove.")
         settings.rows.remove(settings.active_row)
         settings.active_row = max(0, min(settings.active_row, len(settings.rows) - 1))
-        return "Removed the row"
+        return rpt_("Removed the row")
 
 
 CLASSES = (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import audio_strip, take_data, takes
 from .adjustment import timed
@@ -199,7 +200,7 @@ class DialogueJob(GenerationJob):
                     made = yield from self._generate(index, basis, missing)
                     for seed, motion in zip(made.seeds, made.takes, strict=True):
                         known[seed] = {**made.source, "seed": seed, "raw": motion_to_text(motion)}
-        self.text = "Keying"
+        self.text = rpt_("Keying")
         yield
         self._key_lines()
 

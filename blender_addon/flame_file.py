@@ -11,6 +11,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from .backend_job import BackendJob, Steps
 from .errors import UserError
@@ -91,7 +92,7 @@ def convert(job: BackendJob, path: Path) -> Generator[None, None, Path]:
     """
     converted = converted_file(path)
     if not converted.is_file():
-        job.text = "Converting FLAME"
+        job.text = rpt_("Converting FLAME")
         params = {"path": str(path), "output": str(converted)}
         yield from job.ask("convert_flame", params, CONVERT_SECONDS)
     return converted
@@ -111,7 +112,7 @@ class FlameHead(BackendJob):
         Raises:
             UserError: there is no such file.
         """
-        super().__init__("Reading FLAME")
+        super().__init__(rpt_("Reading FLAME"))
         self._path = check_flame_file(path)
 
     def _run(self) -> Steps:

@@ -14,6 +14,8 @@ from typing import Any
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_n as n_
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import audio_strip, backend_session, flame_file, presets
 from .audio_strip import AudioSpan
@@ -30,9 +32,9 @@ CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=
 
 LOAD_SECONDS = 600.0
 PROBE_SECONDS = 120.0
-STAGES = {"speech": ("Listening to the speech", 0.0, 0.1), "motion": ("Making the motion", 0.1, 0.95),
-          "convert": ("Converting to the head's basis", 0.95, 0.98),
-          "write": ("Writing the takes", 0.98, 1.0)}  # fmt: skip
+STAGES = {"speech": (n_("Listening to the speech"), 0.0, 0.1), "motion": (n_("Making the motion"), 0.1, 0.95),
+          "convert": (n_("Converting to the head's basis"), 0.95, 0.98),
+          "write": (n_("Writing the takes"), 0.98, 1.0)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class GenerationJob(BackendJob):
             BackendError: the backend cannot be started.
         """
         _check(speeches, settings, self.one_recording_each)
-        super().__init__("Starting the backend")
+        super().__init__(rpt_("Starting the backend"))
         self.settings = settings
         self.results: list[Keyed] = []
         self._scene = scene.session_uid
@@ -142,13 +144,13 @@ class GenerationJob(BackendJob):
     def _run(self) -> Steps:
         yield from self._wait_for(self._backend().greeting)
         for speech, _ in self._speeches:  # bad audio is told before the model is loaded
-            self.text = "Reading the audio"
+            self.text = rpt_("Reading the audio")
             yield from self.ask("probe_audio", {"path": speech.span.path}, PROBE_SECONDS)
         basis = yield from self._load_model()
         generated = []
         for index in range(len(self._speeches)):
             generated.append((yield from self._generate(index, basis)))
-        self.text = "Keying"
+        self.text = rpt_("Keying")
         yield
         self._key(generated)
 
@@ -194,8 +196,8 @@ class GenerationJob(BackendJob):
                 return
             text, low, high = STAGES[told["stage"]]
             part = min(1.0, told["done"] / max(1, told["total"]))
-            of = f" ({index + 1} of {len(self._speeches)})" if len(self._speeches) > 1 else ""
-            self.text = f"{text}{of}"
+            of = f" ({index + 1}/{len(self._speeches)})" if len(self._speeches) > 1 else ""
+            self.text = rpt_(text) + of
             self.progress = (index + low + (high - low) * part) / len(self._speeches)
 
         try:
@@ -312,7 +314,7 @@ def load_model(job: BackendJob, directory: Path, device: str) -> Generator[None,
     told = backend_session.loaded_model(directory, device)
     if told is None:
         backend_session.forget_loaded()
-        job.text = "Loading the model"
+        job.text = rpt_("Loading the model")
         told = yield from job.ask("load_model", {"model": str(directory), "device": device}, LOAD_SECONDS)
         backend_session.note_loaded(directory, device, told)
     return told

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import adjustment, audio_strip, generation_job, take_data, takes
 from .backend_client import BackendError
@@ -82,7 +83,7 @@ class LipSyncJob(BackendJob):
         if not self._lines:
             raise UserError(" ".join(self.problems))
         self._device = device
-        super().__init__("Checking the lips")
+        super().__init__(rpt_("Checking the lips"))
         self.words = self.closures = 0
         self.source = ""
         self._scene = scene.session_uid
@@ -139,7 +140,7 @@ class LipSyncJob(BackendJob):
         if not check.said:
             directory = Path(line.source.get("model") or generation_job.presets.MODEL_DIRECTORY)
             yield from generation_job.load_model(self, directory, self._device)
-            self.text = "Checking the lips"
+            self.text = rpt_("Checking the lips")
         head = yield from generation_job.head_file(self, motion.basis, check.head)
         shown = slice(line.first, line.first + line.frames)
         part = replace(motion, exp=motion.exp[shown], head=motion.head[shown], jaw=motion.jaw[shown])

@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import backend_session
 from .backend_job import BackendJob, Steps
@@ -18,14 +19,14 @@ class LoadModel(BackendJob):
     """Loading a model into the backend; `told` is what that says of it."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__("Loading the model")
+        super().__init__(rpt_("Loading the model"))
         self._folder = folder
 
     def _run(self) -> Steps:
         yield from self._load()
 
     def _load(self) -> Steps:
-        self.text = "Loading the model"
+        self.text = rpt_("Loading the model")
         backend_session.forget_loaded()
         params = {"model": str(self._folder), "device": addon_preferences().device}
         self.told = yield from self.ask("load_model", params)
@@ -55,7 +56,7 @@ class ConvertCheckpoint(LoadModel):
 
     def _run(self) -> Steps:
         if not self.folder.exists():  # else it was converted before, and perhaps lacked HuBERT
-            self.text = "Converting the checkpoint"
+            self.text = rpt_("Converting the checkpoint")
             denoiser, style_encoder, statistics = map(str, self._files)
             params = {"denoiser": denoiser, "style_encoder": style_encoder, "statistics": statistics}
             yield from self.ask("convert_checkpoint", {**params, "output": str(self.folder)})
@@ -81,7 +82,9 @@ class DIFFPOSETALK_OT_check_flame(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         """Say what it is."""
         head = self.job.head
-        return f"{head.name}: {len(head.v_template)} vertices, {len(head.expression_names)} expressions; it can be used"
+        return rpt_("{name}: {vertices} vertices, {expressions} expressions; it can be used").format(
+            name=head.name, vertices=len(head.v_template), expressions=len(head.expression_names)
+        )
 
 
 class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
@@ -97,7 +100,7 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
         preferences = addon_preferences()
         names = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
         if not all(getattr(preferences, name) for name in names):
-            cls.poll_message_set("Choose the checkpoint, its style encoder and its statistics")
+            cls.poll_message_set(rpt_("Choose the checkpoint, its style encoder and its statistics"))
             return False
         return super().poll(context)
 
@@ -110,7 +113,9 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         """Use it."""
         addon_preferences().model_directory = str(self.job.folder)
-        return f"The checkpoint is converted and chosen as Model Folder: {self.job.folder}"
+        return rpt_("The checkpoint is converted and chosen as Model Folder: {folder}").format(
+            folder=self.job.folder
+        )
 
 
 class DIFFPOSETALK_OT_check_model(JobOperator):
@@ -127,7 +132,9 @@ class DIFFPOSETALK_OT_check_model(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         """Say what it is."""
         told = self.job.told
-        return f"{told['name']} runs on {told['device']}: basis {told['basis']}, {len(told['styles'])} styles"
+        return rpt_("{name} runs on {device}: basis {basis}, {styles} styles").format(
+            name=told["name"], device=told["device"], basis=told["basis"], styles=len(told["styles"])
+        )
 
 
 CLASSES = (DIFFPOSETALK_OT_check_flame, DIFFPOSETALK_OT_convert_checkpoint, DIFFPOSETALK_OT_check_model)

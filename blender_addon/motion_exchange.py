@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import adjustment, audio_strip, presets, take_data, takes
 from .backend_job import BackendJob, Steps, private_folder
@@ -55,7 +56,7 @@ class ExportMotionJob(BackendJob):
         """
         self.path = writable(_known_format(Path(str(path))))
         self._motion, self._fps = take_motion(action), fps
-        super().__init__("Exporting")
+        super().__init__(rpt_("Exporting"))
         self._folder = private_folder()
 
     def _tidy_up(self) -> None:
@@ -98,7 +99,7 @@ class ImportMotionJob(BackendJob):
         if not self.path.is_file():
             raise UserError(f"The motion file “{self.path}” does not exist. Choose another one.")
         find_targets(objects, presets.bundled_jaw_open_angle())
-        super().__init__("Reading the motion")
+        super().__init__(rpt_("Reading the motion"))
         self.results: list[bpy.types.Action] = []
         self._scene, self._start, self._head_bone = scene.session_uid, start_frame, head_bone
         self._objects = [item.session_uid for item in objects]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
@@ -68,7 +69,7 @@ class JobOperator(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """One job at a time."""
         if context.window_manager.diffposetalk_status.running:
-            cls.poll_message_set("A job is running: wait for it, or cancel it")
+            cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
             return False
         return True
 
@@ -145,8 +146,8 @@ class JobOperator(bpy.types.Operator):
             self.report({"INFO"}, text)
             return {"FINISHED"}
         if state == "cancelled":
-            job_status.show(context, running=False, text="Cancelled; nothing was changed")
-            self.report({"WARNING"}, "Cancelled")
+            job_status.show(context, running=False, text=rpt_("Cancelled; nothing was changed"))
+            self.report({"WARNING"}, rpt_("Cancelled"))
             return {"CANCELLED"}
         self._fail(context, self.job.failure or UserError("The job failed."))
         return {"CANCELLED"}
@@ -201,7 +202,7 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
         if self.options.is_invoke:  # scripts place it themselves
             placing.put_beside(context, mesh, armature)
             placing.show(context, mesh)
-        return f"Added {mesh.name}"
+        return rpt_("Added {name}").format(name=mesh.name)
 
 
 class DIFFPOSETALK_OT_generate(JobOperator):
@@ -244,13 +245,17 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         if result.strip is not None and getattr(context.workspace, "sequencer_scene", context.scene) is None:
             context.workspace.sequencer_scene = context.scene
         names = ", ".join(item.name for item in result.objects)
-        takes = "1 take" if len(result.seeds) == 1 else f"{len(result.seeds)} takes"
-        text = f"Keyed {takes} on {names}, frames {round(result.start_frame)} to {result.last_frame}"
+        count = len(result.seeds)
+        text = rpt_("Keyed {takes} on {names}, frames {first} to {last}").format(
+            takes=rpt_("1 take") if count == 1 else rpt_("{count} takes").format(count=count),
+            names=names,
+            first=round(result.start_frame),
+            last=result.last_frame,
+        )
         if result.residual is not None:
-            mean, most = result.residual["mean"], result.residual["p95"]
-            text += (
-                f"; converted to the head's basis, {mean:.2f} mm off on average and 95 % within {most:.2f} mm"
-            )
+            text += rpt_(
+                "; converted to the head's basis, {mean:.2f} mm off on average and 95 % within {most:.2f} mm"
+            ).format(mean=result.residual["mean"], most=result.residual["p95"])
         return text
 
 
@@ -258,7 +263,7 @@ def missing_for_generate(context: bpy.types.Context) -> str:
     """What is still to be chosen before Generate can begin, and how; empty where nothing is."""
     try:
         if not any(targets.could_speak(item) for item in speakers(context)):
-            return targets.NOBODY
+            return rpt_(targets.NOBODY)
         speech_span(context)
     except UserError as error:
         return str(error)
@@ -275,7 +280,7 @@ def speakers(context: bpy.types.Context) -> list[bpy.types.Object]:
     if not chosen and context.object is not None and context.object.mode != "OBJECT":
         chosen = [context.object]
     if not chosen:
-        raise UserError(targets.NOBODY)
+        raise UserError(rpt_(targets.NOBODY))
     return chosen
 
 
@@ -289,7 +294,9 @@ def speech_span(context: bpy.types.Context) -> AudioSpan:
     if settings.audio_source == "STRIP":
         strip = audio_strip.active_sound_strip(context)
         if strip is None:
-            raise UserError("No sound strip is active in the sequencer. Select one, or choose an audio file.")
+            raise UserError(
+                rpt_("No sound strip is active in the sequencer. Select one, or choose an audio file.")
+            )
         return audio_strip.span_of_strip(strip, context.scene)
     path = audio_strip.check_audio_path(settings.audio_path)
     frame = context.scene.frame_current if settings.start_at == "CURRENT" else settings.start_frame
@@ -366,7 +373,7 @@ class ExportOperator(bpy.types.Operator, ExportHelper):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Something must be selected."""
         if not context.selected_objects:
-            cls.poll_message_set("Select a head first")
+            cls.poll_message_set(rpt_("Select a head first"))
             return False
         return True
 
@@ -379,7 +386,7 @@ class ExportOperator(bpy.types.Operator, ExportHelper):
             return {"CANCELLED"}
         if unplayed := exporting.unplayed(context.selected_objects):
             self.report({"WARNING"}, " ".join(unplayed))
-        self.report({"INFO"}, f"Exported {path}")
+        self.report({"INFO"}, rpt_("Exported {path}").format(path=path))
         return {"FINISHED"}
 
 
@@ -448,8 +455,7 @@ class DIFFPOSETALK_OT_check_backend(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         """Say what it is."""
         told = self.job.greeting.result
-        versions = f"Python {told['python']}, Torch {told['torch']}"
-        return f"Backend {told['version']} runs: {versions}, device {told['device']}"
+        return rpt_("Backend {version} runs: Python {python}, Torch {torch}, device {device}").format(**told)
 
 
 CLASSES = (

@@ -14,6 +14,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import audio_strip, generation_job, take_data, takes
 from .backend_job import BackendJob, Steps, private_folder
@@ -98,7 +99,7 @@ class RegenerationJob(BackendJob):
             )
         for part in self.parts:
             audio_strip.check_audio_path(part.line.source["audio"])
-        super().__init__("Starting the backend")
+        super().__init__(rpt_("Starting the backend"))
         self.results: list[bpy.types.Action] = []
         self._item, self._action = item.session_uid, action.diffposetalk.id
         self._backend()
@@ -127,8 +128,8 @@ class RegenerationJob(BackendJob):
             action, target = self._standing()
             heads = yield from generation_job.heads_between(self, [target], told["basis"])
             raw, hold = self._given(action, target, part, told.get("channel_groups", {}))
-            of = f" ({done + 1} of {len(self.parts)})" if len(self.parts) > 1 else ""
-            self.text = f"Making the motion{of}"
+            of = f" ({done + 1}/{len(self.parts)})" if len(self.parts) > 1 else ""
+            self.text = rpt_("Making the motion") + of
             params: dict[str, Any] = {
                 "audio": source["audio"],
                 "motion": str(write_motion(self._folder / f"standing-{done}.npz", raw)),
@@ -155,7 +156,7 @@ class RegenerationJob(BackendJob):
                 spliced(part.line.raw, read_motion(take["path"]), part.start, part.stop)
                 for take in answer["takes"]
             ]
-        self.text = "Keying"
+        self.text = rpt_("Keying")
         yield
         action, target = self._standing()
         before, first = takes.raw_motion(action), self.request.first_frame

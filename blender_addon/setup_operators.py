@@ -3,6 +3,7 @@
 """The buttons that install, repair, extend and remove the backend, and the text that describes it for a report."""
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import BoolProperty
 
 from . import backend_session, backend_setup, diagnostics, job_status
@@ -22,7 +23,9 @@ class SetupOperator(JobOperator):
         """One job at a time, and only when Blender may go online or has all wheels in a folder."""
         if not bpy.app.online_access and not addon_preferences().wheels_only:
             cls.poll_message_set(
-                "Turn on Allow Online Access in Preferences, System; or choose a wheel folder and Only These"
+                rpt_(
+                    "Turn on Allow Online Access in Preferences, System; or choose a wheel folder and Only These"
+                )
             )
             return False
         return super().poll(context)
@@ -48,8 +51,10 @@ class SetupOperator(JobOperator):
         environment = backend_setup.current_environment()
         assert environment is not None
         facts = environment.facts
-        text = f"The backend is set up: PyTorch {facts['torch']}, device {facts['device']}"
-        return " ".join([f"{text}, a second of motion in {facts['check_seconds']:.1f} s.", *self.job.notes])
+        text = rpt_(
+            "The backend is set up: PyTorch {torch}, device {device}, a second of motion in {seconds:.1f} s"
+        ).format(torch=facts["torch"], device=facts["device"], seconds=facts["check_seconds"])
+        return " ".join([f"{text}.", *self.job.notes])
 
 
 class DIFFPOSETALK_OT_setup_backend(SetupOperator):
@@ -116,10 +121,10 @@ class DIFFPOSETALK_OT_remove_backend(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Where there is one, and nothing runs."""
         if context.window_manager.diffposetalk_status.running:
-            cls.poll_message_set("A job is running: wait for it, or cancel it")
+            cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
             return False
         if backend_setup.current_environment() is None:
-            cls.poll_message_set("The add-on has installed no backend")
+            cls.poll_message_set(rpt_("The add-on has installed no backend"))
             return False
         return True
 
@@ -137,7 +142,7 @@ class DIFFPOSETALK_OT_remove_backend(bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         job_status.set_setup_log([])
-        job_status.show(context, running=False, text="The backend was removed")
+        job_status.show(context, running=False, text=rpt_("The backend was removed"))
         return {"FINISHED"}
 
 
@@ -152,7 +157,7 @@ class DIFFPOSETALK_OT_copy_diagnostics(bpy.types.Operator):
         context.window_manager.clipboard = diagnostics.describe(
             context.window_manager.diffposetalk_status.error
         )
-        self.report({"INFO"}, "The diagnostics are on the clipboard")
+        self.report({"INFO"}, rpt_("The diagnostics are on the clipboard"))
         return {"FINISHED"}
 
 

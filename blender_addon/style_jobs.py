@@ -16,6 +16,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import backend_session, flame_file, presets, style_library
 from .backend_job import BackendJob, Steps
@@ -110,7 +111,7 @@ class ModelJob(BackendJob):
         told = backend_session.loaded_model(directory, device)
         if told is None:
             backend_session.forget_loaded()
-            self.text = "Loading the model"
+            self.text = rpt_("Loading the model")
             params = {"model": str(directory), "device": device}
             told = yield from self.ask("load_model", params, LOAD_SECONDS)
             backend_session.note_loaded(directory, device, told)
@@ -144,7 +145,7 @@ class ModelJob(BackendJob):
         if key in _tracked and _tracked[key].motion.is_file():
             return _tracked[key]
         yield from self._check_tracking()
-        self.text = f"Tracking {video.name}"
+        self.text = rpt_("Tracking {name}").format(name=video.name)
 
         def on_notice(method: str, told: dict[str, Any]) -> None:
             if method == "progress" and told.get("stage") == "tracking" and not self.cancelling:
@@ -170,7 +171,7 @@ class ModelJob(BackendJob):
         return _tracked[key]
 
     def _check_tracking(self) -> Steps:
-        self.text = "Looking for the face tracker"
+        self.text = rpt_("Looking for the face tracker")
         params = {"tracker": self.machine.tracker or None}
         told = yield from self.ask("tracking_status", params, STATUS_SECONDS)
         if told["missing_packages"]:
@@ -222,7 +223,7 @@ class ExtractStyle(ModelJob):
             raise UserError(f"The style's reference “{reference}” does not exist. Choose another one.")
         style_library.check_name(name)
         style_library.prepare_folder(library)
-        super().__init__("Starting the backend")
+        super().__init__(rpt_("Starting the backend"))
         self.machine = machine
         self._reference, self._library, self._name = reference, library, name
         self._window = window or ReferenceWindow()
@@ -246,7 +247,7 @@ class ExtractStyle(ModelJob):
         told = yield from self.load_model()
         basis = self._basis or motion_basis(motion) or str(told["basis"])
         heads = yield from self.heads(basis, str(told["basis"]))
-        self.text = "Reading the style"
+        self.text = rpt_("Reading the style")
         name = style_library.free_name(self._library, self._name)
         made = self._folder / (name + style_library.SUFFIX)
         read = {
@@ -291,7 +292,7 @@ class MixStyles(ModelJob):
         """
         style_library.check_name(name)
         style_library.prepare_folder(library)
-        super().__init__("Starting the backend")
+        super().__init__(rpt_("Starting the backend"))
         self.machine = machine
         self._specs, self._amounts, self._library, self._name = specs, amounts, library, name
         self._backend()
@@ -303,7 +304,7 @@ class MixStyles(ModelJob):
     def _run(self) -> Steps:
         yield from self._wait_for(self._backend().greeting)
         yield from self.load_model()
-        self.text = "Mixing the styles"
+        self.text = rpt_("Mixing the styles")
         name = style_library.free_name(self._library, self._name)
         made = self._folder / (name + style_library.SUFFIX)
         params = {"styles": self._specs, "amounts": self._amounts, "output": str(made)}
@@ -329,7 +330,7 @@ class PreviewReference(ModelJob):
         """Start. Raises UserError where there is no such file."""
         if not reference.is_file():
             raise UserError(f"The style's reference “{reference}” does not exist. Choose another one.")
-        super().__init__("Starting the backend")
+        super().__init__(rpt_("Starting the backend"))
         self.machine, self._reference, self._window = machine, reference, window
 
     def _run(self) -> Steps:
@@ -338,7 +339,7 @@ class PreviewReference(ModelJob):
         if motion.suffix.lower() in VIDEO_SUFFIXES:
             motion = (yield from self.track(motion)).motion
         yield from self.load_model()
-        self.text = "Reading the reference"
+        self.text = rpt_("Reading the reference")
         handle, plot = tempfile.mkstemp(prefix="plot-", suffix=".png", dir=session_folder())
         os.close(handle)
         params = {
@@ -360,7 +361,7 @@ class TrackVideo(ModelJob):
         """Start. Raises UserError where there is no such file."""
         if not video.is_file():
             raise UserError(f"The video “{video}” does not exist. Choose another one.")
-        super().__init__("Starting the backend")
+        super().__init__(rpt_("Starting the backend"))
         self.machine, self._video, self._person = machine, video, person
 
     def _run(self) -> Steps:
@@ -387,13 +388,13 @@ class FindFaces(ModelJob):
         """Start. Raises UserError where there is no such file."""
         if not video.is_file():
             raise UserError(f"The video “{video}” does not exist. Choose another one.")
-        super().__init__("Starting the backend")
+        super().__init__(rpt_("Starting the backend"))
         self.machine, self._video = machine, video
 
     def _run(self) -> Steps:
         yield from self._wait_for(self._backend().greeting)
         yield from self._check_tracking()
-        self.text = "Looking for faces"
+        self.text = rpt_("Looking for faces")
         params = {
             "video": str(self._video),
             "output_dir": str(session_folder()),
@@ -418,7 +419,7 @@ class FetchTracker(ModelJob):
                 "Blender may not go online. Turn on Allow Online Access in Preferences, System, or choose the file "
                 "face_landmarker.task yourself."
             )
-        super().__init__("Fetching the face tracker")
+        super().__init__(rpt_("Fetching the face tracker"))
 
     def _run(self) -> Steps:
         def on_notice(method: str, told: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
@@ -107,7 +108,7 @@ class _Extraction(JobOperator):
         for note in made.notes:
             self.report({"WARNING"}, note)
         figures = f": {made.figures}" if made.figures else ""
-        return f"Added the style “{made.path.stem}”{figures}"
+        return rpt_("Added the style “{name}”").format(name=made.path.stem) + figures
 
 
 class DIFFPOSETALK_OT_add_style(_Extraction, ImportHelper):
@@ -150,7 +151,7 @@ class DIFFPOSETALK_OT_add_style(_Extraction, ImportHelper):
             except UserError as error:
                 self._fail(context, error)
                 return {"CANCELLED"}
-            self.report({"INFO"}, f"Imported the style “{path.stem}”")
+            self.report({"INFO"}, rpt_("Imported the style “{name}”").format(name=path.stem))
             return {"FINISHED"}
         if bpy.app.background or context.window is None:
             return JobOperator.execute(self, context)
@@ -302,7 +303,8 @@ class DIFFPOSETALK_OT_save_mix(JobOperator):
         """Choose the mixture."""
         select_style(context, self.job.result.path)
         context.scene.diffposetalk.style_mix = 0.0
-        return f"Saved “{self.job.result.path.stem}”: {self.job.result.figures}"
+        made = self.job.result
+        return rpt_("Saved “{name}”").format(name=made.path.stem) + f": {made.figures}"
 
 
 class DIFFPOSETALK_OT_preview_reference(JobOperator):
@@ -324,7 +326,9 @@ class DIFFPOSETALK_OT_preview_reference(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         """Show the plot."""
         show_reference(context, plot=self.job.plot, notes=self.job.notes)
-        return f"The reference has {self.job.count} frames, {self.job.count / 25:.1f} s"
+        return rpt_("The reference has {frames} frames, {seconds:.1f} s").format(
+            frames=self.job.count, seconds=self.job.count / 25
+        )
 
 
 class DIFFPOSETALK_OT_find_style(bpy.types.Operator):
@@ -357,7 +361,7 @@ class _LibraryOperator(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only for styles of the user's own."""
         if not context.scene.diffposetalk.style.startswith(style_choice.OWN):
-            cls.poll_message_set("Choose a style of your own: this one comes with the model")
+            cls.poll_message_set(rpt_("Choose a style of your own: this one comes with the model"))
             return False
         return True
 
@@ -393,7 +397,7 @@ class DIFFPOSETALK_OT_rename_style(_LibraryOperator):
         """Rename the file."""
         path = style_library.rename_style(style, self.style_name)
         select_style(context, path)
-        return f"Renamed “{style.name}” to “{path.stem}”"
+        return rpt_("Renamed “{old}” to “{new}”").format(old=style.name, new=path.stem)
 
 
 class DIFFPOSETALK_OT_delete_style(_LibraryOperator):
@@ -412,7 +416,7 @@ class DIFFPOSETALK_OT_delete_style(_LibraryOperator):
         left = style_choice.choices(fresh=True)
         if left:
             context.scene.diffposetalk.style = left[0].identifier
-        return f"Deleted “{style.name}”"
+        return rpt_("Deleted “{name}”").format(name=style.name)
 
 
 class DIFFPOSETALK_OT_export_style(_LibraryOperator, ExportHelper):
@@ -430,7 +434,8 @@ class DIFFPOSETALK_OT_export_style(_LibraryOperator, ExportHelper):
 
     def act(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
         """Copy the file."""
-        return f"Exported {style_library.export_style(style, Path(bpy.path.abspath(self.filepath)))}"
+        path = style_library.export_style(style, Path(bpy.path.abspath(self.filepath)))
+        return rpt_("Exported {path}").format(path=path)
 
 
 class DIFFPOSETALK_OT_find_faces(JobOperator):
@@ -453,7 +458,7 @@ class DIFFPOSETALK_OT_find_faces(JobOperator):
             item.place, item.picture = (face.x, face.y), str(face.picture)
         if not self.job.faces:
             raise UserError("No face was found in the video. It must show one from the front, large enough.")
-        return f"Found {len(self.job.faces)} face{'s' if len(self.job.faces) > 1 else ''}"
+        return rpt_("Faces found: {faces}").format(faces=len(self.job.faces))
 
 
 class DIFFPOSETALK_OT_pick_face(bpy.types.Operator):
@@ -549,7 +554,9 @@ class DIFFPOSETALK_OT_capture_performance(_VideoOperator):
         )
         for warning in (*tracked.warnings, *keyed.warnings):
             self.report({"WARNING"}, warning)
-        return f"Keyed the performance, frames {settings.frame} to {keyed.last_frame}"
+        return rpt_("Keyed the performance, frames {first} to {last}").format(
+            first=settings.frame, last=keyed.last_frame
+        )
 
 
 class DIFFPOSETALK_OT_view_picture(bpy.types.Operator):
@@ -581,7 +588,7 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
         """One job at a time, and only when Blender may go online."""
         if not bpy.app.online_access:
             cls.poll_message_set(
-                "Turn on Allow Online Access in Preferences, System, or choose the file yourself"
+                rpt_("Turn on Allow Online Access in Preferences, System, or choose the file yourself")
             )
             return False
         return super().poll(context)
@@ -593,7 +600,7 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         """Use it."""
         addon_preferences().tracker_model = ""
-        return f"The face tracker is in {self.job.path}"
+        return rpt_("The face tracker is in {path}").format(path=self.job.path)
 
 
 def capture_video(context: bpy.types.Context) -> Path:

@@ -3,6 +3,7 @@
 """Buttons of a take: show, delete, put back as generated, duplicate; and the place in the list."""
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from . import take_data, takes
@@ -37,7 +38,7 @@ class TakeOperator(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """The active object must show a take."""
         if active_take(context) is None:
-            cls.poll_message_set("Make a head with a take active: Generate makes one")
+            cls.poll_message_set(rpt_("Make a head with a take active: Generate makes one"))
             return False
         return True
 
@@ -70,7 +71,7 @@ class DIFFPOSETALK_OT_delete_take(TakeOperator):
         """Delete it."""
         title = action.name
         takes.delete_take(action, target)
-        return f"Deleted {title}"
+        return rpt_("Deleted {name}").format(name=title)
 
 
 class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
@@ -88,7 +89,7 @@ class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
         ]
         for other in others:
             takes.delete_take(other, target)
-        return f"Deleted {len(others)} takes"
+        return rpt_("Deleted {count} takes").format(count=len(others))
 
 
 class DIFFPOSETALK_OT_step_take(TakeOperator):
@@ -104,7 +105,7 @@ class DIFFPOSETALK_OT_step_take(TakeOperator):
         known = take_data.takes_of(target.owner)
         following = known[(known.index(action) + self.step) % len(known)]
         takes.show_take(following, target)
-        return f"Shows {following.name}"
+        return rpt_("Shows {name}").format(name=following.name)
 
 
 class DIFFPOSETALK_OT_rate_take(TakeOperator):
@@ -120,7 +121,7 @@ class DIFFPOSETALK_OT_rate_take(TakeOperator):
         """Rate it."""
         rated = bpy.data.actions.get(self.take, action).diffposetalk
         rated.rating = 0 if rated.rating == self.rating else self.rating
-        return f"Rated {rated.rating}"
+        return rpt_("Rated {rating}").format(rating=rated.rating)
 
 
 class DIFFPOSETALK_OT_reset_take(TakeOperator):
@@ -132,7 +133,7 @@ class DIFFPOSETALK_OT_reset_take(TakeOperator):
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
         """Put it back."""
         takes.set_adjustment(action, Adjustment())
-        return "The take is as it was generated"
+        return rpt_("The take is as it was generated")
 
 
 class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
@@ -146,7 +147,7 @@ class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
         others = [other for other in take_data.takes_of(target.owner) if other != action]
         for other in others:
             takes.set_adjustment(other, takes.adjustment_of(action))
-        return f"Changed {len(others)} takes"
+        return rpt_("Changed {count} takes").format(count=len(others))
 
 
 class DIFFPOSETALK_OT_retime_take(TakeOperator):
@@ -188,7 +189,9 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
         keyed = take_data.read_keyed(action.diffposetalk)
         fps = scene.render.fps / scene.render.fps_base if self.rate == "SCENE" else keyed.fps
         takes.retime(action, self.start_frame, self.stretch, fps)
-        return f"Begins at frame {self.start_frame:g}, {self.stretch:g} times as long"
+        return rpt_("Begins at frame {frame:g}, {stretch:g} times as long").format(
+            frame=self.start_frame, stretch=self.stretch
+        )
 
 
 def _index_of_active(manager: bpy.types.WindowManager) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import bpy
+from bpy.app.translations import pgettext_n as n_
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import arkit
 from .character import (
@@ -27,7 +29,7 @@ from .rig import (
     JAW_OPEN_ANGLE_MARK,
 )
 
-NOBODY = "No object is selected. Select a head (Add Head makes one) or a mesh with ARKit shape keys."
+NOBODY = n_("No object is selected. Select a head (Add Head makes one) or a mesh with ARKit shape keys.")
 BASIS_NAMES = {"arkit": "ARKit", "flame": "FLAME"}
 
 
@@ -179,7 +181,7 @@ def find_targets(items: Iterable[bpy.types.Object], default_jaw_open_angle: floa
         owner = target.owner
         targets.setdefault(owner.data.shape_keys if owner.type == "MESH" else owner, target)
     if not targets:
-        raise UserError(NOBODY)
+        raise UserError(rpt_(NOBODY))
     return list(targets.values())
 
 

@@ -3,6 +3,7 @@
 """Buttons of what comes after the first take: ranges, layers, dialogue, checks, files."""
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
@@ -36,7 +37,7 @@ class DIFFPOSETALK_OT_regenerate_range(JobOperator):
         if not super().poll(context):
             return False
         if active_take(context) is None:
-            cls.poll_message_set("Make a head with a take active: Generate makes one")
+            cls.poll_message_set(rpt_("Make a head with a take active: Generate makes one"))
             return False
         return True
 
@@ -55,7 +56,10 @@ class DIFFPOSETALK_OT_regenerate_range(JobOperator):
 
     def finish(self, context: bpy.types.Context) -> str:
         """Say what was made."""
-        return f"Made frames {self.job.request.first_frame:g} to {self.job.request.last_frame:g} again"
+        request = self.job.request
+        return rpt_("Made frames {first:g} to {last:g} again").format(
+            first=request.first_frame, last=request.last_frame
+        )
 
 
 class DIFFPOSETALK_OT_range_from_timeline(bpy.types.Operator):
@@ -88,7 +92,7 @@ class DIFFPOSETALK_OT_push_take(TakeOperator):
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
         """Move it."""
         strips = layers.push_to_nla(action, target, context.scene.diffposetalk_workflow.nla_blend)
-        return f"Moved to {len(strips)} NLA tracks"
+        return rpt_("Moved to {tracks} NLA tracks").format(tracks=len(strips))
 
 
 class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
@@ -100,7 +104,9 @@ class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
         """Reduce them."""
         before, after = layers.reduce_keys(action, context.scene.diffposetalk_workflow.reduce_bound)
-        return f"{after} of {before} keys are left ({100 * after / max(1, before):.0f} %)"
+        return rpt_("{after} of {before} keys are left ({share:.0f} %)").format(
+            after=after, before=before, share=100 * after / max(1, before)
+        )
 
 
 class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
@@ -124,7 +130,9 @@ class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
         job = self.job
         if job.left_out or job.warnings:
             self.report({"WARNING"}, "; ".join([*job.left_out, *job.warnings]))
-        told = f"{job.made} lines made, {job.kept} as before, {len(job.left_out)} left out; {len(job.takes)} takes"
+        told = rpt_("{made} lines made, {kept} as before, {left_out} left out; {takes} takes").format(
+            made=job.made, kept=job.kept, left_out=len(job.left_out), takes=len(job.takes)
+        )
         return f"{told}. {'. '.join(job.warnings)}" if job.warnings else told
 
 
@@ -194,9 +202,12 @@ class DIFFPOSETALK_OT_check_lips(JobOperator):
         job = self.job
         if job.problems:
             self.report({"WARNING"}, " ".join(job.problems))
-        words = f", {job.words} words marked" if job.words else ""
-        left_out = f"; not checked: {' '.join(job.problems)}" if job.problems else ""
-        return f"{job.closures} closures are not reached{words}{left_out}"
+        text = rpt_("{closures} closures are not reached").format(closures=job.closures)
+        if job.words:
+            text += rpt_(", {words} words marked").format(words=job.words)
+        if job.problems:
+            text += rpt_("; not checked: {problems}").format(problems=" ".join(job.problems))
+        return text
 
 
 class DIFFPOSETALK_OT_clear_marks(bpy.types.Operator):
@@ -208,7 +219,9 @@ class DIFFPOSETALK_OT_clear_marks(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Take them away."""
-        self.report({"INFO"}, f"Took {lip_sync.clear_markers(context.scene)} markers away")
+        self.report(
+            {"INFO"}, rpt_("Took {count} markers away").format(count=lip_sync.clear_markers(context.scene))
+        )
         return {"FINISHED"}
 
 
@@ -274,7 +287,7 @@ class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
 
     def finish(self, context: bpy.types.Context) -> str:
         """Say where it is."""
-        return f"Exported {self.job.path}"
+        return rpt_("Exported {path}").format(path=self.job.path)
 
 
 class DIFFPOSETALK_OT_import_motion(JobOperator, ImportHelper):
@@ -301,7 +314,9 @@ class DIFFPOSETALK_OT_import_motion(JobOperator, ImportHelper):
 
     def finish(self, context: bpy.types.Context) -> str:
         """Say what was keyed."""
-        return f"Keyed {self.job.path.name} on {len(self.job.results)} heads"
+        return rpt_("Keyed {name} on {heads} heads").format(
+            name=self.job.path.name, heads=len(self.job.results)
+        )
 
 
 CLASSES = (

@@ -21,7 +21,7 @@ DRAWN = {
     "column",
 }
 NAMED = {"text", "heading"}
-HELPERS = {"_control": 1, "draw_text": 1}  # functions of the add-on, and which argument they show
+HELPERS = {"_control": 1, "draw_text": 1, "rpt_": 0, "n_": 0}  # functions, and the argument that is shown
 
 
 def classes(addon: ModuleType) -> list[type]:
