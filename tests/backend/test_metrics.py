@@ -120,8 +120,12 @@ def test_control_compares_with_other_clips_only():
             if i != j
         ]
     )
-    assert shuffled_control(beats, beats, [60, 60, 60]) == pytest.approx(expected)
-    assert np.isnan(shuffled_control(beats[:1], beats[:1], [60]))
+    assert shuffled_control(beats, beats, [60, 60, 60])[0] == pytest.approx(expected)
+    assert np.isnan(shuffled_control(beats[:1], beats[:1], [60])).all()
+    still = [np.zeros(0, int), *beats]  # a head that never moves has no beats that others could meet
+    assert shuffled_control([beats[0], *beats], still, [60] * 4) == pytest.approx(
+        shuffled_control(beats, beats, [60] * 3)
+    )
 
 
 def test_aligned_heads_score_above_the_control_and_random_ones_do_not():
@@ -134,7 +138,8 @@ def test_aligned_heads_score_above_the_control_and_random_ones_do_not():
     frames = [1200] * 12
     followed = [a + rng.integers(-1, 2, len(a)) for a in actual]
     random = [beats() for _ in range(12)]
-    control = shuffled_control(random, actual, frames)
+    control, above = shuffled_control(random, actual, frames)
+    assert abs(above) < 3 and shuffled_control(followed, actual, frames)[1] > 4
     assert np.mean([beat_alignment(p, a) for p, a in zip(followed, actual, strict=True)]) > control + 0.5
     assert np.mean([beat_alignment(p, a) for p, a in zip(random, actual, strict=True)]) == pytest.approx(
         control, abs=0.05

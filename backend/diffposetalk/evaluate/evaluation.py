@@ -250,6 +250,7 @@ def summarise(
     curves = [(m.opening, actual) for m, _, actual in against]
     lag, correlation = lag_and_correlation(curves)
     ours, theirs = [m.beats for m, _, _ in against], [beats for _, beats, _ in against]
+    control, above = shuffled_control(ours, theirs, [m.frames for m, _, _ in against])
     alike = [(a[: len(b)], b[: len(a)]) for a, b in curves]
     out |= {
         "lve": _mean_of_frames([m.lve for m, _, _ in against]),
@@ -257,7 +258,8 @@ def summarise(
         "fdd": _mean([abs(m.fdd) for m, _, _ in against]),
         "fdd_signed": _mean([m.fdd for m, _, _ in against]),
         "ba": _mean([beat_alignment(p, a) for p, a in zip(ours, theirs, strict=True)]),
-        "ba_control": shuffled_control(ours, theirs, [m.frames for m, _, _ in against]),
+        "ba_control": control,
+        "ba_above": above,
         "opening_correlation": correlation,
         "opening_lag": float(lag) if np.isfinite(correlation) else float("nan"),
         "opening_variance": opening_variance_ratio(

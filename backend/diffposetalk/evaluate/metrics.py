@@ -95,6 +95,15 @@ METRICS: tuple[Metric, ...] = (
         "The same heads against the beats of other clips: what comes by chance.",
     ),
     Metric(
+        "ba_above",
+        PAPER,
+        "BA above the control by",
+        "σ",
+        "higher",
+        1,
+        "BA less the mean of 1000 random pairings, in their standard deviations; over 1.64 is not chance (5 %).",
+    ),
+    Metric(
         "div_exp",
         PAPER,
         "Div (exp)",
