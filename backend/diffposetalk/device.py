@@ -6,9 +6,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -136,9 +137,17 @@ def give_memory_back() -> None:
 
     glibc keeps it in the heap of each thread: 600 MiB after 300 short lines.
     """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache  # to look a function up makes a class and a cycle of objects
+def _malloc_trim() -> Callable[[int], int] | None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
+            return ctypes.CDLL(None).malloc_trim
+    return None
 
 
 @contextmanager

@@ -5,13 +5,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, wait
+from dataclasses import dataclass
 
 import torch
 
 from .audio import SpeechAudio
 from .model import DiffPoseTalk
+from .speech_encoder import OnChunk
 
 CANCEL_POLL_SECONDS = 0.1
+
+
+@dataclass
+class _Report:
+    """Passes on what the encoder tells of its chunks, as long as somebody listens.
+
+    Apart from `SpeechWindows`, which holds the encoder's generator: a generator that held it in turn would be a cycle
+    and keep the encoder's states, 4 MiB of them, until Python happens to look for cycles.
+    """
+
+    on_chunk: OnChunk | None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.on_chunk:
+            self.on_chunk(done, total)
 
 
 class SpeechWindows:
@@ -29,22 +46,18 @@ class SpeechWindows:
         audio: SpeechAudio,
         windows: int,
         thread: Executor,
-        on_chunk: Callable[[int, int], None] | None,
+        on_chunk: OnChunk | None,
         origin: int = 0,
     ) -> None:
         self.model, self.thread = model, thread
         self.length = model.config.denoiser.window
         self.origin = origin
         self.frames = origin + windows * self.length
-        self.on_chunk = on_chunk
-        self.pieces = model.speech_encoder.features(audio.samples, self.frames, self._report)
+        self.report = _Report(on_chunk)
+        self.pieces = model.speech_encoder.features(audio.samples, self.frames, self.report)
         self.known = torch.zeros(0, model.config.denoiser.width, device=model.device)
         self.first = 0
         self.ahead = thread.submit(self._next_piece)
-
-    def _report(self, done: int, total: int) -> None:
-        if self.on_chunk:
-            self.on_chunk(done, total)
 
     @torch.inference_mode()
     def _next_piece(self) -> torch.Tensor:
@@ -63,7 +76,7 @@ class SpeechWindows:
         """
         begin = self.origin + window * self.length
         features = self._span(begin, begin + self.length, check)
-        self.on_chunk = None  # from here on listening goes with the motion
+        self.report.on_chunk = None  # from here on listening goes with the motion
         return features
 
     def before(self, count: int, check: Callable[[], None]) -> torch.Tensor:

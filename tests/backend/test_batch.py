@@ -16,7 +16,6 @@ import soundfile
 
 from diffposetalk import generation
 from diffposetalk.audio import file_sha256, load_speech, probe
-from diffposetalk.batch import speaking
 from diffposetalk.batch.manifest import Job, ManifestError, output_name, read_manifest
 from diffposetalk.batch.output_folder import OutputFolder, clip_path
 from diffposetalk.batch.speaking import Outcome, Speaker
@@ -263,9 +262,10 @@ def test_a_line_that_breaks_the_batch_does_not_take_others_along(
 def test_memory_does_not_grow_with_the_manifest(
     model: DiffPoseTalk, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Recordings are read as there is room: never more under way than the batch has rows, and one waiting."""
+    """Recordings are read as there is room, never more under way than the batch has rows and one waiting; free memory
+    goes back after every line."""
     given_back: list[int] = []
-    monkeypatch.setattr(speaking, "give_memory_back", lambda: given_back.append(1))
+    monkeypatch.setattr(generation, "give_memory_back", lambda: given_back.append(1))
     read: list[int] = []
     told: list[Outcome] = []
     speaker = Speaker(model, tmp_path)
@@ -277,8 +277,7 @@ def test_memory_does_not_grow_with_the_manifest(
 
     monkeypatch.setattr(speaker, "_line", counted)
     speaker.run((Job(n, str(lines / "line 00.wav"), f"x{n}") for n in range(60)), told.append)
-    assert len(told) == 60 and max(read) <= model.compute.rows + 1
-    assert len(given_back) == 60 // speaking.TRIM_LINES
+    assert len(told) == 60 == len(given_back) and max(read) <= model.compute.rows + 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told to")

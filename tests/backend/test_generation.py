@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 import time
@@ -52,6 +53,33 @@ def test_a_seed_gives_the_same_take_alone_and_beside_others(model: DiffPoseTalk)
     assert np.allclose(alone.exp, several[1].exp, atol=1e-5)
     assert np.allclose(alone.pose, several[1].pose, atol=1e-5)
     assert np.abs(several[0].exp - several[1].exp).mean() > 1e-3
+
+
+def test_nothing_of_a_generation_waits_for_the_collector_of_cycles(model: DiffPoseTalk):
+    """That one counts objects, not their size, and rarely comes by: in a backend tensors would pile up for it."""
+
+    def tensors() -> int:
+        for thread in threading.enumerate():
+            if thread.name.startswith("speech"):
+                thread.join()
+        return sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+
+    def told(*_: object) -> None:
+        pass
+
+    generate(model, speech(1), style=None, seeds=[0])
+    gc.collect()
+    gc.disable()
+    try:
+        before = tensors()
+        for seconds in (1, 9):
+            generate(model, speech(seconds), style=None, seeds=[0, 1], on_progress=told, on_window=told)
+            assert tensors() == before
+        with pytest.raises(Cancelled):
+            generate(model, speech(9), style=None, seeds=[0], on_progress=told, cancelled=lambda: True)
+        assert tensors() == before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

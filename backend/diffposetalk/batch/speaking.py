@@ -16,7 +16,6 @@ from typing import Any
 
 from ..animate import load_shape
 from ..audio import file_sha256, load_speech, probe
-from ..device import give_memory_back
 from ..draft import refuse_settings
 from ..errors import Cancelled, DeviceError, DiffPoseTalkError, OutputError
 from ..generation import Line, Sampling, generate_lines
@@ -30,8 +29,6 @@ from .take_key import KEY_NAME, TakeKeys, stored_key
 log = logging.getLogger(__name__)
 
 MADE, SKIPPED, FAILED = "made", "skipped", "failed"
-TRIM_LINES = 32
-"""Lines after which free memory goes back to the system."""
 
 
 @dataclass
@@ -133,8 +130,6 @@ class Speaker:
                 ):
                     work = active.pop(index)
                     report(work.job, self._written(work, clips))
-                    if index % TRIM_LINES == TRIM_LINES - 1:
-                        give_memory_back()
                 return
             except Cancelled:
                 raise
