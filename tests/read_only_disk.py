@@ -32,3 +32,19 @@ def disk_at(folder: Path) -> Iterator[Callable[[], None]]:
         yield make_read_only
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def read_only(*folders: Path) -> list[str]:
+    """What a command begins with for which these folders are read-only, and for nobody else.
+
+    Skips the test where this user may not mount.
+    """
+    steps = [f'mount --bind "{f}" "{f}" && mount -o remount,bind,ro "{f}"' for f in folders]
+    begin = ["unshare", "--mount", "sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
+    try:
+        tried = subprocess.run([*begin, "true"], capture_output=True, text=True)
+    except OSError as error:
+        pytest.skip(f"folders cannot be mounted here: {error}")
+    if tried.returncode:
+        pytest.skip(f"folders cannot be mounted here: {tried.stderr.strip()}")
+    return begin

@@ -4,8 +4,10 @@
 Everything lies in folders with spaces and letters beyond ASCII in their names.
 """
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +18,11 @@ from types import SimpleNamespace
 
 import bpy
 import pytest
+from package_index import PackageIndex
+from read_only_disk import read_only
 from small_wheels import lock_of, write_backend, write_wheel
+
+BLENDER = Path(__file__).parent / "installing_blender.py"
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +65,41 @@ def place(part, monkeypatch, tmp_path, uv):
         backend=backend,
         sources=sources.Sources(wheel_folder=str(wheels), wheels_only=True, uv=uv),
     )
+
+
+@pytest.fixture
+def index(place, monkeypatch):
+    """An index of the made-up wheels, of which one stops halfway; PyTorch's wheel alone lies in a folder."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    noise = os.urandom(200_000).hex()
+    big = write_wheel(place.wheels, "speechparts", "2.1", {"speechparts.py": f"NOISE = '{noise}'\n"})
+    small = place.wheels / "numpoints-1.0-py3-none-any.whl"
+    (place.locks / "requirements.lock").write_text(lock_of([small, big]))
+    (place.wheels / "torch-1.0-py3-none-any.whl").unlink()
+    torch = place.wheels / "torch"
+    torch.mkdir()
+    write_wheel(torch, "torch", "1.0+cpu")
+    serving = PackageIndex(place.wheels, held=big.name)
+    yield serving
+    serving.close()
+
+
+def preferences_for(place, index, **more):
+    """With which Set Up Backend takes packages from the index, and PyTorch's from its folder."""
+    torch = {"wheel_folder": str(place.wheels / "torch"), "torch_build": "index"}
+    return {"package_index": f"{index.address}/simple", "uv_program": place.sources.uv, **torch, **more}
+
+
+def copy_extension(addon, place, folder, backend=None):
+    """The extension with the made-up locks, and a made-up backend where one is given."""
+    shutil.copytree(Path(addon.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("requirements.txt", "requirements.lock"):
+        shutil.copy(place.locks / name, folder / "backend" / name)
+    if backend is not None:
+        shutil.rmtree(folder / "backend" / "diffposetalk")
+        shutil.copytree(backend / "diffposetalk", folder / "backend" / "diffposetalk")
 
 
 def wait(job):
@@ -136,6 +177,90 @@ def test_what_a_killed_blender_left_is_not_used_and_goes(place):
     assert place.module.installed_python() is None
     install(place)
     assert environments(place) == [place.module.current_environment().folder]
+
+
+def test_a_download_that_is_killed_midway_goes_on_the_next_time(place, index, addon, tmp_path):
+    """Blender and uv killed at once, as by a power cut: the next press fetches what is missing, and only that."""
+    resources = tmp_path / "resources"
+    copy_extension(addon, place, resources / "extensions/user_default/diffposetalk", place.backend)
+    command = [sys.executable, str(BLENDER), "bl_ext.user_default.diffposetalk"]
+    command.append(json.dumps(preferences_for(place, index)))
+    environment = {**os.environ, "BLENDER_USER_RESOURCES": str(resources)}
+    killed = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        kept = tmp_path / "uv cache"  # the small one is whole there before
+        while not (index.halfway.is_set() and any(kept.rglob("numpoints/*.http"))):
+            assert time.monotonic() < deadline and killed.poll() is None
+            time.sleep(0.02)
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    index.go_on.set()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert "not set up" in told["before"] and told["after"] == ""
+    [environment_made] = [path for path in Path(told["folder"]).glob("e-*")]
+    assert Path(told["python"]).is_relative_to(environment_made)
+    code = "import numpoints, speechparts, torch; print(len(speechparts.NOISE))"
+    said = subprocess.run([told["python"], "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "400000"
+    assert index.times("numpoints-1.0-py3-none-any.whl") == 1, index.asked
+    assert index.times("speechparts-2.1-py3-none-any.whl") == 2, index.asked
+
+
+def test_the_proxy_is_asked_for_everything(place, index):
+    """By uv itself, for a host that only the proxy knows."""
+    index.go_on.set()
+    chosen = preferences_for(place, index)
+    sources = place.module.Sources(
+        package_index="http://packages.invalid/simple",
+        wheel_folder=chosen["wheel_folder"],
+        proxy=index.address,
+        torch="index",
+        uv=chosen["uv_program"],
+    )
+    job = place.module.SetupJob(sources, online=True)
+    assert wait(job) == "done", list(job.log)
+    assert len(index.asked) >= 4 and all(p.startswith("http://packages.invalid/") for p in index.asked)
+
+
+def test_a_read_only_blender(place, addon, backend_python, recordings, tmp_path):
+    """Blender, its Python and the extension on a disk that cannot be written, as in a studio, for everybody.
+
+    The backend is the real one, and everything but its packages is as users have it: those are the tests' own, brought
+    in by a made-up wheel that leads to them.
+    """
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("Blender's Python is not the one that the backend's packages are for")
+    code = "import site; print(site.getsitepackages()[0])"
+    packages = subprocess.run([backend_python, "-c", code], capture_output=True, text=True, check=True)
+    wheel = write_wheel(place.wheels, "beside", "1.0", {"beside.pth": packages.stdout})
+    (place.locks / "requirements.lock").write_text(lock_of([wheel]))
+    # PyTorch itself must be the real one, not the made-up wheel's module.
+    write_wheel(place.wheels, "torch", "1.0", {"nothing_here.py": ""})
+    extensions, resources = tmp_path / "for everybody", tmp_path / "resources"
+    copy_extension(addon, place, extensions / "system/diffposetalk")
+    settings = {"wheel_folder": str(place.wheels), "wheels_only": True, "uv_program": place.sources.uv}
+    command = [sys.executable, str(BLENDER), "bl_ext.system.diffposetalk", json.dumps(settings)]
+    done = subprocess.run(
+        [*read_only(extensions, Path(sys.prefix)), *command, str(recordings / "speech.wav")],
+        env={
+            **os.environ,
+            "BLENDER_USER_RESOURCES": str(resources),
+            "BLENDER_SYSTEM_EXTENSIONS": str(extensions),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert "not set up" in told["before"] and told["after"] == ""
+    assert Path(told["python"]).is_relative_to(resources)
+    assert told["facts"]["chosen_device"] == "auto" and told["facts"]["check_seconds"] > 0
+    log = (Path(told["folder"]) / "setup.log").read_text(encoding="utf-8")
+    assert "One second of motion" in log and told["actions"] == 2
 
 
 @pytest.mark.parametrize(
@@ -351,23 +476,6 @@ def test_the_locks_are_of_the_pinned_versions_with_checksums(part, addon):
                 found.setdefault(name, version)
                 assert following.strip().startswith("--hash=sha256:"), line
     assert {name: found.get(name) for name in pinned} == pinned
-
-
-def test_a_real_backend_is_checked_by_a_real_generation(place, part, monkeypatch, backend_python, addon):
-    """Its packages are the tests', brought in by a made-up wheel; everything else is as users have it."""
-    code = "import site; print(site.getsitepackages()[0])"
-    packages = subprocess.run([backend_python, "-c", code], capture_output=True, text=True, check=True)
-    wheel = write_wheel(place.wheels, "beside", "1.0", {"beside.pth": packages.stdout})
-    (place.locks / "requirements.lock").write_text(lock_of([wheel]))
-    monkeypatch.setattr(part("presets"), "BACKEND_DIRECTORY", Path(addon.__file__).parent / "backend")
-    if sys.version_info[:2] != (3, 11):
-        pytest.skip("Blender's Python is not the one that the backend's packages are for")
-    # PyTorch itself must be the real one, not the made-up wheel's module.
-    write_wheel(place.wheels, "torch", "1.0", {"nothing_here.py": ""})
-    job = install(place)
-    facts = place.module.current_environment().facts
-    assert facts["chosen_device"] == "auto" and facts["check_seconds"] > 0
-    assert any("One second of motion" in line for line in job.log)
 
 
 def test_the_buttons(place, part, monkeypatch, api):
