@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tests in a real Blender window. `build_addon.py test --only window` makes what they need and runs them.
 
-`DIFFPOSETALK_WINDOW_ROOT` names the Debian folder with Blender, `DIFFPOSETALK_WINDOW_MISSING` says why there is none.
+`DIFFPOSETALK_WINDOW_ROOT` names the Debian folder with Blender, `DIFFPOSETALK_WINDOW_MISSING` says why there is none;
+pictures go to `DIFFPOSETALK_SCREENSHOTS`, the manual's folder, or where it is not given to a temporary one.
 The tests of a file build on each other, as the clicks of one person at work do.
 """
 
@@ -20,8 +21,6 @@ sys.path.insert(0, str(HERE))
 
 from real_window import RealWindow, python_folders  # noqa: E402
 from sidebar import Sidebar  # noqa: E402
-
-SCREENSHOTS = HERE.parents[1] / "docs" / "screenshots"
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +68,6 @@ def no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def screenshots() -> Path:
-    """Where the manual's pictures are kept."""
-    return SCREENSHOTS
+def screenshots(shared: Path) -> Path:
+    """Where pictures are kept."""
+    return Path(os.environ.get("DIFFPOSETALK_SCREENSHOTS") or shared / "screenshots")

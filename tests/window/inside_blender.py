@@ -89,7 +89,7 @@ def wait(seconds):
 
 
 def under_mouse(window, area, region):
-    """What the button under the mouse does: an operator's call or a property's path; None where there is none."""
+    """What the button under the mouse does: an operator's call, or a data-block's kind and a property; else None."""
     with bpy.context.temp_override(window=window, area=area, region=region):
         if bpy.ops.ui.copy_python_command_button.poll():
             found = copied(bpy.ops.ui.copy_python_command_button)
@@ -97,7 +97,8 @@ def under_mouse(window, area, region):
                 return found
         found = bpy.context.property
         if found is not None:
-            return f"{found[0].bl_rna.identifier}.{found[1]}"
+            # From Blender 5 on the path leads through the groups that the property is in.
+            return f"{found[0].id_data.bl_rna.identifier}.{found[1].rpartition('.')[2]}"
     return None
 
 
@@ -118,7 +119,7 @@ def find(what, kind="VIEW_3D", region="UI", top=0):
     """Move the mouse over a region until it is on a button that does `what`.
 
     Args:
-        what: the beginning of an operator's call without bpy.ops, or the beginning or end of a property's path.
+        what: the beginning of an operator's call without bpy.ops, or a property (kind of data-block, a dot, name).
         top: pixels of the region that are left out on top.
 
     Returns:
@@ -161,7 +162,11 @@ def click(what, kind="VIEW_3D", region="UI", **modifiers):
 
 def fill(what, text, kind="VIEW_3D", region="UI"):
     """Press on a field, replace what is in it, and confirm."""
-    window, x, y = yield from find(what, kind, region)
+    yield from rewrite(*(yield from find(what, kind, region)), text)
+
+
+def rewrite(window, x, y, text):
+    """Press on the field that is there, replace what is in it, and confirm."""
     yield from press(window, x, y)
     yield from key(window, x, y, "A", ctrl=True)
     yield from write(window, x, y, text)
@@ -181,9 +186,10 @@ def choose_file(name):
                 raise
             yield
     yield from wait(1.0)
-    yield from fill("Screen.filename", name, "FILE_BROWSER", "EXECUTE")
-    button = find_region(area, "EXECUTE")
-    yield from press(window, button.x + button.width - 60, button.y + button.height // 2)
+    bar = find_region(area, "EXECUTE")
+    middle = bar.y + bar.height // 2
+    yield from rewrite(window, bar.x + bar.width // 3, middle, name)
+    yield from press(window, bar.x + bar.width - 60, middle)
     yield from wait(0.5)
 
 
