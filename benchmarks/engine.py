@@ -56,10 +56,8 @@ class Released:
 
 def synchronize(device: torch.device) -> None:
     """Wait for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
 
 
 def best_of(run: Callable[[], object], device: torch.device, repeats: int = 3) -> float:

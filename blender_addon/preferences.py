@@ -98,6 +98,7 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
             ("cpu", "CPU", "The processor"),
             ("cuda", "CUDA", "An NVIDIA GPU"),
             ("mps", "Metal", "An Apple GPU"),
+            ("xpu", "XPU", "An Intel GPU"),
         ],
         default="auto",
     )

@@ -143,7 +143,7 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say which model to load, and how it computes."""
     parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, xpu, mps (default: auto)")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: the free cores)")
     parser.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")

@@ -17,6 +17,8 @@ import torch
 from .config import PRECISIONS
 from .errors import DeviceError, memory_ran_out
 
+NUMBERED = ("cuda", "xpu")
+"""Kinds of devices of which there may be several: NVIDIA's (AMD's under ROCm bear their name), Intel's."""
 MAX_CPU_THREADS = 8
 """More threads than this gain nothing on windows of 111 tokens."""
 
@@ -42,7 +44,9 @@ class Compute:
         """For `diffposetalk info` and the log."""
         return {
             "device": str(self.device),
-            "name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "",
+            "name": getattr(torch, self.device.type).get_device_name(self.device)
+            if self.device.type in NUMBERED
+            else "",
             "precision": str(self.dtype).removeprefix("torch."),
             "tf32": self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest",
             "threads": self.threads,
@@ -57,9 +61,9 @@ def choose_compute(
     """The best way to compute here, as far as it is not prescribed; sets PyTorch's threads and TF32 for the process.
 
     Args:
-        device: `auto` takes CUDA (or ROCm), then Apple's MPS, then the CPU.
-        precision: `auto` takes bfloat16 products where the hardware has them (CUDA from Ampere on, CPUs with
-            AVX512-BF16 or AMX): on the bundled model they move a coefficient by less than the solver does.
+        device: `auto` takes the first of `available_devices`.
+        precision: `auto` takes bfloat16 products where the hardware has them (CUDA from Ampere on, Intel's GPUs, CPUs
+            with AVX512-BF16 or AMX): on the bundled model they move a coefficient by less than the solver does.
         threads: CPU threads; None takes OMP_NUM_THREADS or the physical cores this process may use but
             one. That is left to Blender and to the speech encoder, which runs beside the sampling: operations
             spread over more threads than there are free cores take many times longer.
@@ -93,18 +97,22 @@ def choose_compute(
     )
 
 
+def available_devices() -> list[str]:
+    """Compute devices of this machine, the preferred one first: CUDA (or ROCm), Intel's XPU, Apple's MPS, the CPU."""
+    devices = [f"{kind}:{i}" for kind in NUMBERED for i in range(getattr(torch, kind).device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
 def pick_device(name: str = "auto") -> torch.device:
-    """The compute device of a name: `auto` takes CUDA (or ROCm), then Apple's MPS, then the CPU.
+    """The compute device of a name; `auto` takes the first of `available_devices`.
 
     Raises:
         DeviceError: the named device does not exist here.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        if torch.backends.mps.is_available():
-            return torch.device("mps")
-        return torch.device("cpu")
+        return torch.device(available_devices()[0])
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -116,6 +124,8 @@ def pick_device(name: str = "auto") -> torch.device:
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "xpu":
+        return bool(torch.xpu.get_device_properties(device).has_bfloat16_conversions)
     if device.type == "cpu":
         return bool(_cpu_capabilities().get("avx512_bf16") or _cpu_capabilities().get("amx_bf16"))
     return False
@@ -150,6 +160,12 @@ def _malloc_trim() -> Callable[[int], int] | None:
     return None
 
 
+def empty_cache(device: torch.device) -> None:
+    """Let a GPU have back what PyTorch keeps of its memory for later."""
+    if device.type != "cpu":
+        getattr(torch, device.type).empty_cache()
+
+
 @contextmanager
 def device_errors(device: torch.device) -> Iterator[None]:
     """Turn what PyTorch raises when memory runs out or a GPU disappears into a `DeviceError`."""
@@ -165,7 +181,9 @@ def device_errors(device: torch.device) -> Iterator[None]:
         lost = getattr(torch, "AcceleratorError", ())  # from PyTorch 2.8 on
         if isinstance(error, lost) or (
             device.type != "cpu"
-            and any(word in str(error) for word in ("CUDA error", "HIP error", "MPS backend"))
+            and any(
+                words in str(error) for words in ("CUDA error", "HIP error", "UR_RESULT_ERROR", "MPS backend")
+            )
         ):
             raise DeviceError(
                 f"The device {device} stopped working ({str(error).splitlines()[0]}). Try again; if it "

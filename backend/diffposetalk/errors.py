@@ -26,6 +26,7 @@ def one_line(text: str) -> str:
 _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "bad allocation"),
     "could not create a primitive",  # oneDNN, whose one reason for this here is memory
+    *("ur_result_error_out_of_device_memory", "ur_result_error_out_of_resources"),  # Intel's GPUs
     "failed to map segment",  # of a library that is loaded
     "can't start new thread",
 )

@@ -27,7 +27,7 @@ from .audio import SpeechAudio
 from .channel_groups import MOUTH, channels_of
 from .config import DETERMINISTIC_SAMPLERS, EXPRESSION_DIM, SAMPLERS
 from .continuity import ContinuousDenoiser
-from .device import device_errors, give_memory_back
+from .device import device_errors, empty_cache, give_memory_back
 from .errors import Cancelled, DiffPoseTalkError, memory_ran_out
 from .guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
 from .inpainting import FACE_FRAMES, HEAD_FRAMES, InpaintingDenoiser, Seams, Standing, place_windows
@@ -189,7 +189,7 @@ def _side_by_side(
             limit = max(1, sum(p.rows for p in active) // 2)
             log.warning("memory ran out: batches of at most %d windows from here on", limit)
             active, held = _shrink(active, held, limit)
-            _free_memory(model.device)
+            empty_cache(model.device)
             continue
         for part in [p for p in active if p.finished]:
             active.remove(part)
@@ -218,13 +218,6 @@ def _shrink(active: list[_Part], held: deque[_Part], limit: int) -> tuple[list[_
     while pieces and sum(p.rows for p in kept) + pieces[0].rows <= limit:
         kept.append(pieces.pop(0))
     return kept, deque([*pieces, *held])
-
-
-def _free_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
 
 
 class _Part:

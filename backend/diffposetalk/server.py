@@ -594,12 +594,9 @@ def available_devices() -> list[str]:
     """Compute devices of this machine, the preferred one first. Imports torch unless it is a CPU build."""
     if importlib.metadata.version("torch").endswith("+cpu"):
         return ["cpu"]
-    import torch
+    from . import device
 
-    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        devices.append("mps")
-    return [*devices, "cpu"]
+    return device.available_devices()
 
 
 def explain(error: Exception) -> RpcError:

@@ -3,10 +3,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from diffposetalk.device import choose_compute, device_errors, pick_device
+from diffposetalk.device import (
+    available_devices,
+    choose_compute,
+    device_errors,
+    empty_cache,
+    pick_device,
+)
 from diffposetalk.errors import DeviceError, memory_ran_out
 
 
@@ -18,9 +26,38 @@ def threads_as_they_were():
 
 
 def test_devices():
-    assert pick_device("cpu").type == "cpu" and pick_device("auto").type in ("cpu", "cuda", "mps")
+    assert pick_device("cpu").type == "cpu" and str(pick_device("auto")) == available_devices()[0]
+    assert available_devices()[-1] == "cpu"
     with pytest.raises(DeviceError):
         pick_device("toaster")
+
+
+def test_an_intel_gpu_comes_after_nvidias_and_before_the_others(monkeypatch: pytest.MonkeyPatch):
+    """A pretended one: what is asked of PyTorch, not whether its kernels run."""
+    emptied = []
+    hardware = SimpleNamespace(has_bfloat16_conversions=True)
+    xpu = SimpleNamespace(
+        device_count=lambda: 2,
+        get_device_name=lambda device: f"Arc {device.index}",
+        get_device_properties=lambda _: hardware,
+        empty_cache=lambda: emptied.append(1),
+    )
+    monkeypatch.setattr(torch, "xpu", xpu)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert available_devices() == ["xpu:0", "xpu:1", "mps", "cpu"]
+    for has_it, precision in ((True, "bfloat16"), (False, "float32")):
+        hardware.has_bfloat16_conversions = has_it
+        compute = choose_compute("auto")
+        assert str(compute.device) == "xpu:0" and compute.rows == 64 and not compute.graphs
+        described = compute.describe()
+        assert described["name"] == "Arc 0" and described["precision"] == precision
+        assert not described["tf32"]
+    empty_cache(compute.device)
+    empty_cache(torch.device("cpu"))
+    assert emptied == [1]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert str(pick_device()) == "cuda:0" and available_devices()[1] == "xpu:0"
 
 
 def test_choices_can_be_prescribed():
@@ -67,6 +104,13 @@ def test_errors_of_the_device_are_explained():
     with pytest.raises(DeviceError) as caught, device_errors(gpu):
         raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might …")
     assert caught.value.kind == "device_lost" and "\n" not in caught.value.message
+    for code, kind in (
+        ("20 (UR_RESULT_ERROR_DEVICE_LOST", "device_lost"),
+        ("40 (UR_RESULT_ERROR_OUT_OF_RESOURCES", "out_of_memory"),
+    ):
+        with pytest.raises(DeviceError) as caught, device_errors(torch.device("xpu")):
+            raise RuntimeError(f"level_zero backend failed with error: {code})")
+        assert caught.value.kind == kind
     with pytest.raises(RuntimeError, match="a bug"), device_errors(cpu):
         raise RuntimeError("a bug")
     assert memory_ran_out(MemoryError())

@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--speech-guidance", type=float, help="how closely to follow the speech")
     how.add_argument("--style-guidance", type=float, help="how closely to follow the style")
     how.add_argument("--no-head-pose", action="store_true", help="keep the head still")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, xpu, mps (default: auto)")
     how.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
     how.add_argument("--threads", type=int, help="CPU threads (default: the free cores)")
     how.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")
