@@ -18,6 +18,9 @@ from .preferences import chosen_model_directory
 from .wrapped_text import draw_text
 
 LABEL_SHARE = 0.28  # of the width, for the names of the main controls
+NARROW_WIDTH = (
+    250  # pixels at a UI scale of 1, below which names find no room beside settings; at first it has 291
+)
 
 
 class SidebarPanel:
@@ -31,16 +34,38 @@ class SidebarPanel:
 def sub_panel_layout(
     panel: bpy.types.Panel, context: bpy.types.Context, *, while_running: bool = False
 ) -> bpy.types.UILayout:
-    """The layout of a panel as all of them begin: names on the left, no dots for keying.
+    """The layout of a panel as all begin: names on the left or, where it is narrow, in the fields; no dots for keying.
 
     Args:
         while_running: whether it can be used while a job runs.
     """
     layout: bpy.types.UILayout = panel.layout
-    layout.use_property_split = True
+    layout.use_property_split = not is_narrow(context)
     layout.use_property_decorate = False
     layout.enabled = while_running or not context.window_manager.diffposetalk_status.running
     return layout
+
+
+def is_narrow(context: bpy.types.Context) -> bool:
+    """Whether the sidebar has no room for names beside settings."""
+    return context.region.width < NARROW_WIDTH * context.preferences.system.ui_scale
+
+
+def button_row(layout: bpy.types.UILayout, context: bpy.types.Context) -> bpy.types.UILayout:
+    """Room for buttons side by side or, in a narrow sidebar, one below the other."""
+    return layout.column(align=True) if is_narrow(context) else layout.row(align=True)
+
+
+def draw_long(
+    layout: bpy.types.UILayout, context: bpy.types.Context, owner: bpy.types.bpy_struct, name: str
+) -> bpy.types.UILayout:
+    """Show a property that fills its line, with its name above it in a narrow sidebar. Returns its row."""
+    narrow = is_narrow(context)
+    if narrow:
+        layout.label(text=owner.bl_rna.properties[name].name)
+    row = layout.row(align=True)
+    row.prop(owner, name, **({"text": ""} if narrow else {}))
+    return row
 
 
 def bases_differ(context: bpy.types.Context) -> bool:
@@ -50,8 +75,11 @@ def bases_differ(context: bpy.types.Context) -> bool:
     return basis is not None and any(targets.basis_of(item) != basis for item in faces)
 
 
-def _control(column: bpy.types.UILayout, name: str) -> bpy.types.UILayout:
-    """A row of the main controls: its name, and room for the control."""
+def _control(column: bpy.types.UILayout, name: str, context: bpy.types.Context) -> bpy.types.UILayout:
+    """A main control's name, and room for the control beside it or, in a narrow sidebar, below it."""
+    if is_narrow(context):
+        column.label(text=name)
+        return column.row(align=True)
     split = column.split(factor=LABEL_SHARE)
     label = split.row()
     label.alignment = "RIGHT"
@@ -62,7 +90,7 @@ def _control(column: bpy.types.UILayout, name: str) -> bpy.types.UILayout:
 def _draw_head(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Who speaks: the selected heads, and the button that adds one."""
     settings = context.scene.diffposetalk
-    row = _control(column, "Head")
+    row = _control(column, "Head", context)
     chosen = [item for item in context.selected_objects if targets.could_speak(item)]
     if chosen:
         row.label(text=", ".join(item.name for item in chosen), icon="OUTLINER_OB_MESH", translate=False)
@@ -73,7 +101,7 @@ def _draw_head(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
 def _draw_audio(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What is said: a file, or the sequencer's active strip."""
     settings = context.scene.diffposetalk
-    row = _control(column, "Audio")
+    row = _control(column, "Audio", context)
     row.prop(settings, "audio_source", expand=True, icon_only=True)
     if settings.audio_source == "FILE":
         row.prop(settings, "audio_path", text="")
@@ -93,7 +121,7 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         """Settings to choose from, and back to the defaults."""
-        settings_presets.draw_header(self.layout)
+        settings_presets.draw_header(self.layout, with_reset=not is_narrow(context))
 
     def draw(self, context: bpy.types.Context) -> None:
         """Show the five controls, the button, and how it goes; at first the first steps."""
@@ -108,11 +136,11 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
         column.enabled = not status.running
         _draw_head(column, context)
         _draw_audio(column, context)
-        style_menu.draw_style(_control(column, "Style"), column, context)
-        row = _control(column, "Quality")
+        style_menu.draw_style(_control(column, "Style", context), column, context)
+        row = _control(column, "Quality", context)
         row.enabled = presets.has_draft(chosen_model_directory()) or settings.quality == "DRAFT"
         row.prop(settings, "quality", expand=True)
-        _control(column, "Takes").prop(settings, "takes", text="")
+        _control(column, "Takes", context).prop(settings, "takes", text="")
         if bases_differ(context):
             column.prop(settings, "convert_basis")
 
@@ -215,13 +243,13 @@ class DIFFPOSETALK_PT_export(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Show the buttons."""
         layout = sub_panel_layout(self, context, while_running=True)
-        row = layout.row(align=True)
+        row = button_row(layout, context)
         row.operator("diffposetalk.export_fbx", text="FBX", icon="EXPORT")
         row.operator("diffposetalk.export_alembic", text="Alembic", icon="EXPORT")
-        row = layout.row(align=True)
+        row = button_row(layout, context)
         row.operator("diffposetalk.export_gltf", text="glTF", icon="EXPORT")
         row.operator("diffposetalk.export_usd", text="USD", icon="EXPORT")
-        row = layout.row(align=True)
+        row = button_row(layout, context)
         row.operator("diffposetalk.export_motion", icon="EXPORT")
         row.operator("diffposetalk.import_motion", icon="IMPORT")
 

@@ -60,11 +60,12 @@ class DIFFPOSETALK_OT_reset_settings(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def draw_header(layout: bpy.types.UILayout) -> None:
-    """The presets' menu and the way back to the defaults."""
+def draw_header(layout: bpy.types.UILayout, with_reset: bool) -> None:
+    """The presets' menu and, where there is room, the way back to the defaults."""
     row = layout.row(align=True)
     row.emboss = "NONE"
-    row.operator("diffposetalk.reset_settings", text="", icon="LOOP_BACK")
+    if with_reset:
+        row.operator("diffposetalk.reset_settings", text="", icon="LOOP_BACK")
     DIFFPOSETALK_PT_presets.draw_panel_header(layout)
 
 

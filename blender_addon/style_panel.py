@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 
 from . import style_choice
-from .panels import SidebarPanel, sub_panel_layout
+from .panels import SidebarPanel, button_row, draw_long, sub_panel_layout
 from .style_choice import OWN
 from .wrapped_text import draw_text
 
@@ -37,8 +37,7 @@ class DIFFPOSETALK_PT_style(SidebarPanel, bpy.types.Panel):
             if not choice.usable:
                 draw_text(layout, choice.description, width, "ERROR")
         layout.prop(settings, "style_guidance")
-        row = layout.row(align=True)
-        row.prop(settings, "style_second")
+        row = draw_long(layout, context, settings, "style_second")
         row.operator("diffposetalk.find_style", text="", icon="VIEWZOOM").second = True
         layout.prop(settings, "style_mix", slider=True)
         sub = layout.column()
@@ -46,15 +45,15 @@ class DIFFPOSETALK_PT_style(SidebarPanel, bpy.types.Panel):
         sub.operator("diffposetalk.save_mix", icon="FILE_TICK")
         layout.separator()
         layout.label(text="Add to Library:")
-        row = layout.row(align=True)
+        row = button_row(layout, context)
         row.operator("diffposetalk.add_style", text="File", icon="FILE")
         row.operator("diffposetalk.add_style_from_animation", text="Animation", icon="ACTION")
         column = layout.column()
         column.enabled = settings.style.startswith(OWN)
-        row = column.row(align=True)
+        row = button_row(column, context)
         row.operator("diffposetalk.rename_style", text="Rename", icon="GREASEPENCIL")
         row.operator("diffposetalk.delete_style", text="Delete", icon="TRASH")
-        row.operator("diffposetalk.export_style", text="Export", icon="EXPORT")
+        column.operator("diffposetalk.export_style", text="Export", icon="EXPORT")
         draw_reference(layout, context)
 
 
@@ -90,7 +89,7 @@ class DIFFPOSETALK_PT_capture(SidebarPanel, bpy.types.Panel):
         """Show the settings and buttons."""
         layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk_capture
-        layout.prop(settings, "video")
+        draw_long(layout, context, settings, "video")
         layout.operator("diffposetalk.find_faces", icon="VIEWZOOM")
         faces = context.window_manager.diffposetalk_reference.faces
         if len(faces) > 1:
@@ -101,10 +100,10 @@ class DIFFPOSETALK_PT_capture(SidebarPanel, bpy.types.Panel):
                 if icon:
                     column.template_icon(icon, scale=4.0)
                 column.operator("diffposetalk.pick_face", text="Use").place = face.place
-        layout.prop(settings, "face")
-        layout.prop(settings, "neutral")
+        draw_long(layout, context, settings, "face")
+        draw_long(layout, context, settings, "neutral")
         layout.separator()
-        layout.prop(settings, "window")
+        draw_long(layout, context, settings, "window")
         if settings.window == "START":
             layout.prop(settings, "start_frame")
         layout.operator("diffposetalk.add_style_from_video", icon="ADD")

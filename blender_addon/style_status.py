@@ -45,7 +45,7 @@ class DiffPoseTalkCapture(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
     )
     face: FloatVectorProperty(
-        name="Face",
+        name="Which Face",
         description="Place of the face that is meant, as shares of the picture from left and top. Negative: the "
         "largest face",
         size=2,

@@ -4,7 +4,7 @@
 import bpy
 
 from . import take_data
-from .panels import SidebarPanel, sub_panel_layout
+from .panels import SidebarPanel, button_row, is_narrow, sub_panel_layout
 from .take_operators import active_take, chosen_target
 
 STARS = 5
@@ -27,14 +27,11 @@ class DIFFPOSETALK_UL_takes(bpy.types.UIList):
     ) -> None:
         """Draw one take: its name and rating."""
         row = layout.row(align=True)
+        if is_narrow(context):  # the stars are below the list
+            row.prop(item, "name", text="", emboss=False)
+            return
         row.prop(item, "name", text="", emboss=False, icon="ACTION")
-        stars = row.row(align=True)
-        stars.alignment = "RIGHT"
-        stars.scale_x = 0.6
-        for star in range(1, STARS + 1):
-            kind = "SOLO_ON" if star <= item.diffposetalk.rating else "SOLO_OFF"
-            rate = stars.operator("diffposetalk.rate_take", text="", icon=kind, emboss=False)
-            rate.take, rate.rating = item.name, star
+        draw_stars(row, item)
 
     def filter_items(
         self, context: bpy.types.Context, data: bpy.types.AnyType, property: str
@@ -50,6 +47,17 @@ class DIFFPOSETALK_UL_takes(bpy.types.UIList):
             for item in getattr(data, property)
         ]
         return shown, []
+
+
+def draw_stars(row: bpy.types.UILayout, take: bpy.types.Action) -> None:
+    """A take's rating, to press on."""
+    stars = row.row(align=True)
+    stars.alignment = "RIGHT"
+    stars.scale_x = 0.6
+    for star in range(1, STARS + 1):
+        kind = "SOLO_ON" if star <= take.diffposetalk.rating else "SOLO_OFF"
+        rate = stars.operator("diffposetalk.rate_take", text="", icon=kind, emboss=False)
+        rate.take, rate.rating = take.name, star
 
 
 class DIFFPOSETALK_PT_takes(SidebarPanel, bpy.types.Panel):
@@ -79,7 +87,10 @@ class DIFFPOSETALK_PT_takes(SidebarPanel, bpy.types.Panel):
         buttons.operator("diffposetalk.step_take", text="", icon="TRIA_DOWN").step = 1
         buttons.separator()
         buttons.operator("diffposetalk.delete_take", text="", icon="TRASH")
-        row = layout.row(align=True)
+        shown = active_take(context)
+        if is_narrow(context) and shown is not None:
+            draw_stars(layout, shown)
+        row = button_row(layout, context)
         row.operator("diffposetalk.retime_take", icon="TIME")
         row.operator("diffposetalk.delete_other_takes")
 
@@ -111,7 +122,7 @@ class DIFFPOSETALK_PT_adjust(SidebarPanel, bpy.types.Panel):
             column = layout.column(align=True)
             for name in names:
                 column.prop(take, name, **({"text": "Smoothing"} if name.startswith("smooth") else {}))
-        row = layout.row(align=True)
+        row = button_row(layout, context)
         row.operator("diffposetalk.reset_take", icon="LOOP_BACK")
         row.operator("diffposetalk.copy_adjustment")
 

@@ -4,7 +4,7 @@
 import bpy
 
 from . import audio_strip
-from .panels import SidebarPanel, sub_panel_layout
+from .panels import SidebarPanel, button_row, draw_long, sub_panel_layout
 
 
 class DIFFPOSETALK_PT_range(SidebarPanel, bpy.types.Panel):
@@ -25,7 +25,7 @@ class DIFFPOSETALK_PT_range(SidebarPanel, bpy.types.Panel):
         column.prop(settings, "range_last")
         layout.operator("diffposetalk.range_from_timeline", icon="KEYFRAME_HLT")
         layout.prop(settings, "range_seed")
-        column = layout.column(heading="Hold", align=True)
+        column = layout.column(heading="Hold Fixed", align=True)
         for name in ("hold_lips", "hold_brows", "hold_eyes", "hold_head"):
             column.prop(settings, name)
         layout.prop(settings, "hold_hand_made")
@@ -48,7 +48,7 @@ class DIFFPOSETALK_PT_layers(SidebarPanel, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = False  # three buttons side by side
         column.label(text="Keys")
-        row = column.row(align=True)
+        row = button_row(column, context)
         for name in ("key_lips", "key_upper", "key_head"):
             row.prop(settings, name, toggle=True)
         column.prop(settings, "stream")
@@ -125,8 +125,8 @@ class DIFFPOSETALK_PT_lips(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Show the buttons."""
         layout = sub_panel_layout(self, context, while_running=True)
-        layout.prop(context.scene.diffposetalk_workflow, "transcript")
-        row = layout.row(align=True)
+        draw_long(layout, context, context.scene.diffposetalk_workflow, "transcript")
+        row = button_row(layout, context)
         row.operator("diffposetalk.check_lips", icon="CHECKMARK")
         row.operator("diffposetalk.clear_marks", icon="X")
 
