@@ -96,6 +96,8 @@ class SamplingConfig:
     """Steps from one evaluation of the branch without speech to the next, with the samplers that add no noise;
     1 evaluates it at every step."""
     speech_guidance: float = 1.15
+    noisy_lips_guidance: float = 0.0
+    """Speech guidance of the lips and the jaw in noisy recordings (`recording_noise`); 0: as in others."""
     style_guidance: float = 3.0
     reuse_noise: bool = False
     """Start every window from the first one's noise, as the released code does."""
@@ -233,12 +235,15 @@ def _check(config: ModelConfig) -> None:
         "sampling.join_face": (config.sampling.join_face, 0, d.window),
         "sampling.join_head": (config.sampling.join_head, 0, d.window),
     }
-    if not 0.0 <= config.sampling.lips_temperature <= 1.0:
-        raise ModelError(
-            f"The model's config.json has sampling.lips_temperature = {config.sampling.lips_temperature!r}, "
-            "outside 0 to 1.",
-            "model_config",
-        )
+    for name, factor, top in (
+        ("lips_temperature", config.sampling.lips_temperature, 1.0),
+        ("noisy_lips_guidance", config.sampling.noisy_lips_guidance, 20.0),
+    ):
+        if not 0.0 <= factor <= top:
+            raise ModelError(
+                f"The model's config.json has sampling.{name} = {factor!r}, outside 0 to {top:g}.",
+                "model_config",
+            )
     for name, (value, low, high) in limits.items():
         if not isinstance(value, int) or not low <= value <= high:
             raise ModelError(

@@ -25,7 +25,7 @@ from scipy.signal import savgol_filter
 from . import __version__
 from .audio import SpeechAudio
 from .channel_groups import MOUTH, channels_of
-from .config import DETERMINISTIC_SAMPLERS, EXPRESSION_DIM, SAMPLERS
+from .config import DETERMINISTIC_SAMPLERS, EXPRESSION_DIM, SAMPLERS, SamplingConfig
 from .continuity import ContinuousDenoiser
 from .device import device_errors, empty_cache, give_memory_back
 from .errors import Cancelled, DiffPoseTalkError, memory_ran_out
@@ -33,6 +33,7 @@ from .guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
 from .inpainting import FACE_FRAMES, HEAD_FRAMES, InpaintingDenoiser, Seams, Standing, place_windows
 from .model import DiffPoseTalk
 from .motion import MotionClip, from_vectors
+from .recording_noise import is_noisy
 from .samplers import Denoise, sample
 from .speech_encoder import OnChunk
 from .speech_windows import SpeechWindows
@@ -227,6 +228,7 @@ class _Part:
         d = model.config.denoiser
         self.model, self.index, self.line, self.takes = model, index, line, takes
         self.frames, self.origin, self.windows = _extent(model, line)
+        self.guidance = _Guidance.of(line, model.config.sampling)
         self.window = 0
         self.generators = [torch.Generator().manual_seed(line.seeds[take]) for take in takes]
         self.first_noise: torch.Tensor | None = None
@@ -407,13 +409,6 @@ class _Run:
 
         return report
 
-    def guidance(self, line: Line) -> tuple[float, float]:
-        """w_a and w_s of a line; without a style the two are the same, which leaves that branch no weight."""
-        defaults = self.model.config.sampling
-        w_a = defaults.speech_guidance if line.speech_guidance is None else line.speech_guidance
-        w_s = defaults.style_guidance if line.style_guidance is None else line.style_guidance
-        return w_a, w_s
-
     @torch.inference_mode()
     def sample_window(self, parts: list[_Part]) -> None:
         """Sample the next window of each part, all in one batch; nothing is changed if that fails."""
@@ -491,13 +486,10 @@ class _Run:
         """The conditions of a batch, and its rows' guidance scales."""
         model, device = self.model, self.model.device
         d = model.config.denoiser
-        scales = [self.guidance(part.line) for part in parts]
         styled = any(part.line.style is not None for part in parts)
         styles, shapes, indicators = [], [], []
-        for i, part in enumerate(parts):
+        for part in parts:
             style, shape = part.line.style, part.line.shape
-            if style is None:
-                scales[i] = (scales[i][0], scales[i][0])
             styles.append(model.null_style[0] if style is None else style.to(device))
             shapes.append(
                 torch.zeros(d.shape_dim, device=device)
@@ -521,8 +513,14 @@ class _Run:
             shape=_repeat(parts, shapes),
             indicator=_repeat(parts, indicators),
         )
-        w_a, w_s = (_rows(parts, [scale[k] for scale in scales]).to(device) for k in (0, 1))
-        return condition, w_a, w_s
+        guidance = [part.guidance for part in parts]
+        w_a = _rows(parts, [g.speech for g in guidance])[:, None]
+        if any(g.lips != g.speech for g in guidance):
+            w_a = torch.where(_mouth(model), _rows(parts, [g.lips for g in guidance])[:, None], w_a)
+        # Without a style, the two scales are the same: that leaves its branch no weight.
+        with_style = _rows(parts, [part.line.style is not None for part in parts])[:, None]
+        w_s = torch.where(with_style, _rows(parts, [g.style for g in guidance])[:, None], w_a)
+        return condition, w_a.to(device), w_s.to(device)
 
     def _on_step(self, parts: list[_Part], done: int, total: int) -> None:
         self.check()
@@ -548,7 +546,10 @@ class _Run:
     def provenance(self, line: Line, take: int) -> dict[str, Any]:
         """Where a finished take comes from."""
         config = self.model.config
-        w_a, w_s = self.guidance(line)
+        guidance = _Guidance.of(line, config.sampling)
+        scales = {"speech": guidance.speech, "style": guidance.style if line.style is not None else None}
+        if guidance.lips != guidance.speech:
+            scales["lips"] = guidance.lips
         return {
             "synthetic": True,
             "generator": f"DiffPoseTalk for Blender {__version__}",
@@ -558,7 +559,7 @@ class _Run:
             "audio_name": line.audio.name,
             "audio_sha256": line.audio.sha256,
             "style": line.style_name or ("custom" if line.style is not None else "none"),
-            "guidance": {"speech": w_a, "style": w_s if line.style is not None else None},
+            "guidance": scales,
             "sampler": self.sampler,
             "steps": self.steps,
             "head_pose": self.sampling.head_pose and config.head_pose,
@@ -571,17 +572,41 @@ def _repeat(parts: list[_Part], values: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([v.expand(part.rows, *v.shape) for part, v in zip(parts, values, strict=True)])
 
 
-def _rows(parts: list[_Part], values: list[float]) -> torch.Tensor:
+def _rows(parts: list[_Part], values: Sequence[float]) -> torch.Tensor:
     """One number a part to one a take, (B,)."""
     return torch.tensor([v for part, v in zip(parts, values, strict=True) for _ in part.takes])
 
 
+@dataclass(frozen=True)
+class _Guidance:
+    """Scales of equation 10 for a line: of the speech, of the lips and the jaw towards it, and of the style."""
+
+    speech: float
+    lips: float
+    style: float
+
+    @staticmethod
+    def of(line: Line, defaults: SamplingConfig) -> _Guidance:
+        """What a person asked for, else the model's own: more for the lips where noise blurs the speech."""
+        speech, style = line.speech_guidance, line.style_guidance
+        style = defaults.style_guidance if style is None else style
+        if speech is not None:
+            return _Guidance(speech, speech, style)
+        noisy = defaults.noisy_lips_guidance > 0 and is_noisy(line.audio.samples)
+        lips = defaults.noisy_lips_guidance if noisy else defaults.speech_guidance
+        return _Guidance(defaults.speech_guidance, lips, style)
+
+
+def _mouth(model: DiffPoseTalk) -> torch.Tensor:
+    """Mask (D,) of the channels that speech moves above all."""
+    config = model.config
+    return torch.from_numpy(channels_of(MOUTH[config.basis], config.basis, config.denoiser.motion_dim))
+
+
 def _temperature(model: DiffPoseTalk) -> torch.Tensor:
     """Scale (D,) of the noise that each channel is made from."""
-    config = model.config
-    scale = torch.ones(config.denoiser.motion_dim)
-    mouth = channels_of(MOUTH[config.basis], config.basis, config.denoiser.motion_dim)
-    scale[torch.from_numpy(mouth)] = config.sampling.lips_temperature
+    scale = torch.ones(model.config.denoiser.motion_dim)
+    scale[_mouth(model)] = model.config.sampling.lips_temperature
     return scale.to(model.device)
 
 

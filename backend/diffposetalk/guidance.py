@@ -119,7 +119,7 @@ class GuidedDenoiser:
     Args:
         denoiser: the network, prepared for sampling.
         condition: of B rows.
-        w_a, w_s: one scale for all rows, or (B,) one for each.
+        w_a, w_s: one scale for all rows, (B,) one for each, or (B, D) one for each channel of each.
         threshold: applied to every branch before they are combined.
         sparse: leaves out evaluations of the branch without speech; None computes equation 10 as it stands.
     """
@@ -134,10 +134,13 @@ class GuidedDenoiser:
         sparse: SparseBranch | None = None,
     ) -> None:
         c = condition
+        # (B, D), or (B, 1) where all channels have the same.
         scale_a, scale_s = (
-            torch.as_tensor(w, dtype=torch.float32, device=c.speech.device).expand(len(c.speech))
-            for w in (w_a, w_s)
+            torch.as_tensor(w, dtype=torch.float32, device=c.speech.device) for w in (w_a, w_s)
         )
+        scale_a, scale_s = (w if w.ndim == 2 else w.reshape(-1, 1) for w in (scale_a, scale_s))
+        scale_a, scale_s = torch.broadcast_tensors(scale_a, scale_s)
+        scale_a, scale_s = (w.expand(len(c.speech), -1) for w in (scale_a, scale_s))
         null_speech = c.null_speech.expand(-1, c.speech.shape[1], -1)
         # (speech, style, weight in the sum); a branch that no row gives a weight is not computed.
         branches = [(null_speech, c.null_style, 1 - scale_a)]
@@ -147,13 +150,13 @@ class GuidedDenoiser:
             branches.append((c.speech, c.null_style, scale_a - scale_s))
             branches.append((c.speech, c.style, scale_s))
         branches = [b for b in branches if bool((b[2] != 0).any())]
-        self.weights = torch.stack([b[2] for b in branches])
+        self.weights = torch.stack([b[2] for b in branches])  # (K, B, D or 1)
         self.threshold = threshold
         self.window = denoiser.window(
             c.previous_motion, [(b[0], b[1]) for b in branches], c.shape, c.indicator
         )
 
-        self.heavy = (1 - scale_a).abs() > SPARSE_WEIGHT
+        self.heavy = ((1 - scale_a).abs() > SPARSE_WEIGHT).any(dim=1)
         silent = bool((scale_a != 1).any())  # whether the branch without speech is there at all
         self.sparse = sparse if silent and not bool(self.heavy.all()) else None
         self.rest = self.window.without_first_branch()
@@ -166,4 +169,4 @@ class GuidedDenoiser:
             parts = self.sparse(self.window, self.rest, self.heavy, x, step)
         if self.threshold is not None:
             parts = self.threshold(parts)
-        return torch.einsum("kb,kbtd->btd", self.weights, parts)
+        return (self.weights[:, :, None] * parts).sum(dim=0)

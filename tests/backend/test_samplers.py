@@ -123,15 +123,13 @@ def test_guidance_is_equation_10(scales: tuple[float, float]):
 def test_guidance_without_a_style_has_two_branches():
     torch.manual_seed(0)
     prepared = PreparedDenoiser(Denoiser(SMALL).eval())
-    assert GuidedDenoiser(prepared, condition(style=False), 1.5, 3.0).weights.tolist() == [
-        [-0.5] * 2,
-        [1.5] * 2,
-    ]
+    weights = GuidedDenoiser(prepared, condition(style=False), 1.5, 3.0).weights
+    assert weights.squeeze(-1).tolist() == [[-0.5] * 2, [1.5] * 2]
 
 
 def test_branches_without_weight_are_not_computed():
     prepared = PreparedDenoiser(Denoiser(SMALL).eval())
-    assert GuidedDenoiser(prepared, condition(), 1.0, 1.0).weights.tolist() == [[1.0] * 2]
+    assert GuidedDenoiser(prepared, condition(), 1.0, 1.0).weights.squeeze(-1).tolist() == [[1.0] * 2]
     assert len(GuidedDenoiser(prepared, condition(), 1.0, 2.0).weights) == 2
 
 
@@ -139,6 +137,13 @@ def test_each_row_has_its_own_scales():
     torch.manual_seed(0)
     prepared, c = PreparedDenoiser(Denoiser(SMALL).eval()), condition()
     x = torch.randn(2, SMALL.window, SMALL.motion_dim)
+    by_channel = torch.full((2, SMALL.motion_dim), 1.15)
+    by_channel[:, 7] = 2.0
+    some = GuidedDenoiser(prepared, c, by_channel, torch.tensor([3.0, 0.5]))(x, 5)
+    for row, w_s in enumerate((3.0, 0.5)):
+        for channel, w_a in ((6, 1.15), (7, 2.0)):
+            alone = GuidedDenoiser(prepared, c, w_a, w_s)(x, 5)
+            assert torch.allclose(some[row, :, channel], alone[row, :, channel], atol=1e-6)
     mixed = GuidedDenoiser(prepared, c, torch.tensor([1.15, 2.0]), torch.tensor([3.0, 0.5]))(x, 5)
     assert torch.allclose(mixed[0], GuidedDenoiser(prepared, c, 1.15, 3.0)(x, 5)[0], atol=1e-6)
     assert torch.allclose(mixed[1], GuidedDenoiser(prepared, c, 2.0, 0.5)(x, 5)[1], atol=1e-6)

@@ -134,14 +134,19 @@ def with_noise(reference: Reference, ratio: float) -> Reference:
 
     def samples() -> np.ndarray:
         clean = reference.samples()
-        rng = np.random.default_rng(list(reference.id.encode()))
-        spectrum = np.fft.rfft(rng.standard_normal(len(clean)))
-        spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(len(clean), 1 / SAMPLE_RATE), LOWEST_NOISE))
-        noise = np.fft.irfft(spectrum, len(clean))
-        level = np.sqrt((clean**2).mean() / (noise**2).mean()) * 10 ** (-ratio / 20)
+        noise = pink_noise(len(clean), np.random.default_rng(list(reference.id.encode())))
+        level = np.sqrt((clean**2).mean()) * 10 ** (-ratio / 20)
         return (clean + level * noise).astype(np.float32)
 
     return replace(reference, samples=samples)
+
+
+def pink_noise(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise (count,) whose power falls with frequency by 3 dB an octave, of mean square 1."""
+    spectrum = np.fft.rfft(rng.standard_normal(count))
+    spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), LOWEST_NOISE))
+    noise = np.fft.irfft(spectrum, count)
+    return noise / np.sqrt((noise**2).mean())
 
 
 def _corpus_folders(data: Path) -> list[Path]:

@@ -275,7 +275,14 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         "distilled_grid": solver_steps(teacher.schedule, settings.steps),
         "distilled_with": f"diffposetalk {__version__}, {date.today().isoformat()}",
     }
-    sampling = replace(scales, sampler="ddim", steps=settings.steps, speech_guidance=1.0, style_guidance=1.0)
+    sampling = replace(
+        scales,
+        sampler="ddim",
+        steps=settings.steps,
+        speech_guidance=1.0,
+        noisy_lips_guidance=0.0,
+        style_guidance=1.0,
+    )
     student.config = replace(
         teacher.config, name=f"{teacher.config.name} (draft)", sampling=sampling, provenance=provenance
     )

@@ -261,7 +261,9 @@ def _without_guidance(recipe: Recipe) -> Recipe:
     """No condition is dropped in training, and nothing is extrapolated at generation."""
     return replace(
         recipe,
-        model=_with(recipe.model, "sampling", speech_guidance=1.0, style_guidance=1.0),
+        model=_with(
+            recipe.model, "sampling", speech_guidance=1.0, noisy_lips_guidance=0.0, style_guidance=1.0
+        ),
         denoiser=replace(recipe.denoiser, style_dropout=0.0, all_dropout=0.0),
     )
 
