@@ -34,6 +34,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 DIST = ROOT / "dist"
 SITE = ROOT / "build" / "site"
+SCREENSHOTS = ROOT / "docs" / "screenshots"
 MAX_PACKAGE_BYTES = 120 * 1024 * 1024
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # one date for all, so that the same source gives the same bytes
 
@@ -427,14 +428,17 @@ def run_test(arguments: argparse.Namespace) -> int:
         for version, python in pythons.items():
             suites.append(Suite(python, "tests/addon", f"Blender {version}"))
     with ThreadPoolExecutor(LANES) as lanes, ThreadPoolExecutor(1) as aside:
-        folder = aside.submit(window_folder, arguments.cache) if "window" in parts else None
+        folders = {
+            release: aside.submit(window_folder, arguments.cache, release)
+            for release in (WINDOW_RELEASES if "window" in parts else ())
+        }
         shared_out = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // LANES))}
         for outcome in [lanes.submit(run_suite, suite, environment | shared_out) for suite in suites]:
             total.add(outcome.result())
-    if folder is not None:
+    for release, folder in folders.items():
         # Alone: what is pressed in a window has to be answered in time.
-        print("== tests/window", flush=True)
-        total.add(run_suite(Suite(backend, "tests/window"), environment | folder.result()))
+        suite = Suite(backend, "tests/window", f"Blender {WINDOW_RELEASES[release]} of Debian {release}")
+        total.add(run_suite(suite, environment | folder.result()))
     for failure in total.failures:
         print(f"failed: {failure}")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
@@ -522,13 +526,15 @@ def run_suite(suite: Suite, environment: dict[str, str]) -> Outcome:
     return Outcome(suite, passed, failed, skipped, status)
 
 
-def window_folder(cache: Path) -> dict[str, str]:
+def window_folder(cache: Path, release: str) -> dict[str, str]:
     """Variables that tell the tests where a real Blender is, or why there is none."""
     try:
-        return {"DIFFPOSETALK_WINDOW_ROOT": str(window_root(cache, "trixie"))}
+        found = {"DIFFPOSETALK_WINDOW_ROOT": str(window_root(cache, release))}
     except UnavailableError as reason:
         print(f"not here: {reason}")
         return {"DIFFPOSETALK_WINDOW_MISSING": str(reason)}
+    # The manual shows the stable release's pictures.
+    return {**found, "DIFFPOSETALK_SCREENSHOTS": str(SCREENSHOTS)} if release == "trixie" else found
 
 
 # Environments -------------------------------------------------------------------------------------

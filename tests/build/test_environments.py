@@ -127,12 +127,12 @@ def test_where_no_real_window_can_be_shown_the_reason_is_said(
 ) -> None:
     monkeypatch.setattr(build_addon.os, "geteuid", lambda: 1000)
     with pytest.raises(build_addon.UnavailableError, match="as root on Linux"):
-        build_addon.window_root(tmp_path)
+        build_addon.window_root(tmp_path, "trixie")
     monkeypatch.setattr(build_addon.os, "geteuid", lambda: 0)
     monkeypatch.setattr(build_addon.sys, "platform", "linux")
     monkeypatch.setattr(build_addon.shutil, "which", lambda name: None)
     with pytest.raises(build_addon.UnavailableError, match="apt-get install debootstrap"):
-        build_addon.window_root(tmp_path)
+        build_addon.window_root(tmp_path, "trixie")
 
 
 def test_a_half_made_debian_folder_is_never_used(
@@ -151,7 +151,7 @@ def test_a_half_made_debian_folder_is_never_used(
 
     monkeypatch.setattr(build_addon.subprocess, "run", make)
     with pytest.raises(build_addon.UnavailableError, match="no network"):
-        build_addon.window_root(tmp_path)
-    assert [path.name for path in (tmp_path / "windows").iterdir()] == ["log.txt"]
-    made = build_addon.window_root(tmp_path)
-    assert (made / "etc").is_dir() and build_addon.window_root(tmp_path) == made
+        build_addon.window_root(tmp_path, "trixie")
+    assert [path.name for path in (tmp_path / "windows").iterdir()] == ["trixie.log"]
+    made = build_addon.window_root(tmp_path, "trixie")
+    assert (made / "etc").is_dir() and build_addon.window_root(tmp_path, "trixie") == made
