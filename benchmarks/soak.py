@@ -2,10 +2,10 @@
 """Hundreds of generations in one backend process: whether memory stays flat and handles do not pile up.
 
 Lengths, styles and takes change from one generation to the next; every tenth is followed by a recording that is
-refused, every hundredth by the model being loaded again. Writes a table (`soak.md`); exit status 1 where memory grew by
-more than five per cent or handles by any.
+refused, every hundredth by the model being loaded again. Writes a table (`soak.md`, or `soak_hours.md` with `--hours`);
+exit status 1 where memory grew by more than five per cent or handles by any.
 
-python benchmarks/soak.py [--generations 500] [--out benchmarks/results]
+python benchmarks/soak.py [--generations 500 | --hours 8] [--out benchmarks/results]
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import soundfile
 from backend_process import BackendProcess
 
 ASSETS = Path(__file__).resolve().parents[1] / "flame_assets"
@@ -56,9 +59,40 @@ def look(pid: int) -> Sample:
     )
 
 
-def soak(generations: int, folder: Path) -> list[Sample]:
-    """Generate again and again in one process; what it held after each."""
+def short_lines(count: int, styles: list[str]) -> Iterator[dict[str, Any]]:
+    """Requests for `count` generations of 0.4 to 2.5 s in two steps."""
     chance = random.Random(0)
+    for _ in range(count):
+        yield {
+            "audio": str(CLIP),
+            "audio_start": round(chance.uniform(0, 8), 2),
+            "audio_seconds": round(chance.uniform(0.4, 2.5), 2),
+            "style": {"preset": chance.choice(styles)},
+            "seeds": list(range(chance.choice((1, 1, 1, 2)))),
+            "steps": 2,
+        }
+
+
+def long_lines(hours: float, recording: Path, styles: list[str]) -> Iterator[dict[str, Any]]:
+    """Requests for lines of 5 to 60 s in Draft that add up to so many hours; the recording, of a minute, is made."""
+    sound, rate = soundfile.read(CLIP)
+    soundfile.write(recording, np.resize(sound, 60 * rate), rate)
+    chance, left = random.Random(0), hours * 3600
+    while left > 0:
+        seconds = round(min(max(left, 1.0), chance.uniform(5, 60)), 2)
+        left -= seconds
+        yield {
+            "audio": str(recording),
+            "audio_start": round(chance.uniform(0, 60 - seconds), 2),
+            "audio_seconds": seconds,
+            "style": {"preset": chance.choice(styles)},
+            "seeds": [0],
+            "quality": "draft",
+        }
+
+
+def soak(lines: Callable[[list[str]], Iterable[dict[str, Any]]], folder: Path) -> list[Sample]:
+    """Generate again and again in one process; what it held after each. `lines`: from styles to requests."""
     (folder / "broken.wav").write_bytes(b"RIFF\0\0\0\0WAVE")
     backend = BackendProcess()
     samples = []
@@ -66,17 +100,8 @@ def soak(generations: int, folder: Path) -> list[Sample]:
         styles = [
             style["id"] for style in backend.call("load_model", {"model": str(ASSETS / "model")})["styles"]
         ]
-        for number in range(1, generations + 1):
-            params = {
-                "audio": str(CLIP),
-                "output_dir": str(folder / "takes"),
-                "audio_start": round(chance.uniform(0, 8), 2),
-                "audio_seconds": round(chance.uniform(0.4, 2.5), 2),
-                "style": {"preset": chance.choice(styles)},
-                "seeds": list(range(chance.choice((1, 1, 1, 2)))),
-                "steps": 2,
-            }
-            backend.call("generate", params)
+        for number, line in enumerate(lines(styles), 1):
+            backend.call("generate", {**line, "output_dir": str(folder / "takes")})
             shutil.rmtree(folder / "takes")
             if number % 10 == 0:
                 try:
@@ -114,22 +139,35 @@ def _listed(numbers: set[int]) -> str:
 def main() -> int:
     """Run from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description="Many generations in one backend process.")
-    parser.add_argument("--generations", type=int, default=500)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--generations", type=int, default=500)
+    length.add_argument("--hours", type=float, help="of speech, in longer lines, in Draft")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
-    if arguments.generations < WARM + 2 * SPAN:
+    generations, hours = arguments.generations, arguments.hours
+    # The mean length of a long line is half a minute.
+    if (generations if hours is None else hours * 100) < WARM + 2 * SPAN:
         parser.error(f"at least {WARM + 2 * SPAN} generations are needed")
-    with tempfile.TemporaryDirectory(prefix="diffposetalk-soak-") as folder:
-        samples = soak(arguments.generations, Path(folder))
-        left = sorted(path.name for path in Path(folder).iterdir())
+    with tempfile.TemporaryDirectory(prefix="diffposetalk-soak-") as name:
+        folder = Path(name)
+        if hours is None:
+            samples = soak(lambda styles: short_lines(generations, styles), folder)
+        else:
+            samples = soak(lambda styles: long_lines(hours, folder / "minute.wav", styles), folder)
+        left = sorted(path.name for path in folder.iterdir() if path.name != "minute.wav")
     grown = growth(samples)
     warm = samples[WARM:]
     memory = [sample.memory for sample in warm]
     handles = {sample.descriptors for sample in warm}, {sample.threads for sample in warm}
+    what = (
+        "0.4 to 2.5 s each, one or two takes, two steps"
+        if hours is None
+        else f"5 to 60 s each, {hours:g} hours together, in Draft"
+    )
     text = f"""# Soak
 
-{arguments.generations} generations of the bundled model in one backend process (`benchmarks/soak.py`), 0.4 to 2.5 s
-each, one or two takes, two steps, styles in turn; a refused recording after every tenth, the model loaded again
+{len(samples)} generations of the bundled model in one backend process (`benchmarks/soak.py`),
+{what}, styles by chance; a refused recording after every tenth, the model loaded again
 after every hundredth. {platform.machine()}, Python {platform.python_version()}, CPU.
 
 - Memory: {np.mean(memory[:SPAN]):.0f} MiB on average over generations {WARM + 1} to {WARM + SPAN},
@@ -141,7 +179,7 @@ after every hundredth. {platform.machine()}, Python {platform.python_version()},
 {table(samples)}
 """
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "soak.md").write_text(text, encoding="utf-8")
+    (arguments.out / ("soak.md" if hours is None else "soak_hours.md")).write_text(text, encoding="utf-8")
     print(text)
     first, last = warm[0], warm[-1]
     piled_up = last.descriptors > first.descriptors or last.threads > first.threads
