@@ -205,7 +205,7 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
         draw_text(box, told, width, "CHECKMARK")
     elif environment is not None:
         draw_text(box, backend_setup.setup_problem(), width, "ERROR")
-    if not working or offer:
+    if not preferences.backend_python and (not working or offer):
         draw_text(box, str(package_sources.plan(package_sources_chosen())), width, "IMPORT")
         if not bpy.app.online_access and not preferences.wheels_only:
             box.label(text="Turn on Allow Online Access in Preferences, System", icon="INFO")
@@ -225,7 +225,10 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
         row = box.row()
         row.operator("diffposetalk.install_tracking", icon="IMPORT")
         row.operator("diffposetalk.install_alignment", icon="IMPORT")
-    box.prop(
+    fold = box.row()
+    fold.use_property_split = False  # the triangle comes first
+    fold.alignment = "LEFT"
+    fold.prop(
         owner, "show_sources", icon="TRIA_DOWN" if preferences.show_sources else "TRIA_RIGHT", emboss=False
     )
     if preferences.show_sources:

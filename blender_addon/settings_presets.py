@@ -25,7 +25,11 @@ NEVER_RESET = ("audio_source", "audio_path")  # what is said is no setting
 
 
 class DIFFPOSETALK_PT_presets(PresetPanel, bpy.types.Panel):
-    """The menu of settings in the panel's header."""
+    """The menu of settings in the panel's header.
+
+    Its title becomes the chosen preset's name, as in all of Blender's own such menus (`script.execute_preset` writes it
+    over the label); in lower case, as preset files are named.
+    """
 
     bl_label = "Settings Presets"
     preset_subdir = FOLDER
