@@ -51,13 +51,14 @@ def drawn(part, monkeypatch):
     monkeypatch.setattr(part("first_steps"), "backend_problem", lambda: "")
     addon.first_steps = False
 
-    def draw(panel):
+    def draw(panel, width=300):
         layout = RecordingLayout()
         context = SimpleNamespace(
             scene=bpy.context.scene,
             window_manager=bpy.context.window_manager,
             selected_objects=bpy.context.selected_objects,
-            region=SimpleNamespace(width=300),
+            region=SimpleNamespace(width=width),
+            preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)),
             object=bpy.context.object,
             workspace=bpy.context.workspace,
         )
@@ -75,7 +76,10 @@ def test_all_settings_are_somewhere(part, drawn):
     settings.style, settings.start_at = "MOTION_FILE", "FIXED"
     bpy.context.scene.diffposetalk.style_window = "START"
     panels = (*part("panels").CLASSES, *part("style_panel").CLASSES)
-    shown = {name for panel in panels for name in drawn(panel).properties}
+    shown, narrow = (
+        {name for panel in panels for name in drawn(panel, width).properties} for width in (300, 180)
+    )
+    assert narrow == shown
     known = {name for name in settings.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
     assert known - shown == {"convert_basis"}
     preferences = part("preferences").DiffPoseTalkPreferences
