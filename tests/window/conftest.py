@@ -23,7 +23,7 @@ from real_window import RealWindow, python_folders  # noqa: E402
 from sidebar import Sidebar  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder that Blender sees too. In its `home` lies what a person has downloaded."""
     folder = tmp_path_factory.mktemp("window")
@@ -42,15 +42,24 @@ def debian() -> Path:
 
 
 @pytest.fixture(scope="session")
-def window(debian: Path, shared: Path) -> Iterator[RealWindow]:
+def blender_root() -> Path:
+    """The Debian folder with Blender."""
+    root = os.environ.get("DIFFPOSETALK_WINDOW_ROOT")
+    if not root:
+        pytest.skip(os.environ.get("DIFFPOSETALK_WINDOW_MISSING", "run by build_addon.py test --only window"))
+    return Path(root)
+
+
+@pytest.fixture(scope="module")
+def window(shared: Path, blender_root: Path) -> Iterator[RealWindow]:
     """A factory-fresh Blender."""
     seen = python_folders(Path(os.environ["DIFFPOSETALK_BACKEND_PYTHON"]))
-    opened = RealWindow(debian, shared, seen)
+    opened = RealWindow(blender_root, shared, seen)
     yield opened
     opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sidebar(window: RealWindow) -> Sidebar:
     """The add-on's tab."""
     return Sidebar(window)

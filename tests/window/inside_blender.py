@@ -17,6 +17,7 @@ import traceback
 import bpy
 
 TURN = 0.004  # seconds between two turns
+EDGE = 8  # pixels, at a UI scale of 1, from the sidebar's border to where its edge can be taken
 KEYS = {" ": "SPACE", ".": "PERIOD", "/": "SLASH", "-": "MINUS", "_": "MINUS", ",": "COMMA"}
 DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
 
@@ -98,7 +99,8 @@ def under_mouse(window, area, region):
         found = bpy.context.property
         if found is not None:
             # From Blender 5 on the path leads through the groups that the property is in.
-            return f"{found[0].id_data.bl_rna.identifier}.{found[1].rpartition('.')[2]}"
+            owner = found[0].id_data or found[0]
+            return f"{owner.bl_rna.identifier}.{found[1].rpartition('.')[2]}"
     return None
 
 
@@ -115,12 +117,12 @@ COLUMNS = (0.6, 0.35, 0.85, 0.47, 0.72, 0.93, 0.2, 0.1, 0.89, 0.97, 0.05)  # of 
 found_before = {}  # where buttons were: looked at first
 
 
-def find(what, kind="VIEW_3D", region="UI", top=0):
+def find(what, kind="VIEW_3D", region="UI", columns=COLUMNS):
     """Move the mouse over a region until it is on a button that does `what`.
 
     Args:
         what: the beginning of an operator's call without bpy.ops, or a property (kind of data-block, a dot, name).
-        top: pixels of the region that are left out on top.
+        columns: shares of the region's width where it is looked for.
 
     Returns:
         The window, and the place.
@@ -139,9 +141,9 @@ def find(what, kind="VIEW_3D", region="UI", top=0):
             return window, x, y
     step = 13 * bpy.context.preferences.system.ui_scale
     right = 24 * bpy.context.preferences.system.ui_scale if kind == "VIEW_3D" else 0  # the tabs
-    for column in COLUMNS:
+    for column in columns:
         x = part.x + int(column * (part.width - right))
-        y = part.y + part.height - top - step
+        y = part.y + part.height - step
         while y > part.y:
             if (yield from at(x, y)):
                 y -= 5  # not on the edge
@@ -153,10 +155,10 @@ def find(what, kind="VIEW_3D", region="UI", top=0):
     raise LookupError(f"no button does {what}")
 
 
-def click(what, kind="VIEW_3D", region="UI", **modifiers):
+def click(what, kind="VIEW_3D", region="UI", columns=COLUMNS):
     """Find a button and press it."""
-    window, x, y = yield from find(what, kind, region)
-    yield from press(window, x, y, **modifiers)
+    window, x, y = yield from find(what, kind, region, columns)
+    yield from press(window, x, y)
     return x, y
 
 

@@ -22,7 +22,10 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 START_SECONDS = 300.0
-SAME = 1.5  # of 255: two pictures that differ less on average, colours reduced, show the same
+SEEN, SAME = (
+    48,
+    2e-4,
+)  # a difference of 255 that is seen, colours reduced; share of pixels in pictures of the same
 
 # Everything below happens in name spaces that end with their first process.
 _ENTER = """
@@ -188,6 +191,11 @@ def steps():
         right, top = left + width, self.size[1] - bottom - height
         return max(left, 0), max(top, 0), min(right, self.size[0]), min(top + height, self.size[1])
 
+    def area_box(self, kind: str) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom, on the screen, of an editor in the main window."""
+        x, y, width, height = self.run(f"a = find_area({kind!r}, 0)[1]\nresult = a.x, a.y, a.width, a.height")
+        return x, self.size[1] - y - height, x + width, self.size[1] - y
+
     def screenshot(self, path: Path, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
         """Keep a picture of the screen, or of a box of it (left, top, right, bottom), as a small PNG.
 
@@ -200,7 +208,10 @@ def steps():
         pixels = np.asarray(image)
         if path.is_file():
             before = np.asarray(Image.open(path).convert("RGB"))
-            if before.shape == pixels.shape and np.abs(before.astype(int) - pixels).mean() < SAME:
+            if (
+                before.shape == pixels.shape
+                and (np.abs(before.astype(int) - pixels).max(2) > SEEN).mean() < SAME
+            ):
                 return pixels
         path.parent.mkdir(parents=True, exist_ok=True)
         image.quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -49,6 +49,21 @@ class Sidebar:
         screen = self.window.size[1]
         return left, screen - bottom - height, left + width, screen - bottom
 
+    def resize(self, width: int) -> None:
+        """Pull the tab's left edge until it is so wide, in pixels."""
+        self.clicks += 1
+        self.window.run(
+            """
+def steps():
+    left, bottom, now, height, _ = place_of_tab()
+    window = find_area("VIEW_3D")[0]
+    x, y = left + EDGE * bpy.context.preferences.system.ui_scale, bottom + height // 2
+    yield from drag(window, x, y, x + now - width)
+    yield from wait(0.7)
+""",
+            width=width,
+        )
+
     def open_panels(self) -> list[str]:
         """The panels that are open."""
         return self.window.run("def steps():\n    return (yield from open_panels())")
