@@ -41,20 +41,11 @@ def debian() -> Path:
     return Path(root)
 
 
-@pytest.fixture(scope="session")
-def blender_root() -> Path:
-    """The Debian folder with Blender."""
-    root = os.environ.get("DIFFPOSETALK_WINDOW_ROOT")
-    if not root:
-        pytest.skip(os.environ.get("DIFFPOSETALK_WINDOW_MISSING", "run by build_addon.py test --only window"))
-    return Path(root)
-
-
 @pytest.fixture(scope="module")
-def window(shared: Path, blender_root: Path) -> Iterator[RealWindow]:
+def window(shared: Path, debian: Path) -> Iterator[RealWindow]:
     """A factory-fresh Blender."""
     seen = python_folders(Path(os.environ["DIFFPOSETALK_BACKEND_PYTHON"]))
-    opened = RealWindow(blender_root, shared, seen)
+    opened = RealWindow(debian, shared, seen)
     yield opened
     opened.close()
 

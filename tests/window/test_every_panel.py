@@ -62,10 +62,10 @@ def lines(shared: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def window(shared: Path, lines: list[str], blender_root: Path) -> Iterator[RealWindow]:
+def window(shared: Path, lines: list[str], debian: Path) -> Iterator[RealWindow]:
     """A Blender of its own, prepared."""
     python = Path(os.environ["DIFFPOSETALK_BACKEND_PYTHON"])
-    opened = RealWindow(blender_root, shared, python_folders(python), SIZE)
+    opened = RealWindow(debian, shared, python_folders(python), SIZE)
     try:
         opened.run(PREPARE, python=str(python), lines=lines)
         yield opened
