@@ -27,7 +27,7 @@ import time
 import xml.etree.ElementTree
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -417,7 +417,7 @@ def run_test(arguments: argparse.Namespace) -> int:
                 total.check("documentation", True)
             except BuildError as error:
                 total.check(f"documentation: {error}", False)
-    # The longest first; two at a time where there are processors for it.
+    # Two at a time where there are processors for it; the windows last, whose Debian folders may have to be made first.
     suites = [Suite(backend, f"tests/{name}") for name in ("backend", "fuzz", "build") if name in parts]
     if "survival" in parts and sys.platform == "linux":  # it looks into /proc
         for version, python in pythons.items():
@@ -428,17 +428,15 @@ def run_test(arguments: argparse.Namespace) -> int:
         for version, python in pythons.items():
             suites.append(Suite(python, "tests/addon", f"Blender {version}"))
     with ThreadPoolExecutor(LANES) as lanes, ThreadPoolExecutor(1) as aside:
-        folders = {
-            release: aside.submit(window_folder, arguments.cache, release)
-            for release in (WINDOW_RELEASES if "window" in parts else ())
-        }
-        shared_out = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // LANES))}
-        for outcome in [lanes.submit(run_suite, suite, environment | shared_out) for suite in suites]:
+        if "window" in parts:
+            for release, blender in WINDOW_RELEASES.items():
+                where = aside.submit(window_folder, arguments.cache, release)
+                suites.append(
+                    Suite(backend, "tests/window", f"Blender {blender} of Debian {release}", where=where)
+                )
+        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // LANES))
+        for outcome in [lanes.submit(run_suite, suite, environment) for suite in suites]:
             total.add(outcome.result())
-    for release, folder in folders.items():
-        # Alone: what is pressed in a window has to be answered in time.
-        suite = Suite(backend, "tests/window", f"Blender {WINDOW_RELEASES[release]} of Debian {release}")
-        total.add(run_suite(suite, environment | folder.result()))
     for failure in total.failures:
         print(f"failed: {failure}")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
@@ -472,15 +470,16 @@ class Total:
 
 @dataclass(frozen=True)
 class Suite:
-    """Tests of a folder, for an interpreter."""
+    """Tests of a folder, for an interpreter; they wait for variables that are still being found out."""
 
     python: Path
     folder: str
-    where: str = ""
+    blender: str = ""
     options: tuple[str, ...] = ()
+    where: Future[dict[str, str]] | None = None
 
     def __str__(self) -> str:
-        return f"{self.folder} in {self.where}" if self.where else self.folder
+        return f"{self.folder} in {self.blender}" if self.blender else self.folder
 
 
 @dataclass(frozen=True)
@@ -496,6 +495,8 @@ class Outcome:
 
 def run_suite(suite: Suite, environment: dict[str, str]) -> Outcome:
     """Run a suite and, when it has ended, print all it said."""
+    if suite.where is not None:
+        environment = environment | suite.where.result()
     print(f"== {suite} begins", flush=True)
     began = time.monotonic()
     passed = failed = skipped = 0
