@@ -238,7 +238,6 @@ def _run_job(
         if item is None:
             elsewhere = " in this scene" if job.object in bpy.data.objects else ""
             raise UserError(f"There is no object “{job.object}”{elsewhere}.")
-        _make_folders(job.export)  # before the work: a night's batch should not end with nowhere to put it
         whole = job.audio_start == 0.0 and job.audio_seconds is None
         path = audio_strip.check_audio_path(job.audio)
         span = AudioSpan(path, job.audio_start, job.audio_seconds, job.start)
@@ -261,14 +260,13 @@ def _run_job(
     return result
 
 
-def _make_folders(paths: Sequence[str]) -> None:
-    """Make the folders that files are to be written to. Raises UserError."""
-    for path in paths:
-        folder = Path(bpy.path.abspath(path)).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"The folder “{folder}” cannot be made: {error.strerror}.") from error
+def _make_folder(path: str) -> None:
+    """Make the folder that a file is to be written to. Raises UserError."""
+    folder = Path(bpy.path.abspath(path)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder “{folder}” cannot be made: {error.strerror}.") from error
 
 
 def _export(
@@ -278,6 +276,7 @@ def _export(
     failures = []
     for path in paths:
         try:
+            _make_folder(path)
             export = EXPORTS.get(Path(path).suffix.lower())
             if export is not None:
                 written = export(bpy.context, [item], path, frames)

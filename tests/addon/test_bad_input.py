@@ -126,15 +126,6 @@ def test_an_object_of_another_scene_is_keyed_and_told(api, part, key, tmp_path):
         bpy.data.scenes.remove(far)
 
 
-def test_a_batch_that_has_nowhere_to_write_to_does_not_begin(api, tmp_path):
-    head, _ = api.add_head("Ann")
-    (tmp_path / "taken").write_text("a file")
-    job = {"audio": "x.wav", "object": "Ann", "export": str(tmp_path / "taken" / "deep" / "ann.fbx")}
-    [result] = api.batch([job], on_progress=lambda *_: None)
-    assert result.state == "failed" and "deep” cannot be made: Not a directory" in result.error
-    assert head.data.shape_keys.animation_data.action is None
-
-
 @pytest.mark.parametrize("suffix", [".fbx", ".glb", ".abc"])
 def test_hidden_heads_are_exported_and_hidden_collections_told(api, key, tmp_path, suffix):
     head, rig = api.add_head("Ann")

@@ -139,6 +139,8 @@ def test_a_batch_goes_on_after_failures(api, part, recordings, tmp_path):
     api.add_head("Ann")
     _, (mesh, *_) = build(RIGS["Ready Player Me"](), "Body")
     audio = str(recordings / "speech.wav")
+    taken = tmp_path / "taken"
+    taken.write_text("a file where a folder is wanted")
     rows = [
         {
             "audio": audio,
@@ -154,7 +156,7 @@ def test_a_batch_goes_on_after_failures(api, part, recordings, tmp_path):
             "audio": audio,
             "object": mesh.name,
             "start": 21,
-            "export": "/nowhere/b.fbx;" + str(tmp_path / "b.npz"),
+            "export": f"{taken / 'b.fbx'};{tmp_path / 'new' / 'folder' / 'b.npz'}",
         },
         {"audio": audio, "object": "Ann", "export": str(tmp_path / "a.docx")},
     ]
@@ -168,13 +170,12 @@ def test_a_batch_goes_on_after_failures(api, part, recordings, tmp_path):
     assert [r.state for r in results] == ["done"] + ["failed"] * 6
     for result, message in zip(
         results[1:],
-        ["does not exist", "no object", "not a number", "colour", "does not exist", "no ending"],
+        ["does not exist", "no object", "not a number", "colour", "taken” cannot be made", "no ending"],
         strict=True,
     ):
         assert message in result.error, result
-    assert (
-        (tmp_path / "a.fbx").is_file() and (tmp_path / "a.json").is_file() and (tmp_path / "b.npz").is_file()
-    )
+    assert (tmp_path / "a.fbx").is_file() and (tmp_path / "a.json").is_file()
+    assert (tmp_path / "new" / "folder" / "b.npz").is_file()  # made, where one is missing
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["jobs"], report["done"], report["failed"]) == (7, 1, 6) and len(seen) == 4
     assert mesh.data.shape_keys.animation_data.action.frame_range[0] == 21
