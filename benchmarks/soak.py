@@ -159,12 +159,10 @@ def main() -> int:
     warm = samples[WARM:]
     memory = [sample.memory for sample in warm]
     handles = {sample.descriptors for sample in warm}, {sample.threads for sample in warm}
-    what = (
-        "0.4 to 2.5 s each, one or two takes, two steps"
-        if hours is None
-        else f"5 to 60 s each, {hours:g} hours together, in Draft"
-    )
-    text = f"""# Soak
+    title, what = "Soak", "0.4 to 2.5 s each, one or two takes, two steps"
+    if hours is not None:
+        title, what = f"Soak of {hours:g} hours", f"5 to 60 s each, {hours:g} hours together, in Draft"
+    text = f"""# {title}
 
 {len(samples)} generations of the bundled model in one backend process (`benchmarks/soak.py`),
 {what}, styles by chance; a refused recording after every tenth, the model loaded again
