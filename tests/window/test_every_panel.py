@@ -73,12 +73,6 @@ def window(shared: Path, lines: list[str], debian: Path) -> Iterator[RealWindow]
         opened.close()
 
 
-@pytest.fixture(scope="module")
-def sidebar(window: RealWindow) -> Sidebar:
-    """The add-on's tab."""
-    return Sidebar(window)
-
-
 def face(window: RealWindow) -> np.ndarray:
     """The shown take's keys of the face, (frames, shape keys)."""
     return np.array(window.run(FACE)).T
