@@ -26,14 +26,14 @@ from backend_process import BackendProcess
 from plain_network import PlainDenoiser, ancestral_steps
 
 from diffposetalk.config import DenoiserConfig, SamplingConfig
-from diffposetalk.denoiser import Denoiser
-from diffposetalk.device import choose_compute
-from diffposetalk.guidance import Condition, GuidedDenoiser, SparseBranch
-from diffposetalk.hubert_encoder import HubertSpeechEncoder
-from diffposetalk.prepared_denoiser import PreparedDenoiser
-from diffposetalk.samplers import sample
-from diffposetalk.schedule import NoiseSchedule
-from diffposetalk.speech_encoder import encode
+from diffposetalk.diffusion.guidance import Condition, GuidedDenoiser, SparseBranch
+from diffposetalk.diffusion.samplers import sample
+from diffposetalk.diffusion.schedule import NoiseSchedule
+from diffposetalk.networks.denoiser import Denoiser
+from diffposetalk.networks.device import choose_compute
+from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
+from diffposetalk.networks.speech.encoder import encode
+from diffposetalk.networks.speech.hubert import HubertSpeechEncoder
 
 CLIP = Path(__file__).resolve().parents[1] / "flame_assets" / "clips" / "jfk.flac"
 RELEASED = DenoiserConfig()

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import load_model
-from diffposetalk.evaluate.articulation import span
-from diffposetalk.evaluate.geometry import FaceRegions
-from diffposetalk.evaluate.lip_sync_check import SAMPLES, STEPS, expected_closures
-from diffposetalk.generation import generate
-from diffposetalk.head_model import load_head
-from diffposetalk.lip_sync import align_transcript
+from diffposetalk.generation.windows import generate
+from diffposetalk.head.geometry import FaceRegions
+from diffposetalk.head.head_model import load_head
+from diffposetalk.lips.articulation import span
+from diffposetalk.lips.check import align_transcript
+from diffposetalk.lips.missed_closures import SAMPLES, STEPS, expected_closures
+from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.phones import BILABIALS
-from diffposetalk.train.corpora import Utterance, read_corpus
+from diffposetalk.sound.audio import load_speech
+from diffposetalk.train.own_model.corpora import Utterance, read_corpus
 
 
 def main() -> None:

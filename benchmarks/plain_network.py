@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from diffposetalk.config import DenoiserConfig
-from diffposetalk.denoiser import alignment_mask, sinusoidal_table
+from diffposetalk.networks.denoiser import alignment_mask, sinusoidal_table
 
 
 class PlainDenoiser(nn.Module):

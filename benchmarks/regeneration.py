@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from diffposetalk import inpainting
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import load_model
+from diffposetalk.diffusion import inpainting
 from diffposetalk.evaluate.dynamics import motion_speed
-from diffposetalk.generation import generate
-from diffposetalk.motion import to_vectors
-from diffposetalk.regeneration import regenerate
+from diffposetalk.generation.ranges import regenerate
+from diffposetalk.generation.windows import generate
+from diffposetalk.motion.clip import to_vectors
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.sound.audio import load_speech
 
 CLIP = Path(__file__).resolve().parents[1] / "flame_assets" / "clips" / "jfk.flac"
 LENGTHS = (6, 12, 25, 40, 75, 130)

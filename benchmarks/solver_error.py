@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import load_model
-from diffposetalk.guidance import Condition, GuidedDenoiser, SparseBranch
-from diffposetalk.head_model import HeadModel, load_head
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.prepared_denoiser import PreparedDenoiser
-from diffposetalk.samplers import sample, solver_steps
-from diffposetalk.schedule import NoiseSchedule
-from diffposetalk.speech_encoder import encode
+from diffposetalk.diffusion.guidance import Condition, GuidedDenoiser, SparseBranch
+from diffposetalk.diffusion.samplers import sample, solver_steps
+from diffposetalk.diffusion.schedule import NoiseSchedule
+from diffposetalk.head.head_model import HeadModel, load_head
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
+from diffposetalk.networks.speech.encoder import encode
+from diffposetalk.sound.audio import load_speech
 
 ASSETS = Path(__file__).resolve().parents[1] / "flame_assets"
 COUNTS = (8, 12, 16, 20)

@@ -23,17 +23,18 @@ import av
 import numpy as np
 import torch
 
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import bundled_model_path, load_model
 from diffposetalk.config import FPS
-from diffposetalk.evaluate import render
 from diffposetalk.evaluate.evaluation import head_amplitude
 from diffposetalk.evaluate.references import read_references
-from diffposetalk.generation import Line, generate_lines
-from diffposetalk.head_model import HeadModel, load_head
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.motion import MotionClip, from_vectors, to_vectors
-from diffposetalk.speech_encoder import SAMPLES_PER_FRAME
+from diffposetalk.generation.windows import Line, generate_lines
+from diffposetalk.head import render
+from diffposetalk.head.head_model import HeadModel, load_head
+from diffposetalk.motion.arkit import EXPRESSIONS
+from diffposetalk.motion.clip import MotionClip, from_vectors, to_vectors
+from diffposetalk.networks.checkpoint import bundled_model_path, load_model
+from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.networks.speech.encoder import SAMPLES_PER_FRAME
+from diffposetalk.sound.audio import load_speech
 from diffposetalk.styles import read_style
 from diffposetalk.styles.description import measure_style
 from diffposetalk.styles.mixing import mix_styles
@@ -41,10 +42,9 @@ from diffposetalk.tracking.arkit_motion import stretches
 from diffposetalk.tracking.face_map import face_shape, read_rest_face
 from diffposetalk.tracking.face_track import track_face
 from diffposetalk.tracking.performance import joined
-from diffposetalk.train.arkit import EXPRESSIONS
-from diffposetalk.train.performance import draw_factors, perform
-from diffposetalk.train.prosody import analyse
-from diffposetalk.train.sequences import join
+from diffposetalk.train.own_model.performance import draw_factors, perform
+from diffposetalk.train.own_model.prosody import analyse
+from diffposetalk.train.own_model.sequences import join
 
 STYLES, TAKES = 20, 3
 OWN_FRAMES, REFERENCE_FRAMES = 250, 125

@@ -1,102 +1,46 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """DiffPoseTalk for Blender: speech becomes facial animation and head motion, as editable keys.
 
-Scripts use `import diffposetalk` once the add-on is enabled; see `console`.
+Where things are; each package imports only those before it, `api` and `ui` not each other:
+
+    data/      facts, formats and arithmetic that need no Blender
+    client/    the backend's process, and JSON-RPC calls to it; needs no Blender either
+    install/   Set Up Backend, and what the preferences say
+    engine/    the one warm process, and the course of every job
+    faces/     the rig, and whom motion is keyed on
+    takes/     motion on the timeline: records, keys, layers, adjustment, sound
+    jobs/      what a button or a script asks for, from settings to keys
+    api/       `import diffposetalk` in Blender's console
+    ui/        what the user sees, a package a feature
+
+A click on Generate: `ui.generate.operators`, `jobs.scene_settings`, `jobs.generation`, `engine.job`,
+`client.client`, then the backend; its windows come back through `jobs.generation` to `takes.preview`,
+`takes.keying` and `takes.record`.
 """
 
 import atexit
 
-import bpy
-
-from . import (
-    backend_job,
-    backend_session,
-    character_operators,
-    character_panel,
-    character_properties,
-    first_steps,
-    import_name,
-    job_status,
-    model_operators,
-    operators,
-    panels,
-    preferences,
-    properties,
-    settings_presets,
-    setup_operators,
-    style_choice,
-    style_operators,
-    style_panel,
-    style_status,
-    take_operators,
-    take_panel,
-    take_properties,
-    translation,
-    workflow_operators,
-    workflow_panel,
-    workflow_properties,
-)
-
-_CLASSES = (
-    job_status.DiffPoseTalkStatus,
-    preferences.DiffPoseTalkPreferences,
-    properties.DiffPoseTalkSettings,
-    *character_properties.CLASSES,
-    *take_properties.CLASSES,
-    *workflow_properties.CLASSES,
-    *style_status.CLASSES,
-    *operators.CLASSES,
-    *setup_operators.CLASSES,
-    *model_operators.CLASSES,
-    *first_steps.CLASSES,
-    *settings_presets.CLASSES,
-    *style_operators.CLASSES,
-    *character_operators.CLASSES,
-    *take_operators.CLASSES,
-    *workflow_operators.CLASSES,
-    *panels.CLASSES,
-    *style_panel.CLASSES,
-    *take_panel.CLASSES,
-    *workflow_panel.CLASSES,
-    *character_panel.CLASSES,
-)
+from .api import import_name
+from .engine import job, session
+from .jobs import style_list
+from .ui import FEATURES
 
 
 def register() -> None:
     """Make the add-on known to Blender."""
-    style_choice.register()
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-    bpy.types.Scene.diffposetalk = bpy.props.PointerProperty(type=properties.DiffPoseTalkSettings)
-    bpy.types.WindowManager.diffposetalk_status = bpy.props.PointerProperty(
-        type=job_status.DiffPoseTalkStatus
-    )
-    character_properties.register()
-    take_properties.register()
-    workflow_properties.register()
-    take_operators.register()
-    settings_presets.register()
-    translation.register()
-    style_status.register()
+    style_list.register()
+    for feature in FEATURES:
+        feature.register()
     import_name.register()
-    backend_job.register()
-    atexit.register(backend_session.stop)
+    job.register()
+    atexit.register(session.stop)
 
 
 def unregister() -> None:
     """Take everything back, and end the backend."""
-    atexit.unregister(backend_session.stop)
-    backend_job.unregister()
+    atexit.unregister(session.stop)
+    job.unregister()
     import_name.unregister()
-    style_status.unregister()
-    translation.unregister()
-    settings_presets.unregister()
-    take_operators.unregister()
-    workflow_properties.unregister()
-    take_properties.unregister()
-    character_properties.unregister()
-    del bpy.types.WindowManager.diffposetalk_status
-    del bpy.types.Scene.diffposetalk
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
-    style_choice.unregister()
+    for feature in reversed(FEATURES):
+        feature.unregister()
+    style_list.unregister()

@@ -37,8 +37,8 @@ def fit(
     Args:
         scores: (N, 52); shapes: (N, F); expressions: (N, 50), zero for the face at rest; groups: (N,).
     """
+    from diffposetalk.motion.arkit import INDEX, both
     from diffposetalk.tracking.face_map import SHUT
-    from diffposetalk.train.arkit import INDEX, both
 
     features, targets = np.concatenate([scores, shapes], axis=1), signed(expressions, INDEX)
     resting, shut = ~expressions.any(axis=1), expressions[:, both("eyeBlink")].mean(axis=1) > SHUT
@@ -85,15 +85,15 @@ def ridge(features: np.ndarray, targets: np.ndarray, components: int, strength: 
 
 def tracked_renders(corpus: Path, tracker: Path, groups: int, seed: int) -> dict[str, np.ndarray]:
     """Scores, shapes, expressions and groups of rendered and tracked faces, as `fit` takes them."""
-    from diffposetalk.evaluate import render
     from diffposetalk.evaluate.references import read_references
-    from diffposetalk.head_model import load_head
-    from diffposetalk.motion import from_vectors, to_vectors
-    from diffposetalk.speech_encoder import SAMPLES_PER_FRAME
+    from diffposetalk.head import render
+    from diffposetalk.head.head_model import load_head
+    from diffposetalk.motion.clip import from_vectors, to_vectors
+    from diffposetalk.networks.speech.encoder import SAMPLES_PER_FRAME
     from diffposetalk.tracking.face_map import face_shape
     from diffposetalk.tracking.landmarker import FaceTracker, find_tracker
-    from diffposetalk.train.performance import draw_factors, perform
-    from diffposetalk.train.prosody import analyse
+    from diffposetalk.train.own_model.performance import draw_factors, perform
+    from diffposetalk.train.own_model.prosody import analyse
 
     head, rng = load_head(), np.random.default_rng(seed)
     [spoken] = read_references(corpus, head, split="train", limit=80).values()

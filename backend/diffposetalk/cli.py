@@ -21,7 +21,7 @@ from .config import PRECISIONS, QUALITIES, SAMPLERS
 from .errors import DiffPoseTalkError, OutputError
 
 if TYPE_CHECKING:
-    from .model import DiffPoseTalk
+    from .networks.model import DiffPoseTalk
 
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -151,7 +151,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_chosen_model(arguments: argparse.Namespace) -> DiffPoseTalk:
     """The model that the options of `add_model_arguments` name. Raises ModelError or DeviceError."""
-    from .checkpoint import load_model
+    from .networks.checkpoint import load_model
 
     return load_model(
         arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
@@ -162,13 +162,13 @@ def _generate(arguments: argparse.Namespace) -> None:
     output = checked_output(arguments.output, ".npz")
     if arguments.takes < 1:
         raise DiffPoseTalkError("At least one take must be made.", "settings_seed")
-    from .audio import probe
+    from .sound.audio import probe
 
     probe(arguments.audio)  # a bad recording is told at once, not after loading the model
 
-    from .animate import animate
-    from .draft import of_quality
-    from .guidance import DynamicThreshold
+    from .diffusion.guidance import DynamicThreshold
+    from .generation.draft import of_quality
+    from .generation.speak import animate
 
     model = of_quality(load_chosen_model(arguments), arguments.model, arguments.quality)
     limits = arguments.dynamic_threshold
@@ -218,7 +218,7 @@ def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
                 "--model-head needs --target-head, the head to animate.", "settings_heads"
             )
         return None
-    from .head_model import bundled_head_path
+    from .head.head_model import bundled_head_path
 
     return arguments.model_head or bundled_head_path(), arguments.target_head
 
@@ -226,8 +226,8 @@ def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
 def _info(arguments: argparse.Namespace) -> None:
     import torch
 
-    from .checkpoint import bundled_model_path
-    from .server import available_devices
+    from .networks.checkpoint import bundled_model_path
+    from .server.methods import available_devices
 
     folder = arguments.model or bundled_model_path()
     model = load_chosen_model(arguments)
@@ -274,7 +274,7 @@ def _print_tree(values: dict[str, Any], indent: str = "") -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from .server import serve
+    from .server.methods import serve
 
     serve()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The directive `from-source`: functions and classes of a file with their docstrings, read without running it.
 
-    .. from-source:: blender_addon/console.py
+    .. from-source:: blender_addon/api/console.py
        :module: diffposetalk
 
        add_head

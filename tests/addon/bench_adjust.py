@@ -21,14 +21,14 @@ RUNS = 7
 
 def measure(part, head, seconds=60.0, fps=25.0):
     """Processor seconds of writing anew and, the median of a few runs, of applying changed sliders; and the curves."""
-    keying, motion_module, targets, takes = (part(n) for n in ("keying", "motion", "targets", "takes"))
-    adjustment = part("adjustment")
+    keying, motion_module, targets, takes = (part(n) for n in ("takes.keying", "data.motion", "faces.targets", "takes.showing"))
+    adjustment = part("data.adjustment")
     random = np.random.default_rng(0)
     count = int(25 * seconds)
     exp = np.clip(adjustment.smoothed(random.normal(0.2, 0.6, (count, 50)), 3), 0, 1).astype("f4")
     head_turn, jaw = adjustment.smoothed(random.normal(0, 0.3, (count, 3)), 5), np.zeros((count, 3))
     jaw[:, 0] = 0.2 * np.abs(np.sin(np.arange(count) / 4))
-    raw = motion_module.Motion(exp, head_turn, jaw, 25.0, "arkit", part("arkit").EXPRESSION_NAMES, {})
+    raw = motion_module.Motion(exp, head_turn, jaw, 25.0, "arkit", part("data.arkit").EXPRESSION_NAMES, {})
     target = targets.find_target(head, 0.4)
     began = time.process_time()
     shown = adjustment.timed(raw, fps)
@@ -45,7 +45,7 @@ def measure(part, head, seconds=60.0, fps=25.0):
         began = time.process_time()
         takes.set_adjustment(action, change)
         times.append(time.process_time() - began)
-    curves = sum(1 for one in part("take_data").take_actions(action) for _ in keying.action_curves(one))
+    curves = sum(1 for one in part("takes.record").take_actions(action) for _ in keying.action_curves(one))
     return anew, float(np.median(times[1:])), curves
 
 

@@ -73,7 +73,7 @@ def main() -> None:
     import diffposetalk
 
     mesh, rig = diffposetalk.add_head()
-    modules = [importlib.import_module(f"{ADDON}.{name}") for name in ("keying", "motion", "targets")]
+    modules = [importlib.import_module(f"{ADDON}.{name}") for name in ("takes.keying", "data.motion", "faces.targets")]
     one_by_one, bulk, curves = measure(*modules, mesh, rig, arguments.frames)
     bpy.ops.preferences.addon_disable(module=ADDON)
     print(f"Blender {bpy.app.version_string}: {curves} curves x {arguments.frames} frames")

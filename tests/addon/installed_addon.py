@@ -139,7 +139,7 @@ def synthetic_head(tmp_path_factory: pytest.TempPathFactory, part: Callable[[str
     """A head with dense pose correctives."""
     from synthetic_head import write_synthetic_head
 
-    names = part("arkit").EXPRESSION_NAMES
+    names = part("data.arkit").EXPRESSION_NAMES
     return write_synthetic_head(tmp_path_factory.mktemp("synthetic") / "head.npz", names)
 
 

@@ -19,7 +19,7 @@ bpy.ops.preferences.addon_enable(module=module)
 preferences = bpy.context.preferences.addons[module].preferences
 for name, value in json.loads(settings).items():
     setattr(preferences, name, value)
-setup = importlib.import_module(f"{module}.backend_setup")
+setup = importlib.import_module(f"{module}.install.environment")
 told = {"before": setup.setup_problem(), "folder": str(setup.environments_folder())}
 bpy.ops.diffposetalk.setup_backend()
 told |= {"after": setup.setup_problem(), "python": str(setup.installed_python())}

@@ -65,8 +65,8 @@ def take_points(
 ) -> dict[tuple[int, str, int], np.ndarray]:
     """Keys of all of a take's curves: Action's number, path and index to (K, 2)."""
     found = {}
-    for number, one in enumerate(part("take_data").take_actions(action)):
-        for curve in part("keying").action_curves(one):
+    for number, one in enumerate(part("takes.record").take_actions(action)):
+        for curve in part("takes.keying").action_curves(one):
             flat = np.empty(2 * len(curve.keyframe_points), np.float32)
             curve.keyframe_points.foreach_get("co", flat)
             found[(number, curve.data_path, curve.array_index)] = flat.reshape(-1, 2)

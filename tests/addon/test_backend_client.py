@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "blender_addon"))
-from backend_client import BackendClient, BackendError, backend_environment
+from client import BackendClient, BackendError, backend_environment
 
 BACKEND = Path(__file__).parents[2] / "backend"
 GREETING = '{"jsonrpc": "2.0", "id": 1, "result": {"protocol": 1, "version": "0.1.0"}}'

@@ -37,7 +37,7 @@ def uv(backend_python):
 @pytest.fixture
 def place(part, monkeypatch, tmp_path, uv):
     """A package with made-up wheels, locks and backend; the installation's folder; sources without a network."""
-    module, sources = part("backend_setup"), part("package_sources")
+    module, sources = part("install.environment"), part("install.sources")
     folder, wheels = tmp_path / "Benutzer Žluťoučký 顔", tmp_path / "wheels für alle"
     locks = tmp_path / "package"
     for new in (folder, wheels, locks):
@@ -55,7 +55,7 @@ def place(part, monkeypatch, tmp_path, uv):
     tracking = module.Extra("tracking", "Tracking", locks / "tracking.lock", ("av", "mediapipe"), "", "Hint")
     monkeypatch.setattr(module, "TRACKING", tracking)
     monkeypatch.setattr(module, "EXTRAS", {"tracking": tracking})
-    monkeypatch.setattr(part("presets"), "BACKEND_DIRECTORY", backend)
+    monkeypatch.setattr(part("data.bundled"), "BACKEND_DIRECTORY", backend)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv cache"))
     return SimpleNamespace(
         module=module,
@@ -123,7 +123,7 @@ def environments(place):
 def new_backend(place, monkeypatch, part, name, **story):
     version = story.pop("version", place.module.VERSION)
     backend = write_backend(place.folder.parent / name, version, **story)
-    monkeypatch.setattr(part("presets"), "BACKEND_DIRECTORY", backend)
+    monkeypatch.setattr(part("data.bundled"), "BACKEND_DIRECTORY", backend)
 
 
 def test_an_installation_without_a_network(place):
@@ -348,7 +348,7 @@ def test_blenders_python_that_cannot_serve_gives_way_to_one_of_uvs(place, monkey
 
 def made_up_uv(part, monkeypatch, folder):
     """A wheel of a uv that says hello, and the lock that names it."""
-    module = part("package_sources")
+    module = part("install.sources")
     wheel = folder / "uv-9.9.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("uv-9.9.9.data/scripts/uv", "#!/bin/sh\necho hello\n")
@@ -370,7 +370,7 @@ LINUX = pytest.mark.skipif(
 
 @LINUX
 def test_uv_comes_from_the_wheel_folder_by_its_checksum(part, api, monkeypatch, tmp_path):
-    module = part("package_sources")
+    module = part("install.sources")
     wheel = made_up_uv(part, monkeypatch, tmp_path)
     kept = tmp_path / "kept here"
     assert module.find_uv(module.Sources(), kept) is None
@@ -417,7 +417,7 @@ def test_it_needs_permission_a_package_and_room(place, api, monkeypatch, tmp_pat
 
 
 def test_plans_say_sizes_and_times_and_fetch_nothing(part, monkeypatch):
-    module = part("package_sources")
+    module = part("install.sources")
     monkeypatch.setattr(subprocess, "Popen", None)
     monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
     sizes = {}
@@ -435,7 +435,7 @@ def test_plans_say_sizes_and_times_and_fetch_nothing(part, monkeypatch):
 
 
 def test_variables_of_the_user_stay_and_those_that_lead_astray_go(part, monkeypatch):
-    module = part("package_sources")
+    module = part("install.sources")
     for name, value in {"HTTPS_PROXY": "http://p:1", "SSL_CERT_FILE": "/c", "VIRTUAL_ENV": "/v"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", "/other/add-on")
@@ -449,7 +449,7 @@ def test_variables_of_the_user_stay_and_those_that_lead_astray_go(part, monkeypa
 
 
 def test_pytorchs_build_is_uvs_choice_unless_said_otherwise(part, monkeypatch):
-    module = part("package_sources")
+    module = part("install.sources")
     monkeypatch.setattr(module.sys, "platform", "linux")
     monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
@@ -461,7 +461,7 @@ def test_pytorchs_build_is_uvs_choice_unless_said_otherwise(part, monkeypatch):
 
 
 def test_the_locks_are_of_the_pinned_versions_with_checksums(part, addon):
-    module = part("backend_setup")
+    module = part("install.environment")
     pinned = dict(
         line.split("==")
         for line in module.REQUIREMENTS.read_text().splitlines()
@@ -479,9 +479,9 @@ def test_the_locks_are_of_the_pinned_versions_with_checksums(part, addon):
 
 
 def test_the_buttons(place, part, monkeypatch, api):
-    preferences = part("preferences").addon_preferences()
-    operators, diagnostics = part("setup_operators"), part("diagnostics")
-    for module in (operators.backend_setup, part("backend_session"), diagnostics):
+    preferences = part("ui.setup.preferences").addon_preferences()
+    operators, diagnostics = part("ui.setup.operators"), part("jobs.diagnostics")
+    for module in (operators.backend_setup, part("engine.session"), diagnostics):
         for name in ("environments_folder",):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, lambda: place.folder)
@@ -507,8 +507,8 @@ def test_the_buttons(place, part, monkeypatch, api):
 
 
 def test_a_folder_of_a_virtual_environment_can_be_named(part, tmp_path, monkeypatch, api):
-    session, preferences = part("backend_session"), part("preferences").addon_preferences()
-    python = part("backend_setup").python_in(tmp_path)
+    session, preferences = part("engine.session"), part("ui.setup.preferences").addon_preferences()
+    python = part("install.environment").python_in(tmp_path)
     preferences.backend_python = str(tmp_path)
     try:
         with pytest.raises(api.UserError, match="is a folder"):

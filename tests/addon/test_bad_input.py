@@ -11,25 +11,27 @@ from scene_state import evaluated_vertices, scene_state
 @pytest.fixture
 def motion(part):
     """Two seconds of ARKit motion."""
-    random, smoothed = np.random.default_rng(0), part("adjustment").smoothed
+    random, smoothed = np.random.default_rng(0), part("data.adjustment").smoothed
     exp = np.clip(smoothed(random.normal(0.3, 0.5, (50, 50)), 3), 0, 1).astype("f4")
     jaw = np.zeros((50, 3))
     jaw[:, 0] = 0.2
     head = smoothed(random.normal(0, 0.4, (50, 3)), 5)
     told = {"synthetic": True, "model": "m", "seed": 7}
-    return part("motion").Motion(exp, head, jaw, 25.0, "arkit", part("arkit").EXPRESSION_NAMES, told)
+    return part("data.motion").Motion(
+        exp, head, jaw, 25.0, "arkit", part("data.arkit").EXPRESSION_NAMES, told
+    )
 
 
 @pytest.fixture
 def key(part, motion):
     """Function that keys the motion as a take; returns its first Action and the remarks."""
-    keying = part("keying")
+    keying = part("takes.keying")
 
     def run(item, start=1):
-        [target] = part("targets").find_targets([item], 0.4)
+        [target] = part("faces.targets").find_targets([item], 0.4)
         made = keying.Take(motion, "line · take 1 (seed 7)", motion, {})
         [[[action, *_]]] = keying.key_performances([keying.Performance((target,), (made,), start)])
-        return action, " ".join(part("generation_job").remarks([target], bpy.context.scene))
+        return action, " ".join(part("jobs.generation").remarks([target], bpy.context.scene))
 
     return run
 
@@ -40,7 +42,7 @@ def value_at(block, path, frame):
 
 
 def channel(motion, part, name, frame):
-    return motion.exp[frame, part("arkit").EXPRESSION_NAMES.index(name)]
+    return motion.exp[frame, part("data.arkit").EXPRESSION_NAMES.index(name)]
 
 
 def test_keys_and_bones_of_our_own_heads_that_cannot_be_keyed(api, part, key, motion):
@@ -65,7 +67,7 @@ def test_keys_and_bones_of_our_own_heads_that_cannot_be_keyed(api, part, key, mo
     assert rig.pose.bones["jaw"].rotation_euler.x == pytest.approx(0.2, abs=1e-6)
     api.adjust(head, mouth=0.5)  # and afterwards
     assert value_at(keys["mouthPucker"], "value", 10) == pytest.approx(0.5 * expected, abs=1e-6)
-    part("takes").retime(action, 11.0, 1.0, 25.0)
+    part("takes.showing").retime(action, 11.0, 1.0, 25.0)
 
 
 def test_a_key_renamed_and_a_bone_removed_after_the_take(api, part, key):
@@ -103,7 +105,7 @@ def test_heads_of_another_file(api, part, key, tmp_path):
     scene, layer = bpy.context.scene, bpy.context.view_layer
     override = linked.override_hierarchy_create(scene, layer, do_fully_editable=True)
     action, remarks = key(override)
-    assert action and remarks == "" and part("takes").shown_take(override) == action
+    assert action and remarks == "" and part("takes.showing").shown_take(override) == action
     bpy.context.scene.frame_set(10)
     assert override.data.shape_keys.key_blocks["mouthPucker"].value > 0
 
@@ -164,7 +166,7 @@ def test_takes_in_the_nla_editor_are_exported_unless_muted(api, part, key, motio
     bpy.context.scene.frame_set(30)
     expected = evaluated_vertices(head)
     api.push_to_nla(head, "REPLACE")
-    exporting = part("exporting")
+    exporting = part("jobs.exporting")
     assert exporting.keyed_range(bpy.context.scene, [head, rig]) == (21, 70)
     assert exporting.provenance_of(head)["seed"] == 7 and exporting.unplayed([head]) == []
     path = (api.export_fbx if suffix == ".fbx" else api.export_gltf)(head, tmp_path / "pushed")
@@ -212,13 +214,13 @@ def test_paths_that_cannot_be_written(api, part, key, tmp_path):
 def test_two_jobs_for_one_object(api, part, motion, tmp_path):
     """One job at a time speaks an object; of a list each makes a take of its own."""
     head, rig = api.add_head("Ann")
-    clip = part("motion").write_motion(tmp_path / "a.npz", motion)
-    generation, span = part("generation_job"), part("audio_strip").AudioSpan
+    clip = part("data.motion").write_motion(tmp_path / "a.npz", motion)
+    generation, span = part("jobs.generation"), part("takes.audio_strip").AudioSpan
     speech = [generation.Speech(span(str(clip), 0.0, None, 1), (item,), False) for item in (head, rig)]
     with pytest.raises(api.UserError, match="two recordings at once"):
         generation.GenerationJob(bpy.context.scene, speech, generation.GenerationSettings(seeds=(0,)))
     first, second = (
-        part("motion_exchange").ImportMotionJob(bpy.context.scene, [head], clip) for _ in range(2)
+        part("jobs.motion_exchange").ImportMotionJob(bpy.context.scene, [head], clip) for _ in range(2)
     )
     while "running" in (first.poll(), second.poll()):
         pass

@@ -23,7 +23,7 @@ def make_motion(part):
         turns = np.cumsum(random.normal(0, 0.02, (count, 3)), axis=0)
         jaw = np.zeros((count, 3))
         jaw[:, 0] = random.uniform(0, 0.3, count)
-        return part("motion").Motion(exp, turns, jaw, fps, "arkit", (), {"synthetic": True})
+        return part("data.motion").Motion(exp, turns, jaw, fps, "arkit", (), {"synthetic": True})
 
     return make
 
@@ -31,7 +31,7 @@ def make_motion(part):
 @pytest.fixture
 def key(part):
     """Function that keys motion on objects; returns the Actions."""
-    keying, targets = part("keying"), part("targets")
+    keying, targets = part("takes.keying"), part("faces.targets")
 
     def key(objects, motion, **options):
         performance = keying.Performance(
@@ -47,7 +47,7 @@ def test_channels_are_found_by_their_names(part, name, record_property):
     rig = RIGS[name]()
     owner, meshes = build(rig)
     guessed = {
-        (row.source, row.object, row.target) for row in part("character").guess_mapping(meshes[0]).rows
+        (row.source, row.object, row.target) for row in part("faces.character").guess_mapping(meshes[0]).rows
     }
     expected = {
         (channel, mesh, key) for mesh, keys in rig.meshes.items() for key, channel in keys.items() if channel
@@ -56,7 +56,7 @@ def test_channels_are_found_by_their_names(part, name, record_property):
     record_property("right", right)
     assert right >= 0.95, (guessed - expected, expected - guessed)
     assert {channel for channel, _, _ in guessed} == set(ARKIT)
-    assert {row.source for row in part("character").guess_mapping(owner).rows} == set(ARKIT)
+    assert {row.source for row in part("faces.character").guess_mapping(owner).rows} == set(ARKIT)
 
 
 @pytest.mark.parametrize("name", RIGS)
@@ -67,7 +67,7 @@ def test_keys_reach_all_meshes(part, key, make_motion, name):
     actions = key([meshes[0]], motion)
     assert all(action.use_fake_user for action in actions)
     bpy.context.scene.frame_set(8)
-    names = part("arkit").EXPRESSION_NAMES
+    names = part("data.arkit").EXPRESSION_NAMES
     for mesh in meshes:
         keys = mesh.data.shape_keys.key_blocks
         for shape, channel in rig.meshes[mesh.name].items():
@@ -80,7 +80,7 @@ def test_keys_reach_all_meshes(part, key, make_motion, name):
 
 def test_all_selected_meshes_of_a_character_are_one(part, key, make_motion):
     owner, meshes = build(RIGS["Character Creator"]())
-    found = part("targets").find_targets([*meshes, owner], 0.4)
+    found = part("faces.targets").find_targets([*meshes, owner], 0.4)
     assert len(found) == 1 and found[0].owner is owner
 
 
@@ -95,7 +95,7 @@ def test_the_head_turns_as_the_motion_says(part, key, make_motion, name, mode):
     motion.head[:] = 0
     motion.head[:, 1] = 0.5  # to the character's left, which is +X here
     key([meshes[0]], motion)
-    choice = part("character").find_character(owner).bones
+    choice = part("faces.character").find_character(owner).bones
     assert (choice.head, choice.neck) == (rig.head, rig.neck)
     bpy.context.scene.frame_set(5)
     bpy.context.view_layer.update()
@@ -132,7 +132,7 @@ def test_an_armature_that_lies_on_its_side_and_faces_elsewhere(part):
         for name, (parent, a, b) in rig.bones.items()
     }
     owner, _ = build(rig)
-    axes = part("bones").character_axes(owner, "head", "neck_01")
+    axes = part("faces.bones").character_axes(owner, "head", "neck_01")
     expected = np.array(turn) @ np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]).T
     np.testing.assert_allclose(axes, expected, atol=1e-6)
 
@@ -142,7 +142,7 @@ def test_eye_bones_turn_where_no_key_does(part, key, make_motion):
     rig.meshes["Face"] = {k: v for k, v in rig.meshes["Face"].items() if "EyeLook" not in k}
     owner, meshes = build(rig)
     motion = make_motion()
-    names = part("arkit").EXPRESSION_NAMES
+    names = part("data.arkit").EXPRESSION_NAMES
     motion.exp[:] = 0
     motion.exp[:, names.index("eyeLookOutLeft")] = motion.exp[:, names.index("eyeLookInRight")] = 1.0
     motion.head[:] = 0
@@ -187,8 +187,8 @@ def test_on_top_of_the_bodys_animation(part, key, make_motion):
     key([meshes[0]], motion)
     bpy.context.scene.frame_set(21)
     assert arm.location.x == pytest.approx(0.2, abs=0.02)
-    axes = part("bones").character_axes(owner, rig.head, rig.neck)
-    local = part("bones").local_turns(owner, rig.head, motion.head[20:21] * 0.6, axes)[0]
+    axes = part("faces.bones").character_axes(owner, rig.head, rig.neck)
+    local = part("faces.bones").local_turns(owner, rig.head, motion.head[20:21] * 0.6, axes)[0]
     turn = Quaternion(Vector(local).normalized(), Vector(local).length)
     assert head.matrix_basis.to_quaternion().rotation_difference(before @ turn).angle < 1e-3
     assert body in [strip.action for track in owner.animation_data.nla_tracks for strip in track.strips]
@@ -198,16 +198,16 @@ def test_on_top_of_the_bodys_animation(part, key, make_motion):
 
 @pytest.mark.parametrize("title, prefix", [("oculus", "viseme_"), ("vrm", "Fcl_MTH_"), ("preston_blair", "")])
 def test_visemes_are_solved_from_the_motion(part, key, make_motion, title, prefix):
-    names, visemes = part("shape_names"), part("visemes")
+    names, visemes = part("data.shape_names"), part("data.visemes")
     shapes = {f"{prefix}{viseme}": None for viseme in names.VISEME_SETS[title]}
     rig = RIGS["VRoid"]()
     rig.meshes = {"Face": shapes | {"Fcl_EYE_Close_L": "eyeBlinkLeft", "Fcl_EYE_Close_R": "eyeBlinkRight"}}
     _, (mesh,) = build(rig)
-    rows = part("character").guess_mapping(mesh).rows
+    rows = part("faces.character").guess_mapping(mesh).rows
     assert {r.source for r in rows} == {f"{title}:{v}" for v in names.VISEME_SETS[title]} | {
         "eyeBlinkLeft", "eyeBlinkRight"}  # fmt: skip
     motion = make_motion(60)
-    arkit = list(part("arkit").EXPRESSION_NAMES)
+    arkit = list(part("data.arkit").EXPRESSION_NAMES)
     motion.exp[:], motion.jaw[:] = 0, 0
     spoken = [v for v, pose in visemes.CORRESPONDENCES[title].items() if pose is not None][:5]
     for number, viseme in enumerate(spoken):  # a syllable of 12 frames each
@@ -226,7 +226,7 @@ def test_visemes_are_solved_from_the_motion(part, key, make_motion, title, prefi
 
 
 def test_solving_is_bounded_smooth_and_optimal(part):
-    visemes = part("visemes")
+    visemes = part("data.visemes")
     random = np.random.default_rng(1)
     matrix = random.uniform(0, 1, (12, 5))
     values = random.uniform(0, 1, (200, 5)) @ matrix.T + random.normal(0, 0.1, (200, 12))
@@ -245,7 +245,7 @@ def test_solving_is_bounded_smooth_and_optimal(part):
 
 
 def test_mapping_rows_gain_offset_clamp_property_and_bone(part, key, make_motion):
-    mapping, character = part("mapping"), part("character")
+    mapping, character = part("data.mapping"), part("faces.character")
     rig = RIGS["MetaHuman"]()
     owner, (mesh,) = build(rig)
     owner["smile"] = 0.0
@@ -264,7 +264,7 @@ def test_mapping_rows_gain_offset_clamp_property_and_bone(part, key, make_motion
     motion = make_motion()
     motion.head[:] = 0
     key([mesh], motion)
-    names = list(part("arkit").EXPRESSION_NAMES)
+    names = list(part("data.arkit").EXPRESSION_NAMES)
     bpy.context.scene.frame_set(9)
     value = {
         n: motion.exp[8, names.index(n)] for n in ("mouthFunnel", "mouthSmileLeft", "jawLeft", "jawRight")
@@ -282,7 +282,7 @@ def test_mapping_rows_gain_offset_clamp_property_and_bone(part, key, make_motion
 
 
 def test_mappings_are_saved_and_read(part, tmp_path):
-    mapping, character, presets = part("mapping"), part("character"), part("rig_presets")
+    mapping, character, presets = part("data.mapping"), part("faces.character"), part("faces.rig_presets")
     owner, (mesh, *_) = build(RIGS["Character Creator"]())
     table = character.guess_mapping(mesh)
     mapping.write_mapping(tmp_path / "cc.json", table)
@@ -290,7 +290,7 @@ def test_mappings_are_saved_and_read(part, tmp_path):
     character.store_mapping(owner, table)
     stored = character.stored_mapping(owner)
     assert stored.bones.head == table.bones.head and len(stored.rows) == len(table.rows)
-    assert part("character").find_character(mesh).rows == table.rows
+    assert part("faces.character").find_character(mesh).rows == table.rows
     for name, rig in (("CHARACTER_CREATOR", "Character Creator"), ("METAHUMAN", "MetaHuman"), ("ARKIT_PASCAL", "VRoid"),
                       ("ARKIT", "Ready Player Me")):  # fmt: skip
         described = {key: ch for keys in RIGS[rig]().meshes.values() for key, ch in keys.items()}
@@ -317,11 +317,11 @@ def test_bad_mapping_files(api, part, tmp_path, change, message):
     path = tmp_path / "mapping.json"
     path.write_text(json.dumps({"format": "diffposetalk-mapping", "version": 1, "rows": []} | change))
     with pytest.raises(api.UserError, match=message):
-        part("mapping").read_mapping(path)
+        part("data.mapping").read_mapping(path)
 
 
 def test_what_cannot_be_keyed_is_named_and_the_rest_is_done(part, key, make_motion):
-    character = part("character")
+    character = part("faces.character")
     rig = RIGS["Character Creator"]()
     owner, (body, _, tongue) = build(rig)
     table = character.guess_mapping(body)
@@ -342,7 +342,7 @@ def test_what_cannot_be_keyed_is_named_and_the_rest_is_done(part, key, make_moti
     key([body], motion)
     bpy.context.scene.frame_set(4)
     assert keys["Mouth_Shrug_Upper"].value == pytest.approx(
-        motion.exp[3, part("arkit").EXPRESSION_NAMES.index("mouthShrugUpper")], abs=1e-6
+        motion.exp[3, part("data.arkit").EXPRESSION_NAMES.index("mouthShrugUpper")], abs=1e-6
     )
 
 
@@ -386,7 +386,7 @@ def test_a_linked_character_is_refused_and_its_override_is_keyed(api, part, key,
     bpy.context.scene.frame_set(5)
     value = override.data.shape_keys.key_blocks["mouthFunnel"].value
     assert value == pytest.approx(
-        motion.exp[4, part("arkit").EXPRESSION_NAMES.index("mouthFunnel")], abs=1e-6
+        motion.exp[4, part("data.arkit").EXPRESSION_NAMES.index("mouthFunnel")], abs=1e-6
     )
 
 
@@ -414,12 +414,12 @@ def test_rigifys_face_moves(part, key, make_motion, tmp_path):
         loaded.objects = [name for name in there.objects if name == "rig"]
     (rig,) = loaded.objects
     bpy.context.scene.collection.objects.link(rig)
-    found = part("character").find_character(rig)
+    found = part("faces.character").find_character(rig)
     assert {row.source for row in found.rows} >= set(ARKIT) - {"jawOpen"}
     assert (found.bones.head, found.bones.neck, found.bones.jaw) == ("head", "neck", "jaw_master")
     motion = make_motion()
     motion.exp[:], motion.head[:] = 0, 0
-    names = list(part("arkit").EXPRESSION_NAMES)
+    names = list(part("data.arkit").EXPRESSION_NAMES)
     motion.exp[:, names.index("mouthSmileLeft")] = 1.0
     motion.jaw[:, 0] = 0.3
     key([rig], motion)

@@ -13,7 +13,7 @@ HAS_SOUND = bpy.app.build_options.audaspace
 def backend_from_environment(backend_python, part, monkeypatch):
     """Use the environment's interpreter, and no preference of another test."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     preferences.backend_python = preferences.model_directory = ""
     preferences.device = "cpu"
     bpy.context.scene.diffposetalk_workflow.speakers.clear()
@@ -46,11 +46,11 @@ def test_a_scenes_dialogue(api, part, stage):
     job = api.generate_dialogue(seed=1, steps=2)
     assert (job.made, job.kept, job.left_out) == (3, 0, []) and len(job.takes) == 2
     for head, first in ((ann, 10), (bob, 80)):
-        action = part("takes").shown_take(head)
+        action = part("takes.showing").shown_take(head)
         assert action.frame_range[0] == pytest.approx(first, abs=1e-3)
-    last = part("takes").shown_take(ann).frame_range[1]
+    last = part("takes.showing").shown_take(ann).frame_range[1]
     assert 160 + 55 < last <= 160 + 61
-    values = take_points(part, part("takes").shown_take(ann))
+    values = take_points(part, part("takes.showing").shown_take(ann))
     mouth = np.stack([v[:, 1] for (_, path, _), v in values.items() if '"mouth' in path])
     frames = next(iter(values.values()))[:, 0]
     assert mouth[:, (frames > 95) & (frames < 130)].max() < 1e-3  # at rest between the lines
@@ -60,7 +60,7 @@ def test_a_scenes_dialogue(api, part, stage):
     strips["Ann_2"].frame_start = 200
     again = api.generate_dialogue(seed=1, steps=2)
     assert (again.made, again.kept) == (0, 3)
-    moved = part("takes").shown_take(ann)
+    moved = part("takes.showing").shown_take(ann)
     assert moved.frame_range[1] == pytest.approx(last + 40, abs=1)
     first = {k: v[:55] for k, v in take_points(part, moved).items()}
     assert all(np.allclose(first[place], values[place][:55], atol=1e-5) for place in values)
@@ -71,7 +71,7 @@ def test_who_speaks_what(api, part, stage):
     scene, _, bob = stage
     strips = strips_of(scene)
     rules = scene.diffposetalk_workflow.speakers
-    lines = part("dialogue").dialogue_lines
+    lines = part("jobs.dialogue").dialogue_lines
 
     def spoken():
         return {line.strip: line.speaker.name for line in lines(scene)[0]}
@@ -92,16 +92,16 @@ def test_who_speaks_what(api, part, stage):
 
 
 def test_lines_are_joined_at_their_times(part):
-    motion = part("motion").Motion
+    motion = part("data.motion").Motion
     count = 30
     exp = np.ones((count, 50), np.float32)
     made = motion(exp, np.full((count, 3), 0.2), np.zeros((count, 3)), 25.0, "arkit", (), {})
     other = motion(exp * 0.5, np.full((count, 3), -0.2), np.zeros((count, 3)), 25.0, "arkit", (), {})
-    together = part("spoken_lines").joined([(1.0, made), (4.0, other)])
+    together = part("takes.spoken_lines").joined([(1.0, made), (4.0, other)])
     assert len(together.exp) == 75 + 30 and together.exp[29].max() == 1 and together.exp[75].max() == 0.5
     assert together.exp[45:60].max() == 0
     assert np.abs(np.diff(together.head[:, 0])).max() < 0.02
-    cut = part("spoken_lines").joined([(1.0, made), (1.4, other)])
+    cut = part("takes.spoken_lines").joined([(1.0, made), (1.4, other)])
     assert (cut.exp[:10] == 1).all() and (cut.exp[10:] == 0.5).all()
 
 
@@ -124,7 +124,7 @@ def test_takes_of_lines(api, part, stage):
     assert (job.made, job.kept, len(job.takes)) == (3, 0, 4) and job.warnings == []
     first, second = api.takes(ann)
     assert ("take 1 (seed 1)" in first.name, "take 2 (seed 2)" in second.name) == (True, True)
-    assert part("takes").shown_take(ann) == first
+    assert part("takes.showing").shown_take(ann) == first
     again = api.generate_dialogue(seed=2, steps=2)
     assert (again.made, again.kept) == (0, 3)
     assert differing(part, again.takes[0], second) == []
@@ -139,15 +139,18 @@ def test_takes_of_lines(api, part, stage):
     assert not [frame for frame in differing(part, chosen, second) if frame >= 160]
     assert api.step_line(ann, 170) == chosen and differing(part, chosen, first) == []
     with pytest.raises(api.UserError, match="of a dialogue"):
-        part("dialogue").line_at(
-            part("takes").duplicate(imported(api, part, ann), part("takes").target_of(ann), "x"), 1
+        part("jobs.dialogue").line_at(
+            part("takes.showing").duplicate(
+                imported(api, part, ann), part("takes.showing").target_of(ann), "x"
+            ),
+            1,
         )
 
 
 def imported(api, part, head):
     """A take of a motion file on a head."""
     path = bpy.app.tempdir + "motion.npz"
-    part("motion").write_motion(path, part("takes").raw_motion(api.takes(head)[0]))
+    part("data.motion").write_motion(path, part("takes.showing").raw_motion(api.takes(head)[0]))
     return api.import_motion(head, path)[0]
 
 
@@ -203,7 +206,9 @@ def test_overlaps_and_speakers_who_cannot(api, part, stage):
     assert "“Ann_1” and “Ann_2”" in overlap and "30 frames" in overlap and "cut off" in overlap
     assert len(others) == 2 and all("Solo" in text for text in others)
     mouth = [
-        v for (_, path, _), v in take_points(part, part("takes").shown_take(ann)).items() if '"mouth' in path
+        v
+        for (_, path, _), v in take_points(part, part("takes.showing").shown_take(ann)).items()
+        if '"mouth' in path
     ]
     assert mouth[0][-1, 0] == pytest.approx(99, abs=1)  # to the second line's end
     bpy.data.scenes.remove(far)

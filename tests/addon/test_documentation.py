@@ -35,7 +35,7 @@ def workplace(small_model, backend_python, part, api, recordings, tmp_path, monk
     """A saved file beside the recordings and the clip that the pages speak of, and a library of styles of its own."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
     monkeypatch.setenv("DIFFPOSETALK_STYLES", str(tmp_path / "styles"))
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     preferences.backend_python, preferences.device = "", "cpu"
     preferences.model_directory = str(small_model)
     bpy.context.scene.diffposetalk_workflow.speakers.clear()
@@ -87,5 +87,5 @@ def test_python_that_needs_more_calls_what_there_is(block, api):
 
 @pytest.mark.parametrize("block", code_blocks("json mapping"), ids=str)
 def test_mappings_are_read(block, part):
-    table = part("mapping").from_json(block.text, "the page")
+    table = part("data.mapping").from_json(block.text, "the page")
     assert len(table.rows) == len(json.loads(block.text)["rows"]) and table.bones.jaw_by == "BONE"

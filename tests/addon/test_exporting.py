@@ -28,9 +28,9 @@ def talking_head(request, api, part, head_path, flame_like_head):
     jaw = np.zeros((count, 3))
     jaw[:, 0] = random.uniform(0, 0.4, count)
     provenance = {"synthetic": True, "model": "m", "seed": 7, "audio_sha256": "abc"}
-    motion = part("motion").Motion(exp.astype("f4"), head, jaw, 25.0, basis, (), provenance)
-    keying = part("keying")
-    target = part("targets").find_target(mesh, 0.4)
+    motion = part("data.motion").Motion(exp.astype("f4"), head, jaw, 25.0, basis, (), provenance)
+    keying = part("takes.keying")
+    target = part("faces.targets").find_target(mesh, 0.4)
     keying.key_performances([keying.Performance((target,), (keying.Take(motion, "a · take 1"),), FIRST)])
     return mesh, rig
 

@@ -42,7 +42,7 @@ def flame_model(addon, tmp_path_factory):
 def preferences(backend_python, part, monkeypatch):
     """The preferences, with the environment's backend and nothing else."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     preferences.backend_python = preferences.model_directory = preferences.flame_model = ""
     preferences.device = "cpu"
     yield preferences
@@ -65,8 +65,8 @@ def write_motion(path, basis):
 def test_evaluated_mesh_is_the_head_model(api, part, flame_pkl, model_vertices, record_property):
     shape = np.random.default_rng(3).normal(0, 1, 100).astype("f4")
     mesh, rig = api.add_head("Ann", shape=shape, flame=flame_pkl)
-    converted = part("flame_file").converted_file(flame_pkl)
-    asset = part("head_asset").load_head(converted)
+    converted = part("engine.flame_file").converted_file(flame_pkl)
+    asset = part("data.head_asset").load_head(converted)
     exp, rotations = random_poses(10, "flame")
     expected = in_blender_axes(model_vertices(converted, exp, rotations, shape))
     worst = 0.0
@@ -84,14 +84,14 @@ def test_evaluated_mesh_is_the_head_model(api, part, flame_pkl, model_vertices, 
 
 def test_the_button_converts_once(api, part, preferences, flame_pkl, monkeypatch):
     preferences.flame_model = str(flame_pkl)
-    part("flame_file").converted_file(flame_pkl).unlink(missing_ok=True)
+    part("engine.flame_file").converted_file(flame_pkl).unlink(missing_ok=True)
     assert bpy.ops.diffposetalk.add_head(source="FLAME") == {"FINISHED"}
     assert bpy.context.object.data.shape_keys.key_blocks[1].name == "Exp000"
     assert "Added" in status().text and not status().error
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", "/nowhere/python")
     assert bpy.ops.diffposetalk.add_head(source="FLAME") == {"FINISHED"}
     assert api.add_head(flame=True)[0].data.shape_keys.key_blocks[1].name == "Exp000"
-    preferences.flame_model = str(part("flame_file").converted_file(flame_pkl))
+    preferences.flame_model = str(part("engine.flame_file").converted_file(flame_pkl))
     assert bpy.ops.diffposetalk.add_head(source="FLAME") == {"FINISHED"}
 
 
@@ -161,7 +161,7 @@ def test_the_other_basis_is_refused_before_the_backend_is_asked(
     preferences.flame_model = str(flame_pkl)
     preferences.model_directory = str(flame_model) if model == "flame" else ""
     head, _ = api.add_head(flame=model == "arkit")
-    part("backend_session").stop()
+    part("engine.session").stop()
     bpy.context.evaluated_depsgraph_get().update()  # the first evaluation writes the driven values
     before = scene_state()
     message = rf"(?i)motion is in the {model} basis .* turn on Convert to the Head's Basis"
@@ -171,7 +171,7 @@ def test_the_other_basis_is_refused_before_the_backend_is_asked(
             bpy.ops.diffposetalk.generate()
         else:
             api.generate(head, recordings / "speech.wav")
-    assert part("backend_session")._client is None and scene_state() == before
+    assert part("engine.session")._client is None and scene_state() == before
 
 
 def test_the_other_basis_is_refused_when_the_model_is_loaded(
@@ -179,7 +179,7 @@ def test_the_other_basis_is_refused_when_the_model_is_loaded(
 ):
     head, _ = api.add_head()
     preferences.model_directory = str(flame_model)
-    monkeypatch.setattr(part("presets"), "model_basis", lambda directory: None)
+    monkeypatch.setattr(part("data.bundled"), "model_basis", lambda directory: None)
     before = scene_state()
     with pytest.raises(api.UserError, match="FLAME basis"):
         api.generate(head, recordings / "speech.wav")
@@ -190,7 +190,7 @@ def test_a_flame_model_moves_a_flame_head(api, part, preferences, flame_pkl, fla
     preferences.model_directory = str(flame_model)
     head, rig = api.add_head(flame=flame_pkl)
     [result] = api.generate(head, recordings / "speech.wav", steps=2)
-    paths = {curve.data_path for curve in part("keying").action_curves(result.actions[0][0])}
+    paths = {curve.data_path for curve in part("takes.keying").action_curves(result.actions[0][0])}
     assert paths == {f'key_blocks["{name}"].value' for name in EXPRESSIONS}
     assert rig.animation_data.action is result.actions[0][1] and result.residual is None
 
@@ -236,8 +236,8 @@ def test_converting_to_the_basis_of_the_head(
         record_property("residual_mm", result.residual["mean"])
     action = head.data.shape_keys.animation_data.action
     assert action["converted_from"] == model and json.loads(action["conversion_residual_mm"])["mean"] > 0
-    names = part("arkit").EXPRESSION_NAMES if model == "flame" else EXPRESSIONS
-    curves = list(part("keying").action_curves(action))
+    names = part("data.arkit").EXPRESSION_NAMES if model == "flame" else EXPRESSIONS
+    curves = list(part("takes.keying").action_curves(action))
     assert {curve.data_path for curve in curves} == {f'key_blocks["{name}"].value' for name in names}
     assert max(abs(point.co.y) for curve in curves for point in curve.keyframe_points) > 0.01
 
@@ -263,7 +263,7 @@ def test_conversion_knows_the_flame_of_the_head(api, part, preferences, flame_pk
     with pytest.raises(api.UserError, match="hold Lips, Brows and Eyes together"):
         api.regenerate(bob, 20, 30, hold=["lips"])
     [again] = api.regenerate(bob, 20, 30, seed=5, hold=["head"])
-    raw = part("takes").raw_motion
+    raw = part("takes.showing").raw_motion
     old, new = raw(action), raw(again)
     apart = np.abs(new.exp - old.exp).max(axis=1)
     assert new.basis == "flame" and apart[19:30].min() > 1e-4
@@ -274,7 +274,7 @@ def test_conversion_knows_the_flame_of_the_head(api, part, preferences, flame_pk
 
 
 def test_cancelling_the_conversion(api, part, flame_pkl):
-    flame_file = part("flame_file")
+    flame_file = part("engine.flame_file")
     converted = flame_file.converted_file(flame_pkl)
     converted.unlink(missing_ok=True)
     before = scene_state(), sorted(flame_file.heads_folder().iterdir())

@@ -18,7 +18,7 @@ HAS_SOUND = bpy.app.build_options.audaspace
 def backend_from_environment(backend_python, part, monkeypatch):
     """Use the environment's interpreter, and no preference of another test."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     preferences.backend_python = ""
     preferences.model_directory = ""
     preferences.device = "cpu"
@@ -31,11 +31,11 @@ def quick():
 
 
 def sound_strips(part):
-    return [s for s in part("audio_strip").sequencer_strips(bpy.context.scene) if s.type == "SOUND"]
+    return [s for s in part("takes.audio_strip").sequencer_strips(bpy.context.scene) if s.type == "SOUND"]
 
 
 def key_frames(part, action):
-    curve = next(part("keying").action_curves(action))
+    curve = next(part("takes.keying").action_curves(action))
     return [curve.keyframe_points[0].co.x, curve.keyframe_points[-1].co.x, len(curve.keyframe_points)]
 
 
@@ -98,7 +98,7 @@ def test_takes_and_no_head_motion(api, part, recordings, quick):
     assert result.seeds == [10, 11, 12] and len(result.actions) == 3
     assert [action.use_fake_user for take in result.actions for action in take] == [True] * 6
     for _, bones in result.actions:
-        assert all('"jaw"' in curve.data_path for curve in part("keying").action_curves(bones))
+        assert all('"jaw"' in curve.data_path for curve in part("takes.keying").action_curves(bones))
 
 
 def test_many_objects_and_recordings(api, part, recordings, quick):
@@ -199,7 +199,7 @@ def test_bad_settings(api, recordings):
 def test_a_missing_model(api, part, recordings, tmp_path):
     head, _ = api.add_head()
     before = scene_state()
-    part("preferences").addon_preferences().model_directory = str(tmp_path / "no model")
+    part("ui.setup.preferences").addon_preferences().model_directory = str(tmp_path / "no model")
     with pytest.raises(api.BackendError, match="no model"):
         api.generate(head, recordings / "speech.wav")
     assert scene_state() == before
@@ -209,8 +209,8 @@ def test_no_backend(api, part, recordings, monkeypatch, tmp_path):
     head, _ = api.add_head()
     before = scene_state()
     monkeypatch.delenv("DIFFPOSETALK_BACKEND_PYTHON")
-    part("backend_session").stop()
-    preferences = part("preferences").addon_preferences()
+    part("engine.session").stop()
+    preferences = part("ui.setup.preferences").addon_preferences()
     for python, message in (
         ("", "not set up"),
         (str(tmp_path / "nowhere"), "does not exist"),
@@ -232,7 +232,7 @@ def test_a_python_without_the_packages(api, part, recordings, tmp_path):
 
     head, _ = api.add_head()
     before = scene_state()
-    part("preferences").addon_preferences().backend_python = sys.executable
+    part("ui.setup.preferences").addon_preferences().backend_python = sys.executable
     with pytest.raises(api.BackendError, match=r"lacks the package|Set Up Backend"):
         api.generate(head, recordings / "speech.wav")
     assert scene_state() == before
@@ -272,7 +272,7 @@ def test_a_killed_backend(api, part, recordings, quick):
     head, _ = api.add_head()
     before = scene_state()
     job = start_long_job(api, head, recordings / "minute.flac")
-    os.kill(part("backend_session").client().process.pid, signal.SIGKILL)
+    os.kill(part("engine.session").client().process.pid, signal.SIGKILL)
     assert job.wait(60) == "failed"
     assert "SIGKILL" in str(job.failure) and "Nothing was changed" in str(job.failure)
     assert scene_state() == before and not job._folder.exists()
@@ -283,7 +283,7 @@ def test_a_frozen_backend_can_be_cancelled(api, part, recordings):
     head, _ = api.add_head()
     before = scene_state()
     job = start_long_job(api, head, recordings / "minute.flac")
-    pid = part("backend_session").client().process.pid
+    pid = part("engine.session").client().process.pid
     os.kill(pid, signal.SIGSTOP)
     job.cancel()
     assert job.wait(60) == "cancelled" and scene_state() == before
@@ -324,7 +324,9 @@ def test_the_style_of_a_motion_file(api, part, recordings, quick, tmp_path):
 
 def test_a_draft(api, part, recordings):
     def values(action):
-        return [tuple(p.co) for curve in part("keying").action_curves(action) for p in curve.keyframe_points]
+        return [
+            tuple(p.co) for curve in part("takes.keying").action_curves(action) for p in curve.keyframe_points
+        ]
 
     head, _ = api.add_head()
     [draft, other] = api.generate(head, recordings / "speech.wav", quality="draft", takes=2)[0].actions
@@ -337,7 +339,7 @@ def test_a_draft(api, part, recordings):
 @pytest.mark.skipif(not HAS_SOUND, reason="this build of Blender has no sound")
 def test_a_sound_strip_as_audio(api, part, recordings, quick):
     head, _ = api.add_head()
-    audio_strip = part("audio_strip")
+    audio_strip = part("takes.audio_strip")
     scene = bpy.context.scene
     strip, _ = audio_strip.place_sound(scene, str(recordings / "second line.wav"), 40, 3.0)
     strip.frame_offset_start = 25

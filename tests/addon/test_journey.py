@@ -12,7 +12,7 @@ from scene_state import evaluated_vertices, take_points
 def backend_from_environment(backend_python, part, monkeypatch):
     """Use the environment's interpreter, and no preference of another test."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     preferences.backend_python = preferences.model_directory = ""
     preferences.device = "cpu"
 
@@ -26,7 +26,7 @@ def shown(items, frames):
 
 
 def test_from_a_recording_to_files(api, part, recordings, tmp_path, record_property):
-    scene, takes = bpy.context.scene, part("takes")
+    scene, takes = bpy.context.scene, part("takes.showing")
     scene.render.fps, scene.render.fps_base = 24, 1.001
     rig, (face, teeth) = build(RIGS["Ready Player Me"](), "Ann")
     for item in (face, teeth):

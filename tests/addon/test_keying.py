@@ -25,7 +25,7 @@ def make_motion(part):
         turns = np.cumsum(random.normal(0, 0.02, (count, 3)), axis=0) * head
         jaw = np.zeros((count, 3))
         jaw[:, 0] = random.uniform(0, 0.3, count)
-        return part("motion").Motion(exp, turns, jaw, 25.0, basis, names, dict(PROVENANCE))
+        return part("data.motion").Motion(exp, turns, jaw, 25.0, basis, names, dict(PROVENANCE))
 
     return make
 
@@ -33,7 +33,7 @@ def make_motion(part):
 @pytest.fixture
 def key(part):
     """Function that keys motion on objects."""
-    keying, targets = part("keying"), part("targets")
+    keying, targets = part("takes.keying"), part("faces.targets")
 
     def key(objects, *motions, start=1, head_bone="neck", strength=1.0, name="line"):
         takes = tuple(keying.Take(m, f"{name} · take {t + 1} (seed {t})") for t, m in enumerate(motions))
@@ -64,7 +64,7 @@ def curves(part, actions):
     return {
         (curve.data_path, curve.array_index): curve
         for action in actions
-        for curve in part("keying").action_curves(action)
+        for curve in part("takes.keying").action_curves(action)
     }
 
 
@@ -73,7 +73,7 @@ def test_keys_are_where_they_belong(api, part, make_motion, key, start):
     mesh, rig = api.add_head()
     motion = make_motion()
     key([mesh], motion, start=start)
-    names = part("arkit").EXPRESSION_NAMES
+    names = part("data.arkit").EXPRESSION_NAMES
     for n in (0, 7, 39):
         bpy.context.scene.frame_set(start + n)
         values = [mesh.data.shape_keys.key_blocks[name].value for name in names]
@@ -166,7 +166,7 @@ def test_takes_are_actions_of_their_own(api, part, make_motion, key):
         assert animation.action_slot is not None
     bpy.context.scene.frame_set(32)
     value = mesh.data.shape_keys.key_blocks["jawForward"].value
-    column = part("arkit").EXPRESSION_NAMES.index("jawForward")
+    column = part("data.arkit").EXPRESSION_NAMES.index("jawForward")
     assert abs(value - make_motion(32).exp[31, column]) < 1e-6
 
 
@@ -200,8 +200,8 @@ def test_angles_do_not_jump(api, part, make_motion, key):
     mesh, _ = api.add_head()
     motion = make_motion(200)
     angle = np.linspace(0, 7, 200)
-    motion.head[:] = part("motion").axis_angles(
-        part("motion").continuous_quaternions(np.outer(angle, [0.1, 0.9, 0.2]))
+    motion.head[:] = part("data.motion").axis_angles(
+        part("data.motion").continuous_quaternions(np.outer(angle, [0.1, 0.9, 0.2]))
     )
     by_path = curves(part, key([mesh], motion)[0])
     for (path, _), curve in by_path.items():
@@ -211,7 +211,7 @@ def test_angles_do_not_jump(api, part, make_motion, key):
 
 
 def test_foreign_meshes_with_arkit_names(part, arkit_mesh, make_motion, key):
-    names = part("arkit").EXPRESSION_NAMES
+    names = part("data.arkit").EXPRESSION_NAMES
     face = arkit_mesh([*names, "jawOpen", "tongueOut"])
     lashes = arkit_mesh(["eyeBlink_L", "eyeBlink_R", "SomethingElse"], "Lashes")
     motion = make_motion()
@@ -225,7 +225,7 @@ def test_foreign_meshes_with_arkit_names(part, arkit_mesh, make_motion, key):
 
 
 def test_objects_that_cannot_be_keyed(api, part, arkit_mesh, key, make_motion):
-    find = part("targets").find_targets
+    find = part("faces.targets").find_targets
     other = arkit_mesh(["Fat", "Thin"])
     bare = bpy.data.objects.new("Bare", bpy.data.meshes.new("Bare"))
     empty = bpy.data.objects.new("Empty", None)
@@ -272,7 +272,7 @@ def test_a_failure_while_writing_takes_everything_back(api, part, make_motion, k
     mesh, _ = api.add_head()
     key([mesh], make_motion())
     before = scene_state()
-    keying = part("keying")
+    keying = part("takes.keying")
     write, calls = keying.write_action, []
 
     def fail_at_the_third(*arguments):
@@ -289,7 +289,9 @@ def test_a_failure_while_writing_takes_everything_back(api, part, make_motion, k
 
 def test_bulk_keying_is_a_hundred_times_faster(api, part, record_property):
     mesh, rig = api.add_head()
-    one_by_one, bulk, count = measure(part("keying"), part("motion"), part("targets"), mesh, rig)
+    one_by_one, bulk, count = measure(
+        part("takes.keying"), part("data.motion"), part("faces.targets"), mesh, rig
+    )
     print(f"{count} curves x 1500: keyframe_insert {one_by_one:.2f} s, bulk {bulk:.4f} s")
     record_property("times_faster", one_by_one / bulk)
     assert count == 54 and one_by_one / bulk >= 100

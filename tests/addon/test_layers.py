@@ -12,15 +12,15 @@ def take(api, part):
     """A head with a take of 120 smooth frames."""
     head, rig = api.add_head()
     random = np.random.default_rng(0)
-    smoothed, names = part("adjustment").smoothed, part("arkit").EXPRESSION_NAMES
+    smoothed, names = part("data.adjustment").smoothed, part("data.arkit").EXPRESSION_NAMES
     exp = np.clip(smoothed(random.normal(0.2, 0.6, (120, 50)), 3), 0, 1).astype("f4")
     jaw = np.zeros((120, 3))
     jaw[:, 0] = 0.2 * np.abs(np.sin(np.arange(120) / 6))
-    motion = part("motion").Motion(
+    motion = part("data.motion").Motion(
         exp, smoothed(random.normal(0, 0.5, (120, 3)), 6), jaw, 25.0, "arkit", names, {"synthetic": True}
     )
-    keying = part("keying")
-    target = part("targets").find_target(head, 0.4)
+    keying = part("takes.keying")
+    target = part("faces.targets").find_target(head, 0.4)
     made = keying.Take(motion, "line · take 1", motion, {})
     [[[action, _]]] = keying.key_performances([keying.Performance((target,), (made,), 1)])
     return head, rig, action
@@ -79,14 +79,14 @@ def test_fewer_keys_within_the_bound(api, part, take, bound, record_property):
     record_property("left", left / count)
     record_property("error_mm", float(error))
     assert error <= bound and left < 0.9 * count
-    curve = next(part("keying").action_curves(action))
+    curve = next(part("takes.keying").action_curves(action))
     assert all(key.interpolation == "BEZIER" for key in curve.keyframe_points)
     api.adjust(head, mouth=0.99)  # writes every frame's key again
-    assert all(len(c.keyframe_points) == 120 for c in part("keying").action_curves(action))
+    assert all(len(c.keyframe_points) == 120 for c in part("takes.keying").action_curves(action))
 
 
 def test_a_curve_is_reduced_to_what_it_needs(part):
-    bezier = part("layers").bezier_keys
+    bezier = part("takes.layers").bezier_keys
     frames = np.arange(200.0)
     line = np.column_stack([frames, 0.01 * frames])
     assert len(bezier(line, 1e-6)[0]) == 2

@@ -17,7 +17,7 @@ SAID = "And so, my fellow Americans"
 def backend_from_environment(backend_python, part, monkeypatch):
     """Use the environment's interpreter, and no preference of another test."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     preferences.backend_python = preferences.model_directory = ""
     preferences.device = "cpu"
     bpy.context.scene.timeline_markers.clear()
@@ -26,12 +26,12 @@ def backend_from_environment(backend_python, part, monkeypatch):
 
 def held_open(part, action):
     """Open a take's mouth throughout."""
-    raw = part("takes").raw_motion(action)
+    raw = part("takes.showing").raw_motion(action)
     jaw, exp = np.array(raw.jaw), np.array(raw.exp)
     jaw[:, 0] = np.maximum(jaw[:, 0], 0.2)
     for name in ("mouthClose", "mouthRollLower", "mouthRollUpper", "mouthPressLeft", "mouthPressRight"):
         exp[:, raw.expression_names.index(name)] = 0
-    part("takes").apply(action, raw=replace(raw, jaw=jaw, exp=exp))
+    part("takes.showing").apply(action, raw=replace(raw, jaw=jaw, exp=exp))
 
 
 def marks(sign):
@@ -63,8 +63,8 @@ def test_the_models_own_judgement_then_a_transcript(api, part, recordings):
     assert "2 closures are not reached, 5 words marked" in bpy.context.window_manager.diffposetalk_status.text
 
     for place in (missed[0][0], missed[0][0] - 1, missed[0][0] + 1):  # closed by hand, as an animator would
-        for one in part("take_data").take_actions(action):
-            for curve in part("keying").action_curves(one):
+        for one in part("takes.record").take_actions(action):
+            for curve in part("takes.keying").action_curves(one):
                 if curve.data_path.endswith('["jaw"].rotation_euler') and curve.array_index == 0:
                     curve.keyframe_points[place - 11].co.y = 0.0
     scene.diffposetalk_workflow.transcript = ""
@@ -82,7 +82,7 @@ def test_stretched_takes_are_checked_at_their_own_speed(api, part, recordings, t
     api.check_lips(head)
     plain = [frame for frame, _ in marks("“")]
     assert len(plain) == 5
-    part("takes").retime(api.takes(head)[0], 101.0, 2.0, 25.0)
+    part("takes.showing").retime(api.takes(head)[0], 101.0, 2.0, 25.0)
     api.check_lips(head)
     assert [frame for frame, _ in marks("“")] == pytest.approx([101 + 2 * (f - 1) for f in plain], abs=2)
 

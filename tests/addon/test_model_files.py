@@ -20,15 +20,15 @@ def files(backend_python, tmp_path_factory):
 @pytest.fixture
 def preferences(part, monkeypatch, tmp_path):
     """The add-on's preferences, back to the defaults afterwards; converted models go to a folder of the test's."""
-    monkeypatch.setattr(part("model_operators"), "models_folder", lambda: tmp_path)
+    monkeypatch.setattr(part("ui.setup.model_operators"), "models_folder", lambda: tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    chosen = part("preferences").addon_preferences()
+    chosen = part("ui.setup.preferences").addon_preferences()
     chosen.device = "cpu"
     yield chosen
     names = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics", "hubert_folder")
     for name in (*names, "model_directory", "flame_model", "device"):
         chosen.property_unset(name)
-    part("backend_session").stop()
+    part("engine.session").stop()
 
 
 def status():

@@ -9,7 +9,7 @@ FPS = [23.976023976, 24.0, 25.0, 29.97, 30.0, 50.0, 60.0, 12.0]
 
 @pytest.fixture
 def motion_module(part):
-    return part("motion")
+    return part("data.motion")
 
 
 def smooth_motion(module, count=101, fps=25.0):

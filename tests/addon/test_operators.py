@@ -14,8 +14,8 @@ from scene_state import scene_state
 def settings(backend_python, part, monkeypatch):
     """The scene's settings, for short tests with the environment's backend."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    part("preferences").addon_preferences().backend_python = ""
-    part("preferences").addon_preferences().device = "cpu"
+    part("ui.setup.preferences").addon_preferences().backend_python = ""
+    part("ui.setup.preferences").addon_preferences().device = "cpu"
     settings = bpy.context.scene.diffposetalk
     settings.steps = 2
     return settings
@@ -123,9 +123,9 @@ def test_everything_in_the_tab_explains_itself(settings, part):
     for name, prop in settings.bl_rna.properties.items():
         if name not in ("rna_type", "name"):
             assert len(prop.description) > 10 and prop.name, name
-    for operator in part("operators").CLASSES:
+    for operator in part("ui.generate.operators").CLASSES:
         assert len(operator.__doc__) > 10 and operator.bl_label
-    for panel in part("panels").CLASSES:
+    for panel in part("ui.generate.panel").CLASSES:
         assert panel.bl_category == "DiffPoseTalk"
 
 

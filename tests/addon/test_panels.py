@@ -45,10 +45,10 @@ class RecordingLayout:
 def drawn(part, monkeypatch):
     """Function that draws a panel or the preferences and returns what was put into the layout."""
     # Without a window the interface has no scale to break the status's lines by.
-    monkeypatch.setattr(part("job_status"), "draw_status", lambda *_: None)
+    monkeypatch.setattr(part("ui.common.job_status"), "draw_status", lambda *_: None)
 
-    addon = part("preferences").addon_preferences()
-    monkeypatch.setattr(part("first_steps"), "backend_problem", lambda: "")
+    addon = part("ui.setup.preferences").addon_preferences()
+    monkeypatch.setattr(part("ui.generate.first_steps"), "backend_problem", lambda: "")
     addon.first_steps = False
 
     def draw(panel, width=300):
@@ -62,7 +62,7 @@ def drawn(part, monkeypatch):
             object=bpy.context.object,
             workspace=bpy.context.workspace,
         )
-        preferences = part("preferences").addon_preferences()
+        preferences = part("ui.setup.preferences").addon_preferences()
         owner = SimpleNamespace(layout=layout, bl_rna=preferences.bl_rna)
         panel.draw(owner, context)
         return layout
@@ -75,15 +75,15 @@ def test_all_settings_are_somewhere(part, drawn):
     settings = bpy.context.scene.diffposetalk
     settings.style, settings.start_at = "MOTION_FILE", "FIXED"
     bpy.context.scene.diffposetalk.style_window = "START"
-    panels = (*part("panels").CLASSES, *part("style_panel").CLASSES)
+    panels = (*part("ui.generate.panel").CLASSES, *part("ui.styles.panel").CLASSES)
     shown, narrow = (
         {name for panel in panels for name in drawn(panel, width).properties} for width in (300, 180)
     )
     assert narrow == shown
     known = {name for name in settings.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
     assert known - shown == {"convert_basis"}
-    preferences = part("preferences").DiffPoseTalkPreferences
-    chosen = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").DiffPoseTalkPreferences
+    chosen = part("ui.setup.preferences").addon_preferences()
     chosen.show_sources, found = True, set()
     for chosen.page in ("BACKEND", "FILES"):
         found |= set(drawn(preferences).properties)
@@ -95,7 +95,7 @@ def test_all_settings_are_somewhere(part, drawn):
 def test_all_settings_of_a_capture_are_somewhere(part, drawn):
     capture = bpy.context.scene.diffposetalk_capture
     capture.window = "START"
-    shown = set(drawn(part("style_panel").DIFFPOSETALK_PT_capture).properties)
+    shown = set(drawn(part("ui.styles.panel").DIFFPOSETALK_PT_capture).properties)
     known = {name for name in capture.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
     assert known <= shown
 
@@ -104,7 +104,7 @@ def test_the_style_panel_shows_the_last_reference(part, drawn, tmp_path):
     shown = bpy.context.window_manager.diffposetalk_reference
     shown.plot, shown.notes = str(tmp_path / "plot.png"), "The reference is short"
     try:
-        layout = drawn(part("style_panel").DIFFPOSETALK_PT_style)
+        layout = drawn(part("ui.styles.panel").DIFFPOSETALK_PT_style)
         assert "The reference is short" in layout.texts
         assert layout.operators["diffposetalk.view_picture"].path == str(tmp_path / "plot.png")
     finally:
@@ -112,14 +112,14 @@ def test_the_style_panel_shows_the_last_reference(part, drawn, tmp_path):
 
 
 def test_add_head_adds_what_is_chosen(part, drawn):
-    main = part("panels").DIFFPOSETALK_PT_main
+    main = part("ui.generate.panel").DIFFPOSETALK_PT_main
     assert drawn(main).operators["diffposetalk.add_head"].source == "BUNDLED"
     bpy.context.scene.diffposetalk.head_source = "FLAME"
     assert drawn(main).operators["diffposetalk.add_head"].source == "FLAME"
 
 
 def test_a_disabled_generate_says_what_is_missing(api, part, drawn, recordings):
-    main, settings = part("panels").DIFFPOSETALK_PT_main, bpy.context.scene.diffposetalk
+    main, settings = part("ui.generate.panel").DIFFPOSETALK_PT_main, bpy.context.scene.diffposetalk
     generate = bpy.ops.diffposetalk.generate
 
     def told():
@@ -141,7 +141,10 @@ def test_a_disabled_generate_says_what_is_missing(api, part, drawn, recordings):
 
 
 def test_the_first_steps_lead_to_generate(api, part, drawn, monkeypatch):
-    main, preferences = part("panels").DIFFPOSETALK_PT_main, part("preferences").addon_preferences()
+    main, preferences = (
+        part("ui.generate.panel").DIFFPOSETALK_PT_main,
+        part("ui.setup.preferences").addon_preferences(),
+    )
     preferences.first_steps = True
     steps = {"diffposetalk.add_head", "diffposetalk.use_example", "diffposetalk.generate"}
     shown = drawn(main)
@@ -149,7 +152,7 @@ def test_the_first_steps_lead_to_generate(api, part, drawn, monkeypatch):
     api.add_head("Ann")
     assert bpy.ops.diffposetalk.use_example() == {"FINISHED"}
     assert bpy.ops.diffposetalk.generate.poll()
-    monkeypatch.setattr(part("first_steps"), "backend_problem", lambda: "It is not set up")
+    monkeypatch.setattr(part("ui.generate.first_steps"), "backend_problem", lambda: "It is not set up")
     shown = drawn(main)
     assert "It is not set up" in " ".join(shown.texts) and "preferences.addon_show" in shown.operators
     assert bpy.ops.diffposetalk.hide_first_steps() == {"FINISHED"}
@@ -161,7 +164,7 @@ def test_settings_go_back_to_their_defaults_and_presets_are_found(part, recordin
     settings.audio_path, settings.takes, settings.style_guidance = str(recordings / "speech.wav"), 7, 4.5
     assert bpy.ops.diffposetalk.reset_settings() == {"FINISHED"}
     assert settings.takes == 1 and not settings.is_property_set("style_guidance") and settings.audio_path
-    presets = part("settings_presets")
+    presets = part("ui.generate.settings_presets")
     menu = presets.DIFFPOSETALK_PT_presets
     monkeypatch.setattr(menu, "bl_label", menu.bl_label)  # Blender writes the chosen preset's name over it
     folders = [Path(folder) for folder in bpy.utils.preset_paths(presets.FOLDER)]
@@ -173,7 +176,10 @@ def test_settings_go_back_to_their_defaults_and_presets_are_found(part, recordin
 
 
 def test_conversion_is_offered_where_bases_differ(api, part, drawn, flame_like_head, tmp_path):
-    main, preferences = part("panels").DIFFPOSETALK_PT_main, part("preferences").addon_preferences()
+    main, preferences = (
+        part("ui.generate.panel").DIFFPOSETALK_PT_main,
+        part("ui.setup.preferences").addon_preferences(),
+    )
     (tmp_path / "config.json").write_text(json.dumps({"basis": "flame"}))
 
     def offered():
@@ -200,10 +206,10 @@ def test_conversion_is_offered_where_bases_differ(api, part, drawn, flame_like_h
 
 
 def test_settings_are_the_models_own_until_changed(part, drawn, tmp_path):
-    operators, preferences = part("operators"), part("preferences").addon_preferences()
-    settings, advanced = bpy.context.scene.diffposetalk, part("panels").DIFFPOSETALK_PT_advanced
+    operators, preferences = part("ui.generate.operators"), part("ui.setup.preferences").addon_preferences()
+    settings, advanced = bpy.context.scene.diffposetalk, part("ui.generate.panel").DIFFPOSETALK_PT_advanced
     names = ("speech_guidance", "style_guidance", "sampler", "steps")
-    bundled = part("presets").sampling_defaults()
+    bundled = part("data.bundled").sampling_defaults()
     assert all(getattr(settings, name) == pytest.approx(getattr(bundled, name)) for name in names)
     assert all(getattr(operators.generation_settings(settings), name) is None for name in names)
     assert not drawn(advanced).texts

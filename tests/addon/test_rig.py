@@ -43,7 +43,7 @@ def head_file(request, head_path, synthetic_head, flame_like_head):
 
 @pytest.mark.parametrize("head_file", ["bundled", "synthetic", "FLAME-like"], indirect=True)
 def test_evaluated_mesh_is_the_head_model(api, part, head_file, model_vertices, record_property, request):
-    asset = part("head_asset").load_head(head_file)
+    asset = part("data.head_asset").load_head(head_file)
     shape = np.random.default_rng(3).normal(0, 0.7, 100).astype("f4")
     exp, rotations = random_poses(10, asset.basis)
     expected = in_blender_axes(model_vertices(head_file, exp, rotations, shape))
@@ -60,7 +60,7 @@ def test_evaluated_mesh_is_the_head_model(api, part, head_file, model_vertices, 
 @pytest.mark.parametrize("joint", range(5))
 def test_each_joint_alone(api, part, flame_like_head, model_vertices, joint):
     """Large turns of one joint, with expressions that move it a little and much."""
-    asset = part("head_asset").load_head(flame_like_head)
+    asset = part("data.head_asset").load_head(flame_like_head)
     exp, rotations = random_poses(4, "flame", joint)
     exp *= np.array([1e-3, 0.02, 0.3, 2], "f4")[:, None]
     rotations *= 4 * (np.arange(5) == joint)[:, None]
@@ -86,13 +86,13 @@ def test_parts_of_a_head_with_moving_joints(api, flame_like_head):
 
 
 def test_parts_of_the_rig(api, part, head_path):
-    asset = part("head_asset").load_head(head_path)
+    asset = part("data.head_asset").load_head(head_path)
     bpy.context.scene.cursor.location = (1, 2, 3)
     mesh, rig = api.add_head()
     assert mesh.parent is rig and rig.location == Vector((1, 2, 3))
     assert bpy.context.object is mesh and mesh.select_get()
     keys = mesh.data.shape_keys.key_blocks
-    names = part("arkit").EXPRESSION_NAMES
+    names = part("data.arkit").EXPRESSION_NAMES
     assert [key.name for key in keys][1 : 1 + len(names)] == list(names)
     assert all((keys[name].slider_min, keys[name].slider_max) == (0, 1) for name in names)
     assert [b.name for b in rig.data.bones if b.use_deform] == [
@@ -131,7 +131,7 @@ def test_no_dependency_cycle(api, head_path, synthetic_head, flame_like_head, ca
 
 
 def test_eyes_turn_with_the_gaze_and_by_hand(api, part, head_path):
-    asset = part("head_asset").load_head(head_path)
+    asset = part("data.head_asset").load_head(head_path)
     mesh, rig = api.add_head()
     name = asset.expression_names[int(np.abs(asset.eye_look_angles[:, 0]).sum(1).argmax())]
     eye = rig.pose.bones["left_eye"]
@@ -216,14 +216,14 @@ def test_damaged_head_files_are_refused(api, part, synthetic_head, tmp_path):
             del damaged[random.integers(len(content)) :]
         (tmp_path / "bad.npz").write_bytes(damaged)
         try:
-            part("head_asset").load_head(tmp_path / "bad.npz")
+            part("data.head_asset").load_head(tmp_path / "bad.npz")
         except api.UserError:
             refused += 1
     assert refused > 100
 
 
 def test_a_file_that_unpacks_to_gigabytes_is_refused(api, part, tmp_path, monkeypatch):
-    monkeypatch.setattr(part("array_file"), "LARGEST_CONTENT", 1 << 20)
+    monkeypatch.setattr(part("data.array_file"), "LARGEST_CONTENT", 1 << 20)
     np.savez_compressed(tmp_path / "bomb.npz", v_template=np.zeros(1 << 18))
     with pytest.raises(api.UserError, match="too large"):
         api.add_head(asset=tmp_path / "bomb.npz")

@@ -21,9 +21,9 @@ def settings(backend_python, part, monkeypatch, tmp_path):
     """The scene's settings, an empty library, and the environment's backend."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
     monkeypatch.setenv("DIFFPOSETALK_STYLES", str(tmp_path / "library"))
-    chosen = part("preferences").addon_preferences()
+    chosen = part("ui.setup.preferences").addon_preferences()
     chosen.backend_python, chosen.device, chosen.style_library = "", "cpu", ""
-    part("style_choice").own_styles(fresh=True)
+    part("jobs.style_list").own_styles(fresh=True)
     capture = bpy.context.scene.diffposetalk_capture
     for prop in capture.bl_rna.properties:
         capture.property_unset(prop.identifier)
@@ -60,7 +60,7 @@ def write_reference(path, names, seconds=8.0, translation=False, **more):
 
 @pytest.fixture
 def reference(part, tmp_path):
-    return write_reference(tmp_path / "She talks.npz", part("arkit").EXPRESSION_NAMES)
+    return write_reference(tmp_path / "She talks.npz", part("data.arkit").EXPRESSION_NAMES)
 
 
 def add(path, **settings):
@@ -73,9 +73,9 @@ def test_a_style_from_a_motion_file_is_kept_described_and_used(
     add(reference, description="Nods a lot")
     assert [p.name for p in library.iterdir()] == ["She talks.dptstyle"]
     assert settings.style == "own:She talks" and "mouth" in status().text
-    choice = part("style_choice").find_choice(settings.style)
+    choice = part("jobs.style_list").find_choice(settings.style)
     assert choice.description == "Nods a lot" and "head" in choice.figures and "blinks/min" in choice.figures
-    assert part("style_library").thumbnail(choice.style.path).startswith(b"\x89PNG")
+    assert part("data.style_library").thumbnail(choice.style.path).startswith(b"\x89PNG")
     shown = bpy.context.window_manager.diffposetalk_reference
     assert shown.plot.endswith(".png") and not shown.contact_sheet
     bpy.ops.diffposetalk.add_head()
@@ -117,10 +117,10 @@ def test_motion_read_from_the_scene_is_what_was_keyed(api, part, reference, fps)
     head, _ = api.add_head("Ann")
     bpy.context.scene.render.fps = fps
     api.key_motion(head, reference, start_frame=-3)
-    target = part("targets").find_target(head, 0.36)
-    first, last = part("scene_motion").animated_range(target)
-    read = part("scene_motion").scene_motion(bpy.context.scene, target, first, last)
-    keyed = part("motion").read_motion(reference)
+    target = part("faces.targets").find_target(head, 0.36)
+    first, last = part("takes.scene_motion").animated_range(target)
+    read = part("takes.scene_motion").scene_motion(bpy.context.scene, target, first, last)
+    keyed = part("data.motion").read_motion(reference)
     count = min(len(read.exp), len(keyed.exp))
     assert count >= len(keyed.exp) - 1 and read.fps == 25 and read.basis == "arkit"
     assert np.abs(read.exp[:count] - keyed.exp[:count]).max() < 0.05  # a blink's peak between two frames
@@ -138,7 +138,7 @@ def test_animation_that_cannot_give_a_style(api, settings, library, reference, p
         bpy.ops.diffposetalk.add_style_from_animation(frames="PREVIEW")
     api.key_motion(head, reference)
     for action in bpy.data.actions:
-        for curve in part("keying").action_curves(action):
+        for curve in part("takes.keying").action_curves(action):
             curve.keyframe_points.foreach_set("select_control_point", [False] * len(curve.keyframe_points))
     with pytest.raises(RuntimeError, match="No keys"):
         bpy.ops.diffposetalk.add_style_from_animation(frames="SELECTED")
@@ -153,11 +153,11 @@ def test_the_style_of_selected_keys(api, settings, library, reference, part):
     head, _ = api.add_head("Ann")
     api.key_motion(head, reference)
     for action in bpy.data.actions:
-        for curve in part("keying").action_curves(action):
+        for curve in part("takes.keying").action_curves(action):
             frames = [point.co[0] for point in curve.keyframe_points]
             curve.keyframe_points.foreach_set("select_control_point", [20 <= f <= 90 for f in frames])
-    target = part("targets").find_target(head, 0.36)
-    assert part("style_operators").frame_range(bpy.context.scene, target, "SELECTED") == (20, 90)
+    target = part("faces.targets").find_target(head, 0.36)
+    assert part("ui.styles.operators").frame_range(bpy.context.scene, target, "SELECTED") == (20, 90)
     assert bpy.ops.diffposetalk.add_style_from_animation(frames="SELECTED") == {"FINISHED"}
     assert "short" in bpy.context.window_manager.diffposetalk_reference.notes  # 2.8 s
 
@@ -166,14 +166,14 @@ def test_a_style_vector_becomes_a_style(settings, library, reference, part, tmp_
     add(reference, style_name="One")
     np.save(tmp_path / "bare.npy", np.load(library / "One.dptstyle")["vector"])
     add(tmp_path / "bare.npy")
-    assert settings.style == "own:bare" and part("style_choice").find_choice("own:bare").figures
+    assert settings.style == "own:bare" and part("jobs.style_list").find_choice("own:bare").figures
 
 
 def test_mixing(settings, library, reference, part, recordings):
     add(reference)
-    presets = [p.id for p in part("presets").style_presets(part("presets").MODEL_DIRECTORY)]
+    presets = [p.id for p in part("data.bundled").style_presets(part("data.bundled").MODEL_DIRECTORY)]
     settings.style_second, settings.style_mix = presets[1], 0.25
-    wanted = part("style_choice").panel_style(settings)
+    wanted = part("jobs.style_list").panel_style(settings)
     assert wanted["amounts"] == [0.75, 0.25] and wanted["mix"][1] == {"preset": presets[1]}
     bpy.ops.diffposetalk.add_head()
     settings.audio_path = str(recordings / "speech.wav")
@@ -208,8 +208,8 @@ def test_rename_export_import_delete(settings, library, reference, tmp_path):
 
 
 def test_presets_and_own_styles_are_one_list_that_is_searched(settings, library, reference, part):
-    choice = part("style_choice")
-    presets = [p.id for p in part("presets").style_presets(part("presets").MODEL_DIRECTORY)]
+    choice = part("jobs.style_list")
+    presets = [p.id for p in part("data.bundled").style_presets(part("data.bundled").MODEL_DIRECTORY)]
     add(reference, description="Friendly aunt")
     found = [c.identifier for c in choice.choices()]
     assert set(found) == {*presets, "own:She talks"} and found[-1] == "own:She talks"
@@ -229,7 +229,7 @@ def test_a_style_that_is_gone_or_damaged_is_told(settings, library, reference, p
     path = library / "She talks.dptstyle"
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    [entry] = part("style_library").list_styles(library)
+    [entry] = part("data.style_library").list_styles(library)
     assert "damaged" in entry.problem
     before = scene_state()
     with pytest.raises(RuntimeError, match="damaged"):
@@ -245,7 +245,7 @@ def test_a_library_that_cannot_be_written(settings, library, reference, part):
     with pytest.raises(RuntimeError, match="cannot be written"):
         bpy.ops.diffposetalk.add_style(filepath=str(reference))
     assert library.read_text() == "a file where the folder should be"
-    assert part("style_choice").own_styles(fresh=True) == []
+    assert part("jobs.style_list").own_styles(fresh=True) == []
 
 
 def test_a_disk_that_is_read_only_loses_nothing(settings, library, reference, part, recordings, tmp_path):
@@ -264,11 +264,11 @@ def test_a_disk_that_is_read_only_loses_nothing(settings, library, reference, pa
             with pytest.raises(RuntimeError, match="cannot be written to: Read-only file system"):
                 act()
             assert settings.style == chosen
-        assert [style.name for style in part("style_choice").own_styles(fresh=True)] == ["She talks"]
+        assert [style.name for style in part("jobs.style_list").own_styles(fresh=True)] == ["She talks"]
         bpy.ops.diffposetalk.add_head()
         settings.audio_path = str(recordings / "speech.wav")
         assert bpy.ops.diffposetalk.generate() == {"FINISHED"}
-    assert part("style_choice").own_styles(fresh=True) == []
+    assert part("jobs.style_list").own_styles(fresh=True) == []
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_disk_that_is_read_only_loses_nothing(settings, library, reference, pa
 def test_bad_references(part, library, tmp_path, name, content, message):
     path = tmp_path / name
     if content is None:
-        write_reference(path, part("arkit").EXPRESSION_NAMES, seconds=0.6)
+        write_reference(path, part("data.arkit").EXPRESSION_NAMES, seconds=0.6)
     elif content != "missing":
         path.write_bytes(content)
     with pytest.raises(RuntimeError, match=message):
@@ -296,7 +296,7 @@ def test_bad_references(part, library, tmp_path, name, content, message):
 
 def test_a_reference_of_another_basis_needs_the_users_flame(part, library, tmp_path):
     np.savez(tmp_path / "flame.npz", exp=np.zeros((150, 50), np.float32), pose=np.zeros((150, 6), np.float32))
-    part("preferences").addon_preferences().flame_model = ""
+    part("ui.setup.preferences").addon_preferences().flame_model = ""
     with pytest.raises(RuntimeError, match="No FLAME model is set"):
         bpy.ops.diffposetalk.add_style(filepath=str(tmp_path / "flame.npz"))
 
@@ -310,11 +310,11 @@ def test_the_reference_of_a_motion_file_is_plotted(settings, reference):
 
 def tracked_video(part, tmp_path, **more):
     motion = write_reference(
-        tmp_path / "tracked.npz", part("arkit").EXPRESSION_NAMES, translation=True, **more
+        tmp_path / "tracked.npz", part("data.arkit").EXPRESSION_NAMES, translation=True, **more
     )
     video = tmp_path / "my take.mp4"
     video.write_bytes(b"")
-    return part("style_jobs").TrackedVideo(video, motion, tmp_path / "sheet.png", "fine", (), ((1.0, 1.5),))
+    return part("jobs.styles").TrackedVideo(video, motion, tmp_path / "sheet.png", "fine", (), ((1.0, 1.5),))
 
 
 def test_a_capture_is_keyed_with_the_heads_place(api, part, tmp_path):
@@ -322,13 +322,13 @@ def test_a_capture_is_keyed_with_the_heads_place(api, part, tmp_path):
     head, rig = api.add_head("Ann")
     rig.location, rig.rotation_euler = (1.0, 2.0, 3.0), (0, 0, math.pi / 2)
     bpy.context.view_layer.update()
-    keyed = part("capture").key_capture(
+    keyed = part("jobs.capture").key_capture(
         bpy.context.scene, [head], tracked, 10, translation=True, place_sound=False
     )
     assert keyed.last_frame == 209 and "filled in" in keyed.warnings[0]
     assert {action["captured_from"] for action in keyed.actions} == {"my take.mp4"}
     assert "synthetic" not in keyed.actions[0]
-    motion = part("motion").read_motion(tracked.motion)
+    motion = part("data.motion").read_motion(tracked.motion)
     for frame in (10, 60, 200):
         bpy.context.scene.frame_set(frame)
         x, y, z = motion.translation[frame - 10]
@@ -341,17 +341,17 @@ def test_a_capture_is_keyed_with_the_heads_place(api, part, tmp_path):
 
 def test_a_capture_without_translation_leaves_the_place(api, part, tmp_path):
     head, rig = api.add_head("Ann")
-    part("capture").key_capture(
+    part("jobs.capture").key_capture(
         bpy.context.scene, [head], tracked_video(part, tmp_path), 1, place_sound=False
     )
-    paths = {c.data_path for c in part("keying").action_curves(rig.animation_data.action)}
+    paths = {c.data_path for c in part("takes.keying").action_curves(rig.animation_data.action)}
     assert "location" not in paths
 
 
 @pytest.mark.shared
 @pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker and videos")
 def test_a_real_video_is_keyed_and_becomes_a_style(api, part, settings, library):
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     capture = bpy.context.scene.diffposetalk_capture
     head, rig = api.add_head("Ann")
     before = [action.name for action in bpy.data.actions]
@@ -386,7 +386,7 @@ def test_a_real_video_is_keyed_and_becomes_a_style(api, part, settings, library)
     assert 0.001 < np.ptp(place, axis=0).max() < 0.1  # metres
     assert max(blinks) <= 1
     if bpy.app.build_options.audaspace:  # the wheel of Blender 4.2 has no sound
-        strips = part("audio_strip").sequencer_strips(scene)
+        strips = part("takes.audio_strip").sequencer_strips(scene)
         assert any(strip.type == "SOUND" and strip.frame_final_start == 11 for strip in strips)
 
 
@@ -415,5 +415,5 @@ def test_figures_of_presets_are_shown(part, tmp_path):
     row = {"id": "x", "name": "X", "description": "As X talks", "vector": [0.0]}
     measures = {"mouth_opening": 14.2, "head_amplitude": 3.14, "head_tempo": 0.3, "blinks": None}
     (tmp_path / "styles.json").write_text(json.dumps([{**row, "measures": measures}, {**row, "measures": 3}]))
-    first, second = part("presets").style_presets(tmp_path)
+    first, second = part("data.bundled").style_presets(tmp_path)
     assert first.figures == "mouth 14 mm, head 3.1°, 0.3 Hz" and second.figures == ""

@@ -15,9 +15,9 @@ def make_motion(part):
 
     def make(count=100, seed=0, fps=25.0):
         random = np.random.default_rng(seed)
-        adjustment = part("adjustment")
+        adjustment = part("data.adjustment")
         exp = np.clip(adjustment.smoothed(random.normal(0.2, 0.6, (count, 50)), 3), 0, 1)
-        names = part("arkit").EXPRESSION_NAMES
+        names = part("data.arkit").EXPRESSION_NAMES
         for name in ("eyeBlinkLeft", "eyeBlinkRight"):
             exp[:, names.index(name)] = 0.05
             for place in range(20, count - 5, 40):
@@ -26,7 +26,7 @@ def make_motion(part):
         jaw[:, 0] = 0.2 * np.abs(np.sin(np.arange(count) / 4))
         head = adjustment.smoothed(random.normal(0, 0.3, (count, 3)), 5)
         provenance = {"synthetic": True, "generator": "DiffPoseTalk for Blender", "seed": seed}
-        return part("motion").Motion(exp.astype("f4"), head, jaw, fps, "arkit", names, provenance)
+        return part("data.motion").Motion(exp.astype("f4"), head, jaw, fps, "arkit", names, provenance)
 
     return make
 
@@ -34,7 +34,7 @@ def make_motion(part):
 @pytest.fixture
 def key_takes(part, make_motion):
     """Function that keys takes on objects; returns their first Actions."""
-    keying, targets = part("keying"), part("targets")
+    keying, targets = part("takes.keying"), part("faces.targets")
 
     def key(objects, count=1, start=1, **options):
         motions = [make_motion(seed=seed) for seed in range(count)]
@@ -49,8 +49,8 @@ def key_takes(part, make_motion):
 
 
 def curve_of(part, action, text):
-    for one in part("take_data").take_actions(action):
-        for curve in part("keying").action_curves(one):
+    for one in part("takes.record").take_actions(action):
+        for curve in part("takes.keying").action_curves(one):
             if text in curve.data_path:
                 return curve
     raise AssertionError(text)
@@ -61,7 +61,7 @@ def test_takes_are_listed_shown_and_kept(api, part, key_takes):
     other, _ = api.add_head("Other")
     first, second, third = key_takes([head], 3)
     key_takes([other], 1)
-    data, takes = part("take_data"), part("takes")
+    data, takes = part("takes.record"), part("takes.showing")
     target = takes.target_of(head)
     assert set(data.takes_of(target.owner)) == {first, second, third}
     assert takes.shown_take(target.owner) == first
@@ -86,15 +86,15 @@ def test_the_buttons_and_the_list(api, part, key_takes):
     manager = bpy.context.window_manager
     assert bpy.data.actions[manager.diffposetalk_take] == first
     manager.diffposetalk_take = list(bpy.data.actions).index(third)
-    assert part("takes").shown_take(head) == third
+    assert part("takes.showing").shown_take(head) == third
     assert bpy.ops.diffposetalk.step_take(step=1) == {"FINISHED"}
-    assert part("takes").shown_take(head) == first
+    assert part("takes.showing").shown_take(head) == first
     assert bpy.ops.diffposetalk.rate_take(take=second.name, rating=4) == {"FINISHED"}
     assert second.diffposetalk.rating == 4
     assert bpy.ops.diffposetalk.delete_other_takes() == {"FINISHED"}
-    assert set(part("take_data").takes_of(head)) == {first, second}
+    assert set(part("takes.record").takes_of(head)) == {first, second}
     assert bpy.ops.diffposetalk.delete_take() == {"FINISHED"}
-    assert part("takes").shown_take(head) == second
+    assert part("takes.showing").shown_take(head) == second
     bpy.ops.object.select_all(action="DESELECT")
     bpy.context.view_layer.objects.active = None
     assert not bpy.ops.diffposetalk.delete_take.poll()
@@ -119,9 +119,9 @@ def test_a_change_and_back_is_what_it_was(api, part, key_takes, name):
 
 
 def test_what_each_change_does(part, make_motion):
-    adjustment = part("adjustment")
+    adjustment = part("data.adjustment")
     change, motion = adjustment.Adjustment, make_motion(400)
-    names = list(part("arkit").EXPRESSION_NAMES)
+    names = list(part("data.arkit").EXPRESSION_NAMES)
 
     def column(made, name):
         return made.exp[:, names.index(name)]
@@ -174,7 +174,7 @@ def test_what_each_change_does(part, make_motion):
 
 
 def test_the_time_offset_moves_the_motion(part, make_motion):
-    adjustment, motion = part("adjustment"), make_motion()
+    adjustment, motion = part("data.adjustment"), make_motion()
     later = adjustment.timed(motion, 25.0, offset=0.2)
     np.testing.assert_allclose(later.exp[5:], motion.exp[:-5], atol=1e-6)
     np.testing.assert_allclose(later.exp[:5], np.repeat(motion.exp[:1], 5, 0), atol=1e-6)
@@ -183,7 +183,7 @@ def test_the_time_offset_moves_the_motion(part, make_motion):
 
 @pytest.mark.parametrize("fps", [23.976, 24, 29.97, 30, 48, 59.94, 60, 120])
 def test_frame_rates(part, make_motion, fps):
-    adjustment, motion = part("adjustment"), make_motion()
+    adjustment, motion = part("data.adjustment"), make_motion()
     made = adjustment.timed(motion, fps)
     assert len(made.exp) == int(99 / 25 * fps + 1e-6) + 1
     at = np.arange(len(made.exp)) / fps * 25
@@ -199,7 +199,7 @@ def test_keys_made_by_hand_stay(api, part, key_takes):
     curve.keyframe_points[10].co.y = 0.77
     curve.keyframe_points.insert(50.5, 0.66)
     curve.update()
-    hand = part("takes").hand_edits(action, part("takes").target_of(head))
+    hand = part("takes.showing").hand_edits(action, part("takes.showing").target_of(head))
     assert [(edit.channel, edit.frame) for edit in hand] == [("mouthFunnel", 11.0), ("mouthFunnel", 50.5)]
     place = next(place for place in before if "mouthFunnel" in place[1])
     assert hand[0].change == pytest.approx(0.77 - before[place][10, 1], abs=1e-5)
@@ -208,7 +208,7 @@ def test_keys_made_by_hand_stay(api, part, key_takes):
     assert points[10] == pytest.approx((11, 0.77)) and np.isclose(points, [50.5, 0.66]).all(1).any()
     place = next(place for place in before if "mouthFunnel" in place[1])
     np.testing.assert_allclose(points[11:50, 1], 0.5 * before[place][11:50, 1], atol=1e-5)
-    part("takes")._written.clear()  # as after loading the file again
+    part("takes.showing")._written.clear()  # as after loading the file again
     action.diffposetalk.mouth = 1.0
     points = np.array([key.co for key in curve_of(part, action, "mouthFunnel").keyframe_points])
     assert points[10] == pytest.approx((11, 0.77)) and len(points) == 101
@@ -222,19 +222,19 @@ def test_takes_can_be_moved_stretched_and_resampled(api, part, key_takes):
     curve.keyframe_points[10].co.y = 0.77
     curve.update()
     original = take_points(part, action)
-    part("takes").retime(action, 20.25, 2.0, 25.0)
+    part("takes.showing").retime(action, 20.25, 2.0, 25.0)
     points = next(v for k, v in take_points(part, action).items() if "jaw" in k[1] and "bones" in k[1])
     assert points[0, 0] == 20.25 and len(points) == 199
     changed = np.array([key.co for key in curve_of(part, action, "mouthFunnel").keyframe_points])
     assert np.isclose(changed, [11, 0.77]).all(1).any()
-    part("takes").retime(action, 1, 1.0, 25.0)
+    part("takes.showing").retime(action, 1, 1.0, 25.0)
     back = take_points(part, action)
     assert all(np.allclose(back[place], original[place], atol=1e-5) for place in original)
-    part("takes").retime(action, 1, 1.0, 60.0)
+    part("takes.showing").retime(action, 1, 1.0, 60.0)
     points = next(v for k, v in take_points(part, action).items() if "jaw" in k[1] and "bones" in k[1])
     assert len(points) == int(99 / 25 * 60 + 1e-6) + 1
     with pytest.raises(api.UserError, match="greater than zero"):
-        part("takes").retime(action, 1, 0.0, 25.0)
+        part("takes.showing").retime(action, 1, 0.0, 25.0)
 
 
 def test_takes_survive_saving(api, part, key_takes, tmp_path):
@@ -244,9 +244,9 @@ def test_takes_survive_saving(api, part, key_takes, tmp_path):
     bpy.data.libraries.write(str(tmp_path / "take.blend"), {action})
     with bpy.data.libraries.load(str(tmp_path / "take.blend")) as (there, loaded):
         loaded.actions = list(there.actions)
-    again = next(a for a in loaded.actions if part("take_data").is_take(a))
+    again = next(a for a in loaded.actions if part("takes.record").is_take(a))
     assert again.diffposetalk.mouth == 0.5
-    first, second = (part("takes").raw_motion(a) for a in (action, again))
+    first, second = (part("takes.showing").raw_motion(a) for a in (action, again))
     np.testing.assert_array_equal(first.exp, second.exp)
     assert (
         first.provenance
@@ -276,20 +276,20 @@ def test_takes_of_other_characters(part, key_takes):
     rig = RIGS["Character Creator"]()
     owner, meshes = build(rig)
     first, second = key_takes([meshes[0]], 2)
-    assert len(part("take_data").take_actions(first)) == 4  # three meshes and the bones
-    takes = part("takes")
+    assert len(part("takes.record").take_actions(first)) == 4  # three meshes and the bones
+    takes = part("takes.showing")
     assert takes.shown_take(owner) == first
     first.diffposetalk.mouth = 0.5
     second.diffposetalk.mouth = 0.25  # of a take that is not shown
     bpy.context.scene.frame_set(10)
     body = meshes[0].data.shape_keys.key_blocks
     raw = takes.raw_motion(first)
-    expected = raw.exp[9, part("arkit").EXPRESSION_NAMES.index("mouthSmileLeft")]
+    expected = raw.exp[9, part("data.arkit").EXPRESSION_NAMES.index("mouthSmileLeft")]
     assert body["Mouth_Smile_L"].value == pytest.approx(0.5 * expected, abs=1e-5)
     takes.show_take(second, takes.target_of(owner))
     bpy.context.scene.frame_set(10)
     raw = takes.raw_motion(second)
-    expected = raw.exp[9, part("arkit").EXPRESSION_NAMES.index("mouthSmileLeft")]
+    expected = raw.exp[9, part("data.arkit").EXPRESSION_NAMES.index("mouthSmileLeft")]
     assert body["Mouth_Smile_L"].value == pytest.approx(0.25 * expected, abs=1e-5)
 
 
@@ -299,11 +299,11 @@ def test_a_take_whose_character_is_gone_is_told(api, part, key_takes):
     bpy.data.objects.remove(head)
     before = scene_state()
     with pytest.raises(api.UserError, match="not in this file any more"):
-        part("takes").set_adjustment(action, part("adjustment").Adjustment(mouth=0.5))
+        part("takes.showing").set_adjustment(action, part("data.adjustment").Adjustment(mouth=0.5))
     action.diffposetalk.mouth = 0.3  # in the window the message goes to the panel
     assert "not in this file" in bpy.context.window_manager.diffposetalk_status.error
     assert scene_state() == before
-    part("job_status").show(bpy.context, running=False)
+    part("ui.common.job_status").show(bpy.context, running=False)
 
 
 def test_adjusting_is_quick_beside_writing_anew(api, part):

@@ -29,13 +29,13 @@ def test_extraction_finds_labels_tooltips_choices_and_what_panels_draw(texts):
 
 
 def test_german_is_complete(texts, part):
-    german = part("translation").texts("de")
+    german = part("ui.common.translation").texts("de")
     assert [text for text in texts if text not in german] == []
     assert [text for text in german if text not in texts] == []
 
 
 def test_translations_are_sound(part):
-    for english, german in part("translation").texts("de").items():
+    for english, german in part("ui.common.translation").texts("de").items():
         assert german and german.endswith(".") == english.endswith("."), english
         names = [
             [field for _, field, _, _ in string.Formatter().parse(text) if field]
@@ -45,7 +45,7 @@ def test_translations_are_sound(part):
 
 
 def test_blender_knows_them(part):
-    catalogue = part("translation").catalogue()
+    catalogue = part("ui.common.translation").catalogue()
     assert catalogue["de_DE"]["Operator", "Generate"] == catalogue["de"]["*", "Generate"] == "Erzeugen"
     if bpy.app.build_options.international:
         view = bpy.context.preferences.view

@@ -14,7 +14,7 @@ from scene_state import scene_state, take_points
 def backend_from_environment(backend_python, part, monkeypatch):
     """Use the environment's interpreter, and no preference of another test."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     preferences.backend_python = preferences.model_directory = ""
     preferences.device = "cpu"
     bpy.context.scene.diffposetalk_workflow.speakers.clear()
@@ -31,14 +31,14 @@ def take(api, recordings):
 
 def test_a_range_is_made_again_and_the_rest_stays(api, part, take):
     head, action = take
-    keys = next(c for c in part("keying").action_curves(action) if "mouthFunnel" in c.data_path)
+    keys = next(c for c in part("takes.keying").action_curves(action) if "mouthFunnel" in c.data_path)
     keys.keyframe_points[25].co.y = 0.9
     keys.keyframe_points[5].co.y = 0.8
     keys.update()
     before = take_points(part, action)
     [new] = api.regenerate(head, 31, 40, seed=8, hold=["brows", "head"])
     after = take_points(part, new)
-    assert part("takes").shown_take(head) == new and action in api.takes(head)
+    assert part("takes.showing").shown_take(head) == new and action in api.takes(head)
     assert all(np.array_equal(take_points(part, action)[place], before[place]) for place in before)
     inside = slice(20, 30)
     changed = 0
@@ -61,7 +61,7 @@ def test_ranges_of_takes_of_other_characters(api, part, recordings):
     _, (speaking,) = build(Rig({"Viseme Face": {f"viseme_{name}": None for name in visemes}}), "Viseme")
     _, (mapped,) = build(Rig({"Mapped Face": {"Mund": None}}), "Mapped")
     mapped["lächeln"] = 0.0
-    mapping, character = part("mapping"), part("character")
+    mapping, character = part("data.mapping"), part("faces.character")
     table = mapping.MappingTable(
         (
             mapping.Row("jawOpen", mapped.name, "KEY", "Mund", gain=0.5),
@@ -75,7 +75,7 @@ def test_ranges_of_takes_of_other_characters(api, part, recordings):
         before = take_points(part, action)
         [again] = api.regenerate(item, 20, 30, seed=8)
         after = take_points(part, again)
-        assert part("takes").shown_take(part("takes").target_of(item).owner) == again
+        assert part("takes.showing").shown_take(part("takes.showing").target_of(item).owner) == again
         changed = 0.0
         for place, old in before.items():
             apart = np.abs(after[place][:, 1] - old[:, 1])
@@ -111,7 +111,7 @@ def test_motion_goes_out_and_comes_back(api, part, take, tmp_path, suffix):
     assert path.stat().st_size > 1000
     other, _ = api.add_head("Bob")
     [new] = api.import_motion(other, path, start_frame=11)
-    assert part("takes").shown_take(other) == new
+    assert part("takes.showing").shown_take(other) == new
     old, back = take_points(part, action), take_points(part, new)
     # Live Link Face's table is of 60 frames a second: the sharpest peaks of lips that close lose a little.
     exact = 4e-2 if suffix == ".csv" else 1e-4
@@ -192,14 +192,14 @@ def test_job_lists_that_cannot_be_read(api, part, tmp_path):
         with pytest.raises(api.UserError, match=message):
             api.batch(tmp_path / name)
     (tmp_path / "d.csv").write_text("audio,object,seed,export\nx.wav,Ann,1,a.fbx;b.csv\n")
-    [(number, job)], bad = part("batch").read_jobs(tmp_path / "d.csv")
+    [(number, job)], bad = part("jobs.batch").read_jobs(tmp_path / "d.csv")
     assert number == 1 and not bad and job.audio == str(tmp_path / "x.wav") and job.seed == 1
     assert job.export == (str(tmp_path / "a.fbx"), str(tmp_path / "b.csv"))
     (tmp_path / "e.csv").write_text(
         "audio;object;start;output;note\nx.wav;Ann;12.5;clip;later\ny.wav;Ann;nan;c;\n"
         "z.wav;Ann;1;a;b;too many\n;Ann;1;;\n"
     )
-    [(number, job)], bad = part("batch").read_jobs(tmp_path / "e.csv")
+    [(number, job)], bad = part("jobs.batch").read_jobs(tmp_path / "e.csv")
     assert (number, job.start) == (1, 12.5) and [result.row for result in bad] == [2, 3, 4]
     for result, message in zip(
         bad, ("“start” is not a number", "more entries", "“audio” is missing"), strict=True
@@ -215,7 +215,7 @@ def test_parts_are_chosen_in_the_panel(api, part, recordings):
         bpy.context.scene.diffposetalk.audio_path = str(recordings / "speech.wav")
         bpy.context.scene.diffposetalk.steps = 2
         assert bpy.ops.diffposetalk.generate() == {"FINISHED"}
-        paths = {path for _, path, _ in take_points(part, part("takes").shown_take(head))}
+        paths = {path for _, path, _ in take_points(part, part("takes.showing").shown_take(head))}
         assert any("mouth" in p for p in paths) and not any("brow" in p or "neck" in p for p in paths)
         workflow.key_lips = False
         with pytest.raises(RuntimeError, match="Choose at least one"):
@@ -242,7 +242,7 @@ def test_everything_explains_itself(part):
     groups = [
         (bpy.types.Scene, "diffposetalk_workflow", ()),
         (bpy.types.Object, "diffposetalk", ()),
-        (bpy.types.Action, "diffposetalk", (*part("adjustment").NAMES, "rating")),
+        (bpy.types.Action, "diffposetalk", (*part("data.adjustment").NAMES, "rating")),
     ]
     for owner, name, wanted in groups:
         properties = owner.bl_rna.properties[name].fixed_type.properties
@@ -257,7 +257,7 @@ def test_what_is_finished_is_shown_meanwhile(api, part, take, recordings, end):
     head, action = take
     rig = head.parent
     head.data.shape_keys.key_blocks["mouthFunnel"].value = 0.25
-    generation, span = part("generation_job"), part("audio_strip").AudioSpan
+    generation, span = part("jobs.generation"), part("takes.audio_strip").AudioSpan
     settings = generation.GenerationSettings(seeds=(5,), steps=4, device="cpu", stream=True)
     speech = generation.Speech(span(str(recordings / "minute.flac"), 0.0, 24.0, 101), (head,), False)
     before = scene_state()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffposetalk.train.arkit import APPLE_ORDER
+from diffposetalk.motion.arkit import APPLE_ORDER
 
 ROTATIONS = [f"{part}{turn}" for part in ("Head", "LeftEye", "RightEye") for turn in ("Yaw", "Pitch", "Roll")]
 # The app's own order differs from Apple's in a few places.

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from diffposetalk.config import FPS
-from diffposetalk.motion import MotionClip
-from diffposetalk.train.arkit import EXPRESSIONS, both
+from diffposetalk.motion.arkit import EXPRESSIONS, both
+from diffposetalk.motion.clip import MotionClip
 
 
 def talking(

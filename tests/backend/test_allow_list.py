@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from diffposetalk.allow_list import MAX_OPCODES, MAX_TUPLES, Allowed, load_pickle
 from diffposetalk.errors import ModelError
+from diffposetalk.files.allow_list import MAX_OPCODES, MAX_TUPLES, Allowed, load_pickle
 
 ALLOWED: Allowed = {
     ("collections", "OrderedDict"): OrderedDict,

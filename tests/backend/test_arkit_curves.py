@@ -11,17 +11,17 @@ import pytest
 
 from diffposetalk.cli import main
 from diffposetalk.errors import MotionError, OutputError
-from diffposetalk.head_model import load_head
-from diffposetalk.motion import MotionClip, load_motion
-from diffposetalk.motion_files import read_motion, write_motion
-from diffposetalk.motion_files.arkit_curves import (
+from diffposetalk.head.head_model import load_head
+from diffposetalk.motion.arkit import APPLE_ORDER, EXPRESSIONS, INDEX
+from diffposetalk.motion.clip import MotionClip, load_motion
+from diffposetalk.motion.formats import read_motion, write_motion
+from diffposetalk.motion.formats.arkit_curves import (
     blendshapes,
     read_arkit_json,
     read_live_link_curves,
     read_unchanged,
 )
-from diffposetalk.motion_files.live_link import load_live_link, read_live_link
-from diffposetalk.train.arkit import APPLE_ORDER, EXPRESSIONS, INDEX
+from diffposetalk.motion.formats.live_link import load_live_link, read_live_link
 
 from .conftest import BUNDLED_HEAD
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffposetalk.animate import load_shape
-from diffposetalk.array_file import read_arrays
 from diffposetalk.errors import DiffPoseTalkError
-from diffposetalk.motion import load_motion
+from diffposetalk.files.array_file import read_arrays
+from diffposetalk.generation.speak import load_shape
+from diffposetalk.motion.clip import load_motion
 from diffposetalk.styles import load_style_vector
 
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffposetalk.evaluate.articulation import Articulation, articulation, at_phones, rounding
 from diffposetalk.evaluate.dynamics import blinks_per_minute, jitter, power_above, seam_percentile, spectrum
 from diffposetalk.evaluate.lip_sync import expected_openness, lag_and_correlation, lip_to_phone_lag
 from diffposetalk.evaluate.phone_probe import frame_phones
+from diffposetalk.lips.articulation import Articulation, articulation, at_phones, rounding
 
 
 def test_closures_and_openings():

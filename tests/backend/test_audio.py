@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffposetalk.audio import MAX_SECONDS, SAMPLE_RATE, load_speech, mix_to_mono, probe
 from diffposetalk.errors import AudioError
+from diffposetalk.sound.audio import MAX_SECONDS, SAMPLE_RATE, load_speech, mix_to_mono, probe
 
 
 def tone(seconds: float, rate: int, hertz: float = 220.0, level: float = 0.3) -> np.ndarray:

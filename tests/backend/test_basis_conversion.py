@@ -17,23 +17,23 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import lsq_linear
 
-from diffposetalk.animate import animate
-from diffposetalk.basis_conversion import CHUNK, Residual, convert
-from diffposetalk.bounded_least_squares import _coordinate_descent, bounded_least_squares
-from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
 from diffposetalk.convert.flame import convert_flame
-from diffposetalk.correspondence import (
+from diffposetalk.errors import ModelError, MotionError
+from diffposetalk.generation.speak import animate
+from diffposetalk.head.basis_conversion import CHUNK, Residual, convert
+from diffposetalk.head.bounded_least_squares import _coordinate_descent, bounded_least_squares
+from diffposetalk.head.correspondence import (
     cache_folder,
     closest_on_triangles,
     correspond,
     find_correspondence,
     similarity,
 )
-from diffposetalk.errors import ModelError, MotionError
-from diffposetalk.head_model import HeadModel, load_head
-from diffposetalk.jaw_fields import jaw_features, jaw_fields, jaw_slope
-from diffposetalk.motion import MotionClip, load_motion
+from diffposetalk.head.head_model import HeadModel, load_head
+from diffposetalk.head.jaw_fields import jaw_features, jaw_fields, jaw_slope
+from diffposetalk.motion.clip import MotionClip, load_motion
+from diffposetalk.networks.checkpoint import load_model
 
 from . import flame_files
 from .conftest import BUNDLED_HEAD

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffposetalk import generation
-from diffposetalk.audio import file_sha256, load_speech, probe
 from diffposetalk.batch.manifest import Job, ManifestError, output_name, read_manifest
 from diffposetalk.batch.output_folder import OutputFolder, clip_path
 from diffposetalk.batch.speaking import Outcome, Speaker
 from diffposetalk.batch.take_key import stored_key
-from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
-from diffposetalk.device import give_memory_back
 from diffposetalk.errors import OutputError
-from diffposetalk.generation import Sampling, generate
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.motion import load_motion
+from diffposetalk.generation import windows
+from diffposetalk.generation.windows import Sampling, generate
+from diffposetalk.motion.clip import load_motion
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.device import give_memory_back
+from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.sound.audio import file_sha256, load_speech, probe
 
 
 @pytest.fixture(scope="module")
@@ -245,14 +245,14 @@ def test_a_line_that_breaks_the_batch_does_not_take_others_along(
 ) -> None:
     jobs = [Job(row, str(lines / f"line {row:02d}.wav"), f"x{row}", (row,)) for row in range(12)]
     culprit = probe(lines / "line 07.wav").frames
-    whole = generation._Run.clip
+    whole = windows._Run.clip
 
     def clip(self, line, motion, provenance):  # type: ignore[no-untyped-def]
         if len(motion) == culprit:
             motion = motion * np.nan
         return whole(self, line, motion, provenance)
 
-    monkeypatch.setattr(generation._Run, "clip", clip)
+    monkeypatch.setattr(windows._Run, "clip", clip)
     told = outcomes(model, jobs, tmp_path)
     assert [row for row in told if told[row].status == "failed"] == [7]
     assert told[7].kind == "motion_not_finite"
@@ -265,7 +265,7 @@ def test_memory_does_not_grow_with_the_manifest(
     """Recordings are read as there is room, never more under way than the batch has rows and one waiting; free memory
     goes back after every line."""
     given_back: list[int] = []
-    monkeypatch.setattr(generation, "give_memory_back", lambda: given_back.append(1))
+    monkeypatch.setattr(windows, "give_memory_back", lambda: given_back.append(1))
     read: list[int] = []
     told: list[Outcome] = []
     speaker = Speaker(model, tmp_path)

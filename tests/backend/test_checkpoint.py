@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from diffposetalk.checkpoint import load_model
 from diffposetalk.config import ModelConfig
 from diffposetalk.errors import ModelError
+from diffposetalk.networks.checkpoint import load_model
 
 from .tiny_model import tiny_config
 

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from diffposetalk.cli import main
-from diffposetalk.motion import load_motion
+from diffposetalk.motion.clip import load_motion
 
 
 @dataclass

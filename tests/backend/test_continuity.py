@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import load_model
-from diffposetalk.continuity import ContinuousDenoiser
+from diffposetalk.diffusion.continuity import ContinuousDenoiser
 from diffposetalk.evaluate.dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
-from diffposetalk.generation import generate, smooth_head
-from diffposetalk.motion import MotionClip, to_vectors
-from diffposetalk.train.arkit import INDEX
+from diffposetalk.generation.windows import generate, smooth_head
+from diffposetalk.motion.arkit import INDEX
+from diffposetalk.motion.clip import MotionClip, to_vectors
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.sound.audio import load_speech
 
 CLIP = Path(__file__).resolve().parents[2] / "flame_assets" / "clips" / "jfk.flac"
 

@@ -22,14 +22,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import HubertConfig, HubertModel
 
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
 from diffposetalk.convert.checkpoint import convert_checkpoint
 from diffposetalk.errors import ModelError, OutputError
-from diffposetalk.generation import generate
-from diffposetalk.speech_encoder import encode
-from diffposetalk.torch_file import read_torch_file
+from diffposetalk.files.torch_file import read_torch_file
+from diffposetalk.generation.windows import generate
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.speech.encoder import encode
+from diffposetalk.sound.audio import load_speech
 
 from .released_files import HEARD, LAYERS, STEPS, WINDOW, Released
 
@@ -489,7 +489,7 @@ def test_outputs_that_cannot_be(released: Released, tmp_path: Path, monkeypatch:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("diffposetalk.checkpoint.save_file", full)
+    monkeypatch.setattr("diffposetalk.networks.checkpoint.save_file", full)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(OutputError, match="No space left"):
         convert_checkpoint(*paths, tmp_path / "model")

@@ -23,7 +23,7 @@ from diffposetalk.cli import main
 from diffposetalk.convert.face_regions import face_regions
 from diffposetalk.convert.flame import convert_flame
 from diffposetalk.errors import ModelError, OutputError
-from diffposetalk.head_model import ROOT, HeadModel, load_head
+from diffposetalk.head.head_model import ROOT, HeadModel, load_head
 
 from . import flame_files
 from .conftest import BUNDLED_HEAD

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from diffposetalk.config import DenoiserConfig
-from diffposetalk.cuda_graph import MAX_ROWS, Capture, StepGraphs, capture_cuda
-from diffposetalk.denoiser import Denoiser
-from diffposetalk.prepared_denoiser import PreparedDenoiser, PreparedWindow
+from diffposetalk.networks.cuda_graph import MAX_ROWS, Capture, StepGraphs, capture_cuda
+from diffposetalk.networks.denoiser import Denoiser
+from diffposetalk.networks.prepared_denoiser import PreparedDenoiser, PreparedWindow
 
 CONFIG = DenoiserConfig(width=64, heads=4, layers=2, steps=20, window=20, previous=5, style_dim=8)
 

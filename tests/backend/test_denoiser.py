@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from diffposetalk.config import DenoiserConfig, StyleEncoderConfig
-from diffposetalk.denoiser import AlignedDecoderLayer, Denoiser, alignment_mask
-from diffposetalk.schedule import NoiseSchedule
-from diffposetalk.style_encoder import StyleEncoder, nt_xent
+from diffposetalk.diffusion.schedule import NoiseSchedule
+from diffposetalk.networks.denoiser import AlignedDecoderLayer, Denoiser, alignment_mask
+from diffposetalk.networks.style_encoder import StyleEncoder, nt_xent
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "released_format"
 SMALL = DenoiserConfig(width=32, heads=4, layers=2, steps=20, window=12, previous=3, style_dim=8)

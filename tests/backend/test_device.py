@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from diffposetalk.device import (
+from diffposetalk.errors import DeviceError, memory_ran_out
+from diffposetalk.networks.device import (
     available_devices,
     choose_compute,
     device_errors,
     empty_cache,
     pick_device,
 )
-from diffposetalk.errors import DeviceError, memory_ran_out
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_automatic_precision_is_what_the_processor_has(monkeypatch: pytest.Monke
         ({"avx512_f": True}, torch.float32),
         ({}, torch.float32),
     ]:
-        monkeypatch.setattr("diffposetalk.device._cpu_capabilities", lambda c=capabilities: c)
+        monkeypatch.setattr("diffposetalk.networks.device._cpu_capabilities", lambda c=capabilities: c)
         assert choose_compute("cpu").dtype == dtype
 
 
@@ -86,7 +86,7 @@ def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert choose_compute("cpu").threads == 1
     monkeypatch.delenv("OMP_NUM_THREADS")
     for cores, threads in [(1, 1), (2, 1), (4, 3), (64, 8)]:
-        monkeypatch.setattr("diffposetalk.device._usable_cores", lambda c=cores: c)
+        monkeypatch.setattr("diffposetalk.networks.device._usable_cores", lambda c=cores: c)
         assert choose_compute("cpu").threads == threads
 
 

@@ -24,8 +24,8 @@ import soundfile
 
 from diffposetalk.batch.manifest import read_manifest
 from diffposetalk.cli import build_parser, main
-from diffposetalk.motion import load_motion
-from diffposetalk.server import Backend
+from diffposetalk.motion.clip import load_motion
+from diffposetalk.server.methods import Backend
 from diffposetalk.train.recipe import read_recipe
 from diffposetalk.train.recordings import read_recordings
 

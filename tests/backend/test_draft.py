@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
-from diffposetalk.draft import load_draft, save_draft
 from diffposetalk.errors import ModelError
-from diffposetalk.motion import load_motion
+from diffposetalk.generation.draft import load_draft, save_draft
+from diffposetalk.motion.clip import load_motion
+from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.train.distillation import student_model
 from diffposetalk.train.recipe import DistillTraining
 

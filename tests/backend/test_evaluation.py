@@ -15,13 +15,13 @@ import torch
 from diffposetalk.cli import main
 from diffposetalk.errors import DataError, ModelError, MotionError
 from diffposetalk.evaluate.evaluation import evaluate, head_amplitude
-from diffposetalk.evaluate.geometry import FaceRegions
 from diffposetalk.evaluate.phone_average import POINTS, fit_phone_average
 from diffposetalk.evaluate.references import Reference, passed_over, read_references, spread, with_noise
 from diffposetalk.evaluate.subjects import ModelSubject, MotionFolder, PhoneAverageSubject, Recorded
-from diffposetalk.head_model import JAW, HeadModel, load_head
-from diffposetalk.motion import MotionClip
-from diffposetalk.train.arkit import EXPRESSIONS, INDEX
+from diffposetalk.head.geometry import FaceRegions
+from diffposetalk.head.head_model import JAW, HeadModel, load_head
+from diffposetalk.motion.arkit import EXPRESSIONS, INDEX
+from diffposetalk.motion.clip import MotionClip
 
 from .conftest import BUNDLED_HEAD
 
@@ -250,7 +250,7 @@ def test_phone_average_speaks_references(references: list[Reference], regions: F
 
 
 def test_a_model_in_runs(tiny_model: Path, references: list[Reference], regions: FaceRegions):
-    from diffposetalk.checkpoint import load_model
+    from diffposetalk.networks.checkpoint import load_model
 
     model = load_model(tiny_model, device="cpu")
     subject = ModelSubject(model, "tiny", runs=3)
@@ -301,7 +301,7 @@ def test_motion_files_of_another_system(tmp_path: Path, references: list[Referen
 def test_a_models_clips_measure_the_same_from_files(
     tmp_path: Path, tiny_model: Path, references: list[Reference], regions: FaceRegions
 ):
-    from diffposetalk.checkpoint import load_model
+    from diffposetalk.networks.checkpoint import load_model
 
     subject = ModelSubject(load_model(tiny_model, device="cpu"), "tiny", runs=2)
     for index, clips in subject.takes(references):

@@ -12,17 +12,17 @@ import pytest
 import soundfile
 import torch
 
-from diffposetalk.basis_conversion import convert
-from diffposetalk.checkpoint import load_model, save_model
 from diffposetalk.cli import main
 from diffposetalk.convert.flame import convert_flame
 from diffposetalk.evaluate.evaluation import evaluate
-from diffposetalk.evaluate.geometry import FaceRegions
 from diffposetalk.evaluate.references import read_references
 from diffposetalk.evaluate.subjects import ModelSubject, Recorded
-from diffposetalk.head_model import load_head
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.motion import MotionClip
+from diffposetalk.head.basis_conversion import convert
+from diffposetalk.head.geometry import FaceRegions
+from diffposetalk.head.head_model import load_head
+from diffposetalk.motion.clip import MotionClip
+from diffposetalk.networks.checkpoint import load_model, save_model
+from diffposetalk.networks.model import DiffPoseTalk
 
 from . import flame_files
 from .conftest import BUNDLED_HEAD

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import torch
 
-from diffposetalk.audio import SpeechAudio
-from diffposetalk.channel_groups import channels_of
-from diffposetalk.checkpoint import load_model
 from diffposetalk.config import SAMPLERS, ModelConfig
+from diffposetalk.diffusion.guidance import DynamicThreshold
 from diffposetalk.errors import Cancelled, DeviceError, DiffPoseTalkError, ModelError
-from diffposetalk.generation import Line, Sampling, generate, generate_lines
-from diffposetalk.guidance import DynamicThreshold
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.motion import to_vectors
-from diffposetalk.prepared_denoiser import PreparedWindow
+from diffposetalk.generation.windows import Line, Sampling, generate, generate_lines
+from diffposetalk.motion.channel_groups import channels_of
+from diffposetalk.motion.clip import to_vectors
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.networks.prepared_denoiser import PreparedWindow
+from diffposetalk.sound.audio import SpeechAudio
 
 
 @pytest.fixture(scope="module")

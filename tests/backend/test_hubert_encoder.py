@@ -18,8 +18,8 @@ import torch
 
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import ModelError
-from diffposetalk.hubert_encoder import HubertSpeechEncoder, pad_for_convolutions
-from diffposetalk.speech_encoder import build_speech_encoder, encode
+from diffposetalk.networks.speech.encoder import build_speech_encoder, encode
+from diffposetalk.networks.speech.hubert import HubertSpeechEncoder, pad_for_convolutions
 
 SMALL_HUBERT = {
     "hidden_size": 32,

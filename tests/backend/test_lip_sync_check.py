@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import load_model
 from diffposetalk.errors import DataError
-from diffposetalk.evaluate.geometry import FaceRegions
-from diffposetalk.evaluate.lip_sync_check import Word, check_phones, closed_below, expected_closures
-from diffposetalk.generation import generate
-from diffposetalk.head_model import load_head
-from diffposetalk.lip_sync import align_transcript, check_lip_sync
-from diffposetalk.motion import MotionClip
-from diffposetalk.train.arkit import INDEX
+from diffposetalk.generation.windows import generate
+from diffposetalk.head.geometry import FaceRegions
+from diffposetalk.head.head_model import load_head
+from diffposetalk.lips.check import align_transcript, check_lip_sync
+from diffposetalk.lips.missed_closures import Word, check_phones, closed_below, expected_closures
+from diffposetalk.motion.arkit import INDEX
+from diffposetalk.motion.clip import MotionClip
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.sound.audio import load_speech
 
 from .conftest import BUNDLED_HEAD
 

@@ -10,8 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from diffposetalk.errors import MotionError
-from diffposetalk.motion_files.live_link import is_live_link, load_live_link, read_live_link
-from diffposetalk.train.arkit import APPLE_ORDER, INDEX
+from diffposetalk.motion.arkit import APPLE_ORDER, INDEX
+from diffposetalk.motion.formats.live_link import is_live_link, load_live_link, read_live_link
 
 from .live_link_files import performance, write_table
 

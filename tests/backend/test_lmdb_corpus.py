@@ -17,7 +17,7 @@ pytest.importorskip("lmdb")
 
 from diffposetalk.errors import DataError, DiffPoseTalkError, ModelError
 from diffposetalk.evaluate.references import read_references
-from diffposetalk.head_model import load_head
+from diffposetalk.head.head_model import load_head
 from diffposetalk.train.recordings import Recording, Skipped, read_recordings
 
 from .released_lmdb import clip_arrays, encode, entries, write_lmdb

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffposetalk.evaluate.render import ASPECT, rasterise, render_frames, render_strip
-from diffposetalk.head_model import HeadModel, load_head
+from diffposetalk.head.head_model import HeadModel, load_head
+from diffposetalk.head.render import ASPECT, rasterise, render_frames, render_strip
 
 from .conftest import BUNDLED_HEAD
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffposetalk.checkpoint import load_model
 from diffposetalk.errors import MotionError, StyleError
-from diffposetalk.motion import MotionClip, from_vectors, load_motion, resample, to_vectors
+from diffposetalk.motion.clip import MotionClip, from_vectors, load_motion, resample, to_vectors
+from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.styles import extract_style, resolve_style
 
 

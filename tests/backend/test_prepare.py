@@ -16,11 +16,11 @@ import torch
 from diffposetalk.cli import main
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import AudioError, Cancelled, DataError, OutputError
-from diffposetalk.hubert_encoder import HubertSpeechEncoder
-from diffposetalk.motion import MotionClip
-from diffposetalk.speech_encoder import encode
+from diffposetalk.motion.arkit import EXPRESSIONS
+from diffposetalk.motion.clip import MotionClip
+from diffposetalk.networks.speech.encoder import encode
+from diffposetalk.networks.speech.hubert import HubertSpeechEncoder
 from diffposetalk.train import prepare
-from diffposetalk.train.arkit import EXPRESSIONS
 from diffposetalk.train.prepare import prepare_recordings
 from diffposetalk.train.recordings import Recording, Split
 from diffposetalk.train.training_set import TrainingSet

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from diffposetalk.config import DenoiserConfig
-from diffposetalk.denoiser import Denoiser
-from diffposetalk.prepared_denoiser import PreparedDenoiser
+from diffposetalk.networks.denoiser import Denoiser
+from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
 
 CONFIG = DenoiserConfig(width=64, heads=4, layers=3, steps=20, window=20, previous=5, style_dim=8)
 

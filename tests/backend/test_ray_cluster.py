@@ -25,8 +25,8 @@ from diffposetalk.batch.ray_cluster import (
 )
 from diffposetalk.batch.speaking import Outcome
 from diffposetalk.errors import DiffPoseTalkError
-from diffposetalk.generation import Sampling
-from diffposetalk.motion import load_motion
+from diffposetalk.generation.windows import Sampling
+from diffposetalk.motion.clip import load_motion
 
 OBJECT_STORE = 80 * 2**20  # bytes a node; Ray's default is a third of the machine's memory
 

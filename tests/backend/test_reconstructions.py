@@ -11,8 +11,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from diffposetalk.errors import MotionError
-from diffposetalk.motion import MotionClip
-from diffposetalk.motion_files.reconstructions import load_reconstruction
+from diffposetalk.motion.clip import MotionClip
+from diffposetalk.motion.formats.reconstructions import load_reconstruction
 
 FRAMES = 50
 

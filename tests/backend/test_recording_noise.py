@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffposetalk.audio import SpeechAudio, load_speech
-from diffposetalk.channel_groups import MOUTH, channels_of
-from diffposetalk.checkpoint import load_model
 from diffposetalk.config import ModelConfig
 from diffposetalk.errors import ModelError
 from diffposetalk.evaluate.references import pink_noise
-from diffposetalk.generation import generate
-from diffposetalk.motion import MotionClip, to_vectors
-from diffposetalk.recording_noise import is_noisy, level_range
+from diffposetalk.generation.windows import generate
+from diffposetalk.motion.channel_groups import MOUTH, channels_of
+from diffposetalk.motion.clip import MotionClip, to_vectors
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.sound.audio import SpeechAudio, load_speech
+from diffposetalk.sound.recording_noise import is_noisy, level_range
 
 CLIP = Path(__file__).parents[2] / "flame_assets" / "clips" / "jfk.flac"
 

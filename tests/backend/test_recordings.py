@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from diffposetalk.errors import DataError, DiffPoseTalkError
-from diffposetalk.motion import MotionClip
-from diffposetalk.motion_files import read_motion
+from diffposetalk.motion.clip import MotionClip
+from diffposetalk.motion.formats import read_motion
 from diffposetalk.train.recordings import Recording, Skipped, hashed_split, read_recordings
 
 from .live_link_files import performance, write_table

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from diffposetalk.audio import SpeechAudio, load_speech
-from diffposetalk.channel_groups import channel_groups, channel_names, channels_of
-from diffposetalk.checkpoint import load_model
 from diffposetalk.config import SAMPLERS
+from diffposetalk.diffusion.inpainting import MARGIN, InpaintingDenoiser, Standing, place_windows
+from diffposetalk.diffusion.samplers import sample
+from diffposetalk.diffusion.schedule import NoiseSchedule
 from diffposetalk.errors import Cancelled, DiffPoseTalkError
 from diffposetalk.evaluate.dynamics import motion_speed
-from diffposetalk.generation import Line, generate, generate_lines
-from diffposetalk.inpainting import MARGIN, InpaintingDenoiser, Standing, place_windows
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.motion import MotionClip, to_vectors
-from diffposetalk.regeneration import Hold, parse_holds, regenerate
-from diffposetalk.samplers import sample
-from diffposetalk.schedule import NoiseSchedule
-from diffposetalk.train.arkit import INDEX
+from diffposetalk.generation.ranges import Hold, parse_holds, regenerate
+from diffposetalk.generation.windows import Line, generate, generate_lines
+from diffposetalk.motion.arkit import INDEX
+from diffposetalk.motion.channel_groups import channel_groups, channel_names, channels_of
+from diffposetalk.motion.clip import MotionClip, to_vectors
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.sound.audio import SpeechAudio, load_speech
 
 CLIP = Path(__file__).resolve().parents[2] / "flame_assets" / "clips" / "jfk.flac"
 FRAMES = 275

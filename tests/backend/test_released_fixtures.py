@@ -14,12 +14,12 @@ import pytest
 import torch
 from transformers import HubertConfig, HubertModel
 
-from diffposetalk.checkpoint import load_model
 from diffposetalk.convert.checkpoint import convert_checkpoint
-from diffposetalk.guidance import Condition, DynamicThreshold, GuidedDenoiser
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.prepared_denoiser import PreparedDenoiser
-from diffposetalk.samplers import sample_ddpm
+from diffposetalk.diffusion.guidance import Condition, DynamicThreshold, GuidedDenoiser
+from diffposetalk.diffusion.samplers import sample_ddpm
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "released_format"
 TOLERANCE = 1e-4

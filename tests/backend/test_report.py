@@ -14,14 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
 from diffposetalk.errors import DataError
 from diffposetalk.evaluate.cli import _pictured
 from diffposetalk.evaluate.confidence import Estimate
 from diffposetalk.evaluate.evaluation import Figures, evaluate
-from diffposetalk.evaluate.geometry import FaceRegions
 from diffposetalk.evaluate.long_take import evaluate_long_take, joined_speech, take_figures
 from diffposetalk.evaluate.metrics import BY_KEY, printed
 from diffposetalk.evaluate.paper_table import COLUMNS, TABLE_1
@@ -29,9 +26,12 @@ from diffposetalk.evaluate.references import Reference
 from diffposetalk.evaluate.results import Corpus, Evaluation, to_json, to_text
 from diffposetalk.evaluate.style_following import drawn_style_references, evaluate_style_following
 from diffposetalk.evaluate.subjects import Recorded
-from diffposetalk.head_model import load_head
-from diffposetalk.motion import MotionClip
-from diffposetalk.train.arkit import EXPRESSIONS, INDEX
+from diffposetalk.head.geometry import FaceRegions
+from diffposetalk.head.head_model import load_head
+from diffposetalk.motion.arkit import EXPRESSIONS, INDEX
+from diffposetalk.motion.clip import MotionClip
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.sound.audio import load_speech
 
 from .conftest import BUNDLED_HEAD
 
@@ -227,7 +227,7 @@ def test_styles_are_drawn_apart_and_followed_or_not(tiny_model: Path):
 
 def test_phones_of_a_transcript():
     pytest.importorskip("pocketsphinx")
-    from diffposetalk.evaluate.phone_alignment import PhoneAligner, transcript_words
+    from diffposetalk.lips.alignment import PhoneAligner, transcript_words
 
     assert transcript_words("Don’t ask, “what” – 2 you!") == ["don't", "ask", "what", "2", "you"]
     clip = Path(__file__).resolve().parents[2] / "flame_assets" / "clips" / "jfk.flac"

@@ -9,10 +9,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from diffposetalk.denoiser import Denoiser
-from diffposetalk.guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
-from diffposetalk.prepared_denoiser import PreparedDenoiser
-from diffposetalk.samplers import (
+from diffposetalk.diffusion.guidance import Condition, DynamicThreshold, GuidedDenoiser, SparseBranch
+from diffposetalk.diffusion.samplers import (
     sample_ddim,
     sample_ddpm,
     sample_dpm_solver_pp_2m,
@@ -20,7 +18,9 @@ from diffposetalk.samplers import (
     sample_unipc,
     solver_steps,
 )
-from diffposetalk.schedule import NoiseSchedule
+from diffposetalk.diffusion.schedule import NoiseSchedule
+from diffposetalk.networks.denoiser import Denoiser
+from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
 
 from .test_denoiser import SMALL
 

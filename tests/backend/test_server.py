@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffposetalk.head_model import load_head
-from diffposetalk.jsonrpc import MAX_LINE_BYTES
-from diffposetalk.motion import load_motion
+from diffposetalk.head.head_model import load_head
+from diffposetalk.motion.clip import load_motion
+from diffposetalk.server.jsonrpc import MAX_LINE_BYTES
 
 from .conftest import BUNDLED_HEAD
 from .flame_files import write_npz, write_pickle

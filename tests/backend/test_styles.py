@@ -12,12 +12,12 @@ import pytest
 import torch
 from read_only_disk import disk_at
 
-from diffposetalk.checkpoint import load_model, save_model
 from diffposetalk.errors import MotionError, StyleError
-from diffposetalk.head_model import load_head
-from diffposetalk.model import DiffPoseTalk, StylePreset
-from diffposetalk.motion import MotionClip, load_motion, resample
-from diffposetalk.motion_files import read_motion
+from diffposetalk.head.head_model import load_head
+from diffposetalk.motion.clip import MotionClip, load_motion, resample
+from diffposetalk.motion.formats import read_motion
+from diffposetalk.networks.checkpoint import load_model, save_model
+from diffposetalk.networks.model import DiffPoseTalk, StylePreset
 from diffposetalk.styles import library, read_style, resolve_style, style_name
 from diffposetalk.styles.creation import named_after, style_from_motion, unbroken
 from diffposetalk.styles.description import measure_style

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from diffposetalk.checkpoint import load_model
 from diffposetalk.errors import Cancelled, VideoError
-from diffposetalk.evaluate.render import render_frames
-from diffposetalk.head_model import load_head
-from diffposetalk.motion import MotionClip
-from diffposetalk.png import png_bytes
+from diffposetalk.files.png import png_bytes
+from diffposetalk.head.head_model import load_head
+from diffposetalk.head.render import render_frames
+from diffposetalk.motion.arkit import INDEX, both
+from diffposetalk.motion.clip import MotionClip
+from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.styles import read_style
 from diffposetalk.tracking import face_choice, tracker_file
 from diffposetalk.tracking.arkit_motion import Stretch
@@ -30,7 +31,6 @@ from diffposetalk.tracking.quality import FEW_SHADES, shades
 from diffposetalk.tracking.snapshots import Snapshot, Snapshots
 from diffposetalk.tracking.tracker_file import fetch_tracker, tracking_status
 from diffposetalk.tracking.video import Frame
-from diffposetalk.train.arkit import INDEX, both
 
 from .conftest import BUNDLED_HEAD
 from .style_clips import talking

@@ -13,14 +13,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from diffposetalk.errors import Cancelled, VideoError
-from diffposetalk.head_model import HeadModel, load_head
+from diffposetalk.head.head_model import HeadModel, load_head
+from diffposetalk.motion.arkit import APPLE_ORDER, INDEX
 from diffposetalk.tracking import face_track
 from diffposetalk.tracking.arkit_motion import good_frames, stretches
 from diffposetalk.tracking.face_track import FaceTrack, track_face
 from diffposetalk.tracking.landmarker import Face, find_tracker
 from diffposetalk.tracking.quality import assess
 from diffposetalk.tracking.video import VideoInfo, read_frames
-from diffposetalk.train.arkit import APPLE_ORDER, INDEX
 from diffposetalk.train.tracked_motion import LipGap, TrackedCorpus
 
 from .conftest import BUNDLED_HEAD

@@ -10,21 +10,26 @@ import numpy as np
 import pytest
 import torch
 
-from diffposetalk.head_model import HeadModel, load_head
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.style_encoder import distances
-from diffposetalk.train.arkit import INDEX
-from diffposetalk.train.augmentation import augment
+from diffposetalk.head.head_model import HeadModel, load_head
+from diffposetalk.motion.arkit import INDEX
+from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.networks.style_encoder import distances
 from diffposetalk.train.denoiser_training import Batch, BatchSource, TwoWindowLosses, train_denoiser
 from diffposetalk.train.losses import GeometricLoss, RealFrames, head_loss, mouth_vertices, moving_vertices
 from diffposetalk.train.new_model import new_model
-from diffposetalk.train.performance import StyleFactors, draw_factors, perform
-from diffposetalk.train.phone_teacher import articulate, closure_envelope, opening_floor, phone_features
-from diffposetalk.train.prosody import analyse
+from diffposetalk.train.own_model.augmentation import augment
+from diffposetalk.train.own_model.performance import StyleFactors, draw_factors, perform
+from diffposetalk.train.own_model.phone_teacher import (
+    articulate,
+    closure_envelope,
+    opening_floor,
+    phone_features,
+)
+from diffposetalk.train.own_model.prosody import analyse
+from diffposetalk.train.own_model.sequences import PAUSE_SECONDS, Spoken, join, said
+from diffposetalk.train.own_model.style_views import view
 from diffposetalk.train.recipe import DenoiserTraining, LossWeights, StyleTraining
-from diffposetalk.train.sequences import PAUSE_SECONDS, Spoken, join, said
 from diffposetalk.train.style_training import motion_statistics, train_style_encoder
-from diffposetalk.train.style_views import view
 from diffposetalk.train.tracked_motion import LipGap
 from diffposetalk.train.training_set import TrainingSet
 

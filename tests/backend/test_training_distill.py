@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
-from diffposetalk.draft import load_draft
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.samplers import solver_steps
-from diffposetalk.schedule import NoiseSchedule
+from diffposetalk.diffusion.samplers import solver_steps
+from diffposetalk.diffusion.schedule import NoiseSchedule
+from diffposetalk.generation.draft import load_draft
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.train.denoiser_training import BatchSource, TwoWindowLosses
 from diffposetalk.train.distillation import Distillation, guided_prediction, step_table
 from diffposetalk.train.recipe import DistillTraining, read_recipe
@@ -81,8 +81,8 @@ def test_one_step_from_a_teacher_of_one_step_is_its_own_prediction(data: Trainin
 
 
 def test_wanted_prediction_is_the_guided_one(data: TrainingSet, teacher: Path):
-    from diffposetalk.guidance import Condition, GuidedDenoiser
-    from diffposetalk.prepared_denoiser import PreparedDenoiser
+    from diffposetalk.diffusion.guidance import Condition, GuidedDenoiser
+    from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
 
     model = load_model(teacher, "cpu", "float32")
     losses, source = distillation(model, data, folded=False)

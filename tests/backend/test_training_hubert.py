@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from diffposetalk.audio import SpeechAudio
-from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
-from diffposetalk.generation import generate
-from diffposetalk.head_model import load_head
-from diffposetalk.hubert_encoder import HubertSpeechEncoder
-from diffposetalk.speech_encoder import encode
+from diffposetalk.generation.windows import generate
+from diffposetalk.head.head_model import load_head
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.speech.encoder import encode
+from diffposetalk.networks.speech.hubert import HubertSpeechEncoder
+from diffposetalk.sound.audio import SpeechAudio
 from diffposetalk.train.denoiser_training import BatchSource, TwoWindowLosses
 from diffposetalk.train.new_model import recipe_model
 from diffposetalk.train.recipe import read_recipe

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from diffposetalk.audio import SpeechAudio
-from diffposetalk.checkpoint import load_model
 from diffposetalk.cli import main
 from diffposetalk.config import DenoiserConfig, ModelConfig, StyleEncoderConfig
 from diffposetalk.errors import DataError
 from diffposetalk.evaluate.references import Reference
 from diffposetalk.evaluate.regressor import RegressorSubject
-from diffposetalk.generation import generate
-from diffposetalk.motion import MotionClip
+from diffposetalk.generation.windows import generate
+from diffposetalk.motion.clip import MotionClip
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.sound.audio import SpeechAudio
 from diffposetalk.train.recipe import (
     ABLATIONS,
     REGRESSOR,

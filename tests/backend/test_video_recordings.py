@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("av")
 
 from diffposetalk.errors import Cancelled, OutputError, VideoError
-from diffposetalk.head_model import load_head
+from diffposetalk.head.head_model import load_head
 from diffposetalk.tracking.face_track import FaceTrack
 from diffposetalk.train import video_recordings
 from diffposetalk.train.recordings import Recording, Skipped

@@ -11,13 +11,13 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from diffposetalk.audio import load_speech
-from diffposetalk.checkpoint import load_model
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import ModelError
-from diffposetalk.speech_encoder import encode
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.speech.encoder import encode
+from diffposetalk.networks.speech.whisper import WhisperSpeechEncoder
+from diffposetalk.sound.audio import load_speech
 from diffposetalk.train.whisper_weights import load_whisper_encoder
-from diffposetalk.whisper_encoder import WhisperSpeechEncoder
 
 CLIP = Path(__file__).resolve().parents[2] / "flame_assets" / "clips" / "jfk.flac"
 SMALL = SpeechEncoderConfig(width=32, heads=2, depth=2, layers=(0, 2))

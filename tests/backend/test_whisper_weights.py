@@ -13,7 +13,7 @@ import torch
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import ModelError
 from diffposetalk.evaluate.ctranslate2_weights import read_whisper_encoder
-from diffposetalk.whisper_encoder import WhisperSpeechEncoder
+from diffposetalk.networks.speech.whisper import WhisperSpeechEncoder
 
 
 def write_model(path: Path, state: dict[str, torch.Tensor]) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from diffposetalk.checkpoint import save_model
 from diffposetalk.config import (
     DenoiserConfig,
     ModelConfig,
@@ -20,7 +19,8 @@ from diffposetalk.config import (
     SpeechEncoderConfig,
     StyleEncoderConfig,
 )
-from diffposetalk.model import DiffPoseTalk, StylePreset
+from diffposetalk.networks.checkpoint import save_model
+from diffposetalk.networks.model import DiffPoseTalk, StylePreset
 
 
 def tiny_config(expression_names: tuple[str, ...] = ()) -> ModelConfig:

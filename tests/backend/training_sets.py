@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from diffposetalk.config import DenoiserConfig, ModelConfig, SamplingConfig, StyleEncoderConfig
-from diffposetalk.train.arkit import EXPRESSIONS, INDEX
+from diffposetalk.motion.arkit import EXPRESSIONS, INDEX
 from diffposetalk.train.training_set import Sequence, TrainingSet
 
 from .conftest import BUNDLED_HEAD

@@ -35,7 +35,7 @@ def test_contents(extension: Path) -> None:
         "backend/requirements-torch.lock",
         "backend/uv.lock.txt",
         "backend/diffposetalk/__main__.py",
-        "backend/diffposetalk/server.py",
+        "backend/diffposetalk/server/methods.py",
         "assets/head/head.npz",
         "assets/head/CREDITS.md",
         "assets/model/config.json",

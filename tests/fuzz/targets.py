@@ -24,24 +24,24 @@ import torch
 from backend.live_link_files import performance, write_table
 from backend.tiny_model import save_tiny_model, tiny_config
 
-from diffposetalk.animate import load_shape
-from diffposetalk.audio import load_speech, probe
 from diffposetalk.batch.manifest import read_manifest
-from diffposetalk.checkpoint import load_model
 from diffposetalk.convert.checkpoint import convert_checkpoint
 from diffposetalk.convert.flame import convert_flame
 from diffposetalk.errors import DiffPoseTalkError
-from diffposetalk.head_model import load_head
-from diffposetalk.model import DiffPoseTalk
-from diffposetalk.motion import MotionClip, load_motion
-from diffposetalk.motion_files import read_motion
-from diffposetalk.motion_files.arkit_curves import read_unchanged, write_arkit_json
-from diffposetalk.motion_files.reconstructions import load_reconstruction
+from diffposetalk.files.torch_file import read_torch_file
+from diffposetalk.generation.speak import load_shape
+from diffposetalk.head.head_model import load_head
+from diffposetalk.motion.clip import MotionClip, load_motion
+from diffposetalk.motion.formats import read_motion
+from diffposetalk.motion.formats.arkit_curves import read_unchanged, write_arkit_json
+from diffposetalk.motion.formats.reconstructions import load_reconstruction
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.sound.audio import load_speech, probe
 from diffposetalk.styles.library import import_style
 from diffposetalk.styles.reading import read_style
 from diffposetalk.styles.style_file import load_style, save_style, style_of_reading
 from diffposetalk.styles.vector_file import load_style_vector
-from diffposetalk.torch_file import read_torch_file
 
 from .mutation import Mutation, damage, damage_json, damage_safetensors, damage_table, damage_zip
 from .watch import watched

@@ -19,17 +19,17 @@ from backend.tiny_model import save_tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffposetalk import jsonrpc
-from diffposetalk.server import Backend, explain
+from diffposetalk.server import jsonrpc
+from diffposetalk.server.methods import Backend, explain
 
 from .mutation import changed_json, damage
 from .targets import what_is_wrong_with
 from .watch import watched
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "blender_addon"))
-from backend_client import BackendClient
-from backend_client import client as client_module
-from backend_client import process as process_module
+from client import BackendClient
+from client import client as client_module
+from client import process as process_module
 
 MESSAGES = 500
 PATIENCE = 120

@@ -25,7 +25,7 @@ head, _ = diffposetalk.add_head("Ann")
 job = diffposetalk.generate(head, recording, seed=3, blocking=False)
 while job.poll() == "running" and job.text != "Making the motion":
     time.sleep(0.01)
-client = sys.modules[f"{addon.__name__}.backend_session"].client()
+client = sys.modules[f"{addon.__name__}.engine.session"].client()
 print("working", client.process.pid, flush=True)
 if how == "exit":
     sys.exit()
@@ -34,7 +34,7 @@ if how == "abrupt":
 if how.startswith("SIG"):
     time.sleep(600)
 state = job.wait(600)
-keying = sys.modules[f"{addon.__name__}.keying"]
+keying = sys.modules[f"{addon.__name__}.takes.keying"]
 curves = [list(keying.action_curves(action)) for action in job.results[0].actions[0]]
 values = [point.co[1] for curve in curves[0] for point in curve.keyframe_points]
 counts = sorted({len(curve.keyframe_points) for action in curves for curve in action})

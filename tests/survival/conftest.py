@@ -85,12 +85,12 @@ def nothing_left(
 ) -> Iterator[None]:
     """The environment's interpreter and a tiny model to begin with, and nothing left at the end."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     preferences.backend_python, preferences.device = "", "cpu"
     preferences.model_directory = str(tiny_models[0])
     handlers = len(bpy.app.handlers.load_pre)
     yield
-    session = part("backend_session")._client
+    session = part("engine.session")._client
     warm = {session.process.pid} if session is not None and session.alive else set()
     deadline = time.monotonic() + 20
     while True:
@@ -98,7 +98,7 @@ def nothing_left(
             "processes": backend_processes(children(os.getpid())) - warm,
             "threads": backend_threads()[2 * len(warm) :],
             "files": {path for path in files_below(TEMPORARY) - expected_files if not ours(path, tmp_path)},
-            "jobs": list(part("backend_job")._line),
+            "jobs": list(part("engine.job")._line),
         }
         if not any(left.values()):
             break
@@ -112,7 +112,7 @@ def nothing_left_in_the_end(addon: ModuleType, part: Callable[[str], ModuleType]
     """When the backend is stopped, nothing at all is left."""
     descriptors = len(os.listdir("/proc/self/fd"))
     yield
-    part("backend_session").stop()
+    part("engine.session").stop()
     assert not backend_processes(children(os.getpid())) and not backend_threads()
     assert len(os.listdir("/proc/self/fd")) <= descriptors + 4  # Blender's own: sounds that were opened
 
@@ -135,13 +135,13 @@ def faulty(
         command = f'"{backend_python}" {arguments}'
         python.write_text(f"#!/bin/sh\n{before}\nexec {command} {shell}\n")
         python.chmod(0o755)
-        part("backend_session").stop()
-        part("preferences").addon_preferences().backend_python = str(python)
+        part("engine.session").stop()
+        part("ui.setup.preferences").addon_preferences().backend_python = str(python)
         return folder
 
     yield use
-    part("preferences").addon_preferences().backend_python = ""
-    part("backend_session").stop()
+    part("ui.setup.preferences").addon_preferences().backend_python = ""
+    part("engine.session").stop()
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def generate_again(
     def again(head: Any) -> None:
         [result] = api.generate(head, recordings / "speech.wav")
         for action in result.actions[0]:
-            counts = {len(curve.keyframe_points) for curve in part("keying").action_curves(action)}
+            counts = {len(curve.keyframe_points) for curve in part("takes.keying").action_curves(action)}
             assert counts == {50}
         assert len(result.actions[0]) == 2
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from diffposetalk import jsonrpc, server
+from diffposetalk.server import jsonrpc, methods
 
 FAULT, FOLDER = sys.argv[1], Path(sys.argv[2])
 GARBAGE = {
@@ -34,7 +34,7 @@ def hold() -> None:
 
 def halt_while_writing() -> None:
     """A take is half on the disk when the process stands still."""
-    from diffposetalk import whole_file
+    from diffposetalk.files import whole_file
 
     replace = whole_file.os.replace
 
@@ -55,16 +55,16 @@ def halt_while_writing() -> None:
 
 def at_the_second_step(happen: object) -> None:
     """Let something happen in the midst of a window."""
-    from diffposetalk import generation
+    from diffposetalk.generation import windows
 
-    on_step = generation._Run._on_step
+    on_step = windows._Run._on_step
 
     def stepped(self: object, parts: object, done: int, total: int) -> None:
         on_step(self, parts, done, total)  # type: ignore[arg-type]
         if done == 2 and strike():
             happen()  # type: ignore[operator]
 
-    generation._Run._on_step = stepped  # type: ignore[assignment,method-assign]
+    windows._Run._on_step = stepped  # type: ignore[assignment,method-assign]
 
 
 def lose_the_device() -> None:
@@ -92,17 +92,17 @@ class Connection(jsonrpc.Connection):
 
 
 connection: Connection
-server.Connection = Connection  # type: ignore[misc]
+methods.Connection = Connection  # type: ignore[misc]
 if FAULT == "slow-start":
     if strike():
         hold()
 elif FAULT == "writing":
     halt_while_writing()
 else:
-    load_model = server.Backend.load_model
+    load_model = methods.Backend.load_model
 
     def loaded(
-        self: server.Backend, call: jsonrpc.Call, *, model: str | None = None, device: str = "auto"
+        self: methods.Backend, call: jsonrpc.Call, *, model: str | None = None, device: str = "auto"
     ) -> object:
         """Load the model as ever, and put the fault in place; torch is there only now."""
         if FAULT == "loading" and strike():
@@ -116,5 +116,5 @@ else:
             at_the_second_step(say_garbage)
         return told
 
-    server.Backend.load_model = loaded  # type: ignore[assignment,method-assign]
-server.serve()
+    methods.Backend.load_model = loaded  # type: ignore[assignment,method-assign]
+methods.serve()

@@ -43,7 +43,7 @@ def stopped_at(api, part, start, faulty, head, recordings):
 def test_killed(part, head, stopped_at, generate_again, stage):
     before = scene_state()
     job = stopped_at(stage)
-    os.kill(part("backend_session").client().process.pid, signal.SIGKILL)
+    os.kill(part("engine.session").client().process.pid, signal.SIGKILL)
     assert job.wait(60) == "failed"
     assert "SIGKILL" in str(job.failure) and "try again" in str(job.failure)
     assert scene_state() == before and not job._folder.exists()
@@ -55,7 +55,7 @@ def test_hung(part, head, stopped_at, generate_again, stage):
     """Standing still, it is killed after a while of silence; how long that is, is shortened here."""
     before = scene_state()
     job = stopped_at(stage)
-    pid = part("backend_session").client().process.pid
+    pid = part("engine.session").client().process.pid
     os.kill(pid, signal.SIGSTOP)
     job.poll()  # takes in what was said before
     assert 0 < job._call.timeout <= 600
@@ -78,11 +78,11 @@ def test_a_backend_that_makes_no_progress_can_be_cancelled(part, head, stopped_a
 
 def test_killed_between_two_jobs(part, head, generate_again):
     generate_again(head)
-    process = part("backend_session").client().process
+    process = part("engine.session").client().process
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait(20) == -signal.SIGKILL
     generate_again(head)
-    assert part("backend_session").client().process.pid != process.pid
+    assert part("engine.session").client().process.pid != process.pid
 
 
 @pytest.mark.parametrize("kind", ["text", "half", "long"])
@@ -103,5 +103,5 @@ def test_a_lost_device(part, head, api, faulty, recordings, generate_again):
     with pytest.raises(api.BackendError, match=r"stopped working.*unspecified launch failure") as caught:
         api.generate(head, recordings / "speech.wav", steps=8)
     assert caught.value.kind == "device_lost" and "\n" not in str(caught.value)
-    assert scene_state() == before and not part("backend_session")._client.alive
+    assert scene_state() == before and not part("engine.session")._client.alive
     generate_again(head)

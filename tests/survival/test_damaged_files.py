@@ -50,9 +50,11 @@ def clip_file(folder):
 def readers(part, addon, tmp_path):
     """By kind: the name of the file, good content, how it is damaged, what reads it, whether it may refuse."""
     assets = Path(addon.__file__).parent / "assets"
-    presets, library = part("presets"), part("style_library")
+    presets, library = part("data.bundled"), part("data.style_library")
     config = (assets / "model" / "config.json").read_bytes()
-    table = part("mapping").to_json(part("mapping").MappingTable((), part("mapping").BoneChoice()))
+    table = part("data.mapping").to_json(
+        part("data.mapping").MappingTable((), part("data.mapping").BoneChoice())
+    )
 
     def model(path):
         presets.model_basis(path.parent)
@@ -66,11 +68,11 @@ def readers(part, addon, tmp_path):
         library.list_styles(path.parent)
 
     return {
-        "manifest": ("jobs.csv", TABLE, damage_table, part("batch").read_jobs, True),
-        "list": ("jobs.json", json.dumps(ROWS).encode(), damage_json, part("batch").read_jobs, True),
-        "motion": ("clip.npz", clip_file(tmp_path), damage_zip, part("motion").read_motion, True),
-        "identity": ("clip.npz", clip_file(tmp_path), damage_zip, part("head_asset").load_shape, True),
-        "mapping": ("map.json", table.encode(), damage_json, part("mapping").read_mapping, True),
+        "manifest": ("jobs.csv", TABLE, damage_table, part("jobs.batch").read_jobs, True),
+        "list": ("jobs.json", json.dumps(ROWS).encode(), damage_json, part("jobs.batch").read_jobs, True),
+        "motion": ("clip.npz", clip_file(tmp_path), damage_zip, part("data.motion").read_motion, True),
+        "identity": ("clip.npz", clip_file(tmp_path), damage_zip, part("data.head_asset").load_shape, True),
+        "mapping": ("map.json", table.encode(), damage_json, part("data.mapping").read_mapping, True),
         "model": ("config.json", config, damage_json, model, False),
         "presets": (
             "styles.json",
@@ -107,7 +109,7 @@ def test_damaged_files(api, readers, tmp_path, kind):
 
 def test_a_damaged_head(api, part, synthetic_head, tmp_path):
     good = synthetic_head.read_bytes()
-    read = part("head_asset").load_head
+    read = part("data.head_asset").load_head
     for number in range(CASES):
         chance = random.Random(f"head {number}")
         (tmp_path / "head.npz").write_bytes(damage_zip(good, chance) if number % 2 else damage(good, chance))

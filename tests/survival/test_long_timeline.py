@@ -15,24 +15,24 @@ pytestmark = pytest.mark.each_blender
 
 def clip(part, number):
     """A short motion that is told from every other by the value of its first channel."""
-    names = part("arkit").EXPRESSION_NAMES
+    names = part("data.arkit").EXPRESSION_NAMES
     exp = np.zeros((FRAMES, len(names)), np.float32)
     exp[:, 0] = number / 1000
     exp[:, 1] = np.linspace(0, 1, FRAMES)
     head = np.full((FRAMES, 3), 0.1, np.float32)
-    return part("motion").Motion(
+    return part("data.motion").Motion(
         exp, head, head / 2, 25.0, "arkit", names, {"synthetic": True, "seed": number}
     )
 
 
 @pytest.mark.parametrize(("fps", "base"), [(25, 1.0), (30, 1.001)])
 def test_eight_hours(api, part, head, tmp_path, fps, base):
-    keying, motion = part("keying"), part("motion")
+    keying, motion = part("takes.keying"), part("data.motion")
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base = fps, base
-    rate = part("audio_strip").frames_per_second(scene)
+    rate = part("takes.audio_strip").frames_per_second(scene)
     starts = np.arange(0, HOURS * 3600, EVERY_SECONDS)
-    [target] = part("targets").find_targets([head], 0.3)
+    [target] = part("faces.targets").find_targets([head], 0.3)
     performances = []
     for number, second in enumerate(starts):
         raw = clip(part, number)
@@ -46,7 +46,7 @@ def test_eight_hours(api, part, head, tmp_path, fps, base):
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "day.blend"), check_existing=False)
     size = (tmp_path / "day.blend").stat().st_size
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "day.blend"))
-    found = {action["seed"]: action for action in bpy.data.actions if part("take_data").is_take(action)}
+    found = {action["seed"]: action for action in bpy.data.actions if part("takes.record").is_take(action)}
     assert sorted(found) == list(range(len(starts)))
     count = int((FRAMES - 1) / 25 * rate + 1e-6) + 1
     for number, second in enumerate(starts):
@@ -61,22 +61,22 @@ def test_eight_hours(api, part, head, tmp_path, fps, base):
         )  # of a frame, after eight hours as well
         values = {curve.data_path: curve.keyframe_points[0].co[1] for curve in curves}
         assert min(abs(value - number / 1000) for value in values.values()) < 1e-6
-        kept = part("motion_text").motion_from_text(found[number].diffposetalk.raw)
+        kept = part("data.motion_text").motion_from_text(found[number].diffposetalk.raw)
         assert np.abs(kept.exp - clip(part, number).exp).max() < 1e-3
-        assert part("take_data").read_keyed(found[number].diffposetalk).start_frame == frames[0]
+        assert part("takes.record").read_keyed(found[number].diffposetalk).start_frame == frames[0]
     assert frames[-1] <= keying.LAST_FRAME
     assert size / len(starts) < 150_000  # bytes a clip
 
 
 def test_a_time_late_on_the_timeline_shows_its_own_clip(api, part, head):
     """Blender's own evaluation at the end of its longest timeline, by frames and parts of frames."""
-    keying, scene = part("keying"), bpy.context.scene
-    [target] = part("targets").find_targets([head], 0.3)
+    keying, scene = part("takes.keying"), bpy.context.scene
+    [target] = part("faces.targets").find_targets([head], 0.3)
     raw = clip(part, 7)
     start = keying.LAST_FRAME - FRAMES + 1
     take = keying.Take(raw, "late · take 1", raw)
     keying.key_performances([keying.Performance((target,), (take,), start)])
-    key = head.data.shape_keys.key_blocks[target.keys[part("arkit").EXPRESSION_NAMES[1]]]
+    key = head.data.shape_keys.key_blocks[target.keys[part("data.arkit").EXPRESSION_NAMES[1]]]
     seen = []
     for step in range(FRAMES - 1):
         scene.frame_set(start + step, subframe=0.5)

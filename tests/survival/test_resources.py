@@ -21,7 +21,7 @@ def memory_of(pid):
 
 def test_out_of_memory_in_a_generation(part, head, api, recordings, generate_again):
     generate_again(head)
-    process = part("backend_session").client().process
+    process = part("engine.session").client().process
     before = scene_state()
     resource.prlimit(
         process.pid, resource.RLIMIT_AS, (memory_of(process.pid) + (24 << 20), resource.RLIM_INFINITY)
@@ -41,7 +41,7 @@ def test_too_little_memory_to_start(head, api, part, faulty, recordings, generat
         api.generate(head, recordings / "speech.wav")
     assert "memory" in str(caught.value).lower() and "Traceback" not in str(caught.value), str(caught.value)
     assert scene_state() == before
-    part("preferences").addon_preferences().backend_python = ""
+    part("ui.setup.preferences").addon_preferences().backend_python = ""
     generate_again(head)
 
 
@@ -115,4 +115,4 @@ def test_blenders_temporary_folder_is_removed(head, generate_again):
 def test_a_log_that_cannot_be_written(head, faulty, recordings, part, generate_again, log):
     faulty("", shell=log)
     generate_again(head)
-    assert part("backend_session").client().alive
+    assert part("engine.session").client().alive

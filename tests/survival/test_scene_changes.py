@@ -77,7 +77,7 @@ def test_bones_are_deleted(part, start, head):
     remove_bones(head)
     assert job.wait(600) == "done", job.failure
     [actions] = job.results[0].actions
-    counts = {len(c.keyframe_points) for a in actions for c in part("keying").action_curves(a)}
+    counts = {len(c.keyframe_points) for a in actions for c in part("takes.keying").action_curves(a)}
     assert counts == {1500} and job.results[0].warnings
 
 
@@ -85,7 +85,7 @@ def test_bones_are_deleted(part, start, head):
 def test_something_is_deleted_while_it_is_shown(api, part, start_streaming, head, change):
     """What was shown meanwhile is taken back."""
     before = {key.name: key.value for key in head.data.shape_keys.key_blocks}
-    part("backend_session").forget_loaded()  # so that the model is loaded again
+    part("engine.session").forget_loaded()  # so that the model is loaded again
     job = start_streaming(head)
     change(head)
     assert job.wait(600) == "failed" and "internal" not in str(job.failure)
@@ -112,7 +112,9 @@ def test_the_frame_rate_changes(api, part, start, head, fps):
     bpy.context.scene.render.fps = fps
     assert job.wait(600) == "done"
     [result] = job.results
-    counts = {len(c.keyframe_points) for a in result.actions[0] for c in part("keying").action_curves(a)}
+    counts = {
+        len(c.keyframe_points) for a in result.actions[0] for c in part("takes.keying").action_curves(a)
+    }
     assert counts == {int(59.96 * fps + 1e-6) + 1}
     assert result.last_frame == counts.pop() and bpy.context.scene.frame_end == result.last_frame
 
@@ -139,7 +141,7 @@ def test_undo_and_redo_meanwhile(api, head, start, part):
     head.location.x = 1
     undo_push("moved")
     job = start(head, recording="minute.flac")
-    backend = part("backend_session").client().process.pid
+    backend = part("engine.session").client().process.pid
     os.kill(backend, signal.SIGSTOP)  # or it is done before the second undo, on a quick machine
     bpy.ops.ed.undo()
     assert job.poll() == "running"
@@ -168,12 +170,12 @@ def test_the_head_itself_is_undone_meanwhile(api, start, generate_again):
 def keying_steps(part):
     """The functions through which keying touches the scene."""
     return [
-        (part("audio_strip"), "place_sound"),
-        (part("keying"), "write_action"),
-        (part("keying"), "mark"),
-        (part("keying"), "show_action"),
-        (part("take_data"), "store"),
-        (part("take_data"), "write_keyed"),
+        (part("takes.audio_strip"), "place_sound"),
+        (part("takes.keying"), "write_action"),
+        (part("takes.keying"), "mark"),
+        (part("takes.keying"), "show_action"),
+        (part("takes.record"), "store"),
+        (part("takes.record"), "write_keyed"),
     ]
 
 

@@ -25,7 +25,7 @@ def descriptors(pid):
 def test_it_talks_to_its_parent_only(part, head, start):
     """Neither it nor a child of it has a socket of any kind, and all its pipes end in Blender."""
     job = start(head)
-    backend = part("backend_session").client().process.pid
+    backend = part("engine.session").client().process.pid
     ours = set(descriptors(os.getpid()).values())
     for _ in range(20):
         job.poll()
@@ -51,7 +51,7 @@ def test_others_cannot_read_what_it_writes(head, start):
 
 def test_it_ends_with_blender_and_listens_to_nobody_else(part, head, generate_again):
     generate_again(head)
-    process = part("backend_session").client().process
+    process = part("engine.session").client().process
     listening = []
     for table in ("tcp", "tcp6", "udp", "udp6", "unix"):
         path = Path(f"/proc/{process.pid}/net/{table}")
@@ -73,7 +73,7 @@ def test_names_in_archives_lead_nowhere(part, api, tmp_path, name):
     with zipfile.ZipFile(folder / "clip.npz", "a") as archive:
         archive.writestr(name, archive.read("exp.npy"))
     before = set(tmp_path.rglob("*"))
-    for read in (part("motion").read_motion, part("head_asset").load_head):
+    for read in (part("data.motion").read_motion, part("data.head_asset").load_head):
         try:
             read(folder / "clip.npz")
         except api.UserError as error:

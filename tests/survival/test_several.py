@@ -30,7 +30,7 @@ def model_of(job):
 def test_two_jobs_with_two_models(api, part, recordings, tiny_models):
     """Each is made with the model that was chosen when it was started."""
     heads = [api.add_head(name)[0] for name in ("Ann", "Bob")]
-    preferences = part("preferences").addon_preferences()
+    preferences = part("ui.setup.preferences").addon_preferences()
     jobs = []
     for head, model in zip(heads * 2, [*tiny_models, *tiny_models], strict=True):
         preferences.model_directory = str(model)
@@ -46,7 +46,7 @@ def test_two_jobs_for_one_head(api, part, head, recordings):
     wait_for_all(jobs)
     assert [job.state for job in jobs] == ["done", "done"]
     assert head.data.shape_keys.animation_data.action == jobs[1].results[0].actions[0][0]
-    assert len(part("take_data").takes_of(head)) == 2
+    assert len(part("takes.record").takes_of(head)) == 2
 
 
 def test_ten_in_a_queue(api, part, head, recordings, start, generate_again):
@@ -55,7 +55,7 @@ def test_ten_in_a_queue(api, part, head, recordings, start, generate_again):
     jobs = [api.generate(head, recordings / "speech.wav", seed=seed, blocking=False) for seed in range(9)]
     for job in jobs:
         assert job.poll() == "running" and job.text == "Waiting for another job"
-    os.kill(part("backend_session").client().process.pid, signal.SIGKILL)
+    os.kill(part("engine.session").client().process.pid, signal.SIGKILL)
     jobs[0].cancel()
     jobs[8].cancel()
     assert jobs[8].poll() == "cancelled"  # it need not wait for its turn
@@ -65,7 +65,7 @@ def test_ten_in_a_queue(api, part, head, recordings, start, generate_again):
         *["done"] * 7,
         "cancelled",
     ]
-    assert len(part("take_data").takes_of(head)) == 7
+    assert len(part("takes.record").takes_of(head)) == 7
     assert head.data.shape_keys.animation_data.action == jobs[7].results[0].actions[0][0]
 
 
@@ -89,7 +89,7 @@ def test_another_file_is_loaded_meanwhile(api, head, start, tmp_path, generate_a
 
 def test_the_addon_is_disabled_meanwhile(addon, api, head, start, part):
     job = start(head)
-    folder, pid = job._folder, part("backend_session").client().process.pid
+    folder, pid = job._folder, part("engine.session").client().process.pid
     bpy.context.view_layer.update()  # the head's drivers
     before = scene_state()
     bpy.ops.preferences.addon_disable(module=addon.__name__)

@@ -20,7 +20,7 @@ SIZE = (700, 3300)
 NARROW = 200  # pixels; at first the sidebar has 291
 SHOWN = "bpy.context.object.data.shape_keys.animation_data.action"
 FACE = f"""
-from {ADDON}.keying import action_curves
+from {ADDON}.takes.keying import action_curves
 result = [[point.co.y for point in curve.keyframe_points] for curve in action_curves({SHOWN})]
 """
 
@@ -43,7 +43,7 @@ def steps():
     yield from wait(0.5)
     find_region(area, "UI").active_panel_category = "DiffPoseTalk"
     yield from wait(0.5)
-    from {ADDON}.audio_strip import place_sound
+    from {ADDON}.takes.audio_strip import place_sound
     place_sound(bpy.context.scene, lines[0], 1, 3.0)
     place_sound(bpy.context.scene, lines[1], 101, 3.0)
     {SETTINGS}.steps, {SETTINGS}.takes = 2, 2  # quick

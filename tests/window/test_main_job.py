@@ -21,13 +21,13 @@ EXAMPLE = Path(__file__).parents[2] / "flame_assets" / "clips" / "jfk.flac"
 # The shown take's keys of the selected head, and the motion of its mouth.
 SHOWN = "bpy.context.object.data.shape_keys.animation_data.action.name"
 MOUTH = f"""
-from {ADDON}.keying import action_curves
+from {ADDON}.takes.keying import action_curves
 action = bpy.context.object.data.shape_keys.animation_data.action
 curve = next(c for c in action_curves(action) if "mouthSmileLeft" in c.data_path)
 result = [point.co.y for point in curve.keyframe_points]
 """
 STRIPS = f"""
-from {ADDON}.audio_strip import sequencer_strips
+from {ADDON}.takes.audio_strip import sequencer_strips
 result = [strip.name for strip in sequencer_strips(bpy.context.scene)]
 """
 began = time.monotonic()
@@ -160,7 +160,7 @@ def test_progress_moves_and_cancel_leaves_the_scene_as_it_was(
     sidebar.click("diffposetalk.generate", wait=0.0)
     moves, shown, text = window.run(
         f"""
-from {ADDON}.keying import action_curves
+from {ADDON}.takes.keying import action_curves
 def steps():
     status, moves, shown = {STATUS}, 0, 0
     last = status.progress

@@ -89,8 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
-    from ..draft import of_quality
-    from ..generation import Sampling
+    from ..generation.draft import of_quality
+    from ..generation.windows import Sampling
     from .speaking import Speaker
 
     model = of_quality(load_chosen_model(arguments), arguments.model, arguments.quality)

@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DiffPoseTalkError, one_line
-from ..generation import GUIDANCE_LIMIT
+from ..generation.windows import GUIDANCE_LIMIT
 
 FOREIGN = frozenset({"object", "start", "start_frame", "export", "note"})
 """Columns that Blender's console reads of the same manifest, and remarks."""

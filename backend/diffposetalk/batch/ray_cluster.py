@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import bundled_model_path, read_config
-from ..draft import of_quality
 from ..errors import DiffPoseTalkError
-from ..generation import Sampling
+from ..generation.draft import of_quality
+from ..generation.windows import Sampling
+from ..networks.checkpoint import bundled_model_path, read_config
 from .manifest import Job
 from .speaking import FAILED, Outcome, Speaker
 
@@ -73,7 +73,7 @@ class SpeakingActor:
     """What Ray Data makes one of on each worker: the model, loaded, and blocks of jobs through it."""
 
     def __init__(self, work: Work) -> None:
-        from ..checkpoint import load_model
+        from ..networks.checkpoint import load_model
 
         model = load_model(work.model, work.device, work.precision, work.threads, work.rows)
         model = of_quality(model, work.model, work.quality)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..whole_file import whole_file
+from ..files.whole_file import whole_file
 from .manifest import BadRow
 from .speaking import FAILED, MADE, SKIPPED, Outcome
 

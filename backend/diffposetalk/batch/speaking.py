@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..animate import load_shape
-from ..audio import file_sha256, load_speech, probe
-from ..draft import refuse_settings
 from ..errors import Cancelled, DeviceError, DiffPoseTalkError, OutputError
-from ..generation import Line, Sampling, generate_lines
-from ..model import DiffPoseTalk
-from ..motion import MotionClip
+from ..generation.draft import refuse_settings
+from ..generation.speak import load_shape
+from ..generation.windows import Line, Sampling, generate_lines
+from ..motion.clip import MotionClip
+from ..networks.model import DiffPoseTalk
+from ..sound.audio import file_sha256, load_speech, probe
 from ..styles import resolve_style, style_name
 from .manifest import Job
 from .output_folder import clip_path

@@ -14,11 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..array_file import read_arrays
-from ..audio import file_sha256
 from ..errors import StyleError
-from ..generation import Sampling
-from ..model import DiffPoseTalk
+from ..files.array_file import read_arrays
+from ..generation.windows import Sampling
+from ..networks.model import DiffPoseTalk
+from ..sound.audio import file_sha256
 from ..styles.library import find_style, library_folder
 from .manifest import Job
 

@@ -21,9 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..array_file import read_arrays
-from ..audio import file_sha256
-from ..checkpoint import write_model
 from ..config import (
     EXPRESSION_DIM,
     SHAPE_DIM,
@@ -33,11 +30,14 @@ from ..config import (
     SpeechEncoderConfig,
     StyleEncoderConfig,
 )
-from ..denoiser import Denoiser, alignment_mask, sinusoidal_table
+from ..diffusion.schedule import NoiseSchedule
 from ..errors import ModelError, OutputError
-from ..schedule import NoiseSchedule
-from ..style_encoder import StyleEncoder
-from ..torch_file import read_torch_file
+from ..files.array_file import read_arrays
+from ..files.torch_file import read_torch_file
+from ..networks.checkpoint import write_model
+from ..networks.denoiser import Denoiser, alignment_mask, sinusoidal_table
+from ..networks.style_encoder import StyleEncoder
+from ..sound.audio import file_sha256
 
 Tensors = dict[str, torch.Tensor]
 
@@ -323,7 +323,7 @@ def _speech_config(tensors: Tensors, what: str) -> SpeechEncoderConfig:
     names = [key for key in tensors if key.startswith(prefix)]
     if not names:
         return config
-    from ..hubert_encoder import modern_name, unloaded
+    from ..networks.speech.hubert import modern_name, unloaded
 
     for key in names:
         tensors[modern_name(key)] = tensors.pop(key)

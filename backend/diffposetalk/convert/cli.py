@@ -103,8 +103,8 @@ def _add_motion(commands: argparse._SubParsersAction) -> None:
 
 
 def _motion(arguments: argparse.Namespace) -> None:
-    from ..motion_files import write_motion
-    from ..motion_files.arkit_curves import read_unchanged
+    from ..motion.formats import write_motion
+    from ..motion.formats.arkit_curves import read_unchanged
 
     if (arguments.from_head is None) != (arguments.to_head is None):
         raise DiffPoseTalkError("Give both --from-head and --to-head, or neither.", "settings_heads")
@@ -115,8 +115,8 @@ def _motion(arguments: argparse.Namespace) -> None:
         write_motion(clip, output, arguments.fps)
         print(f"{output}: {len(clip)} frames at {clip.fps:g} a second, basis {clip.basis}")
         return
-    from ..basis_conversion import convert
-    from ..head_model import load_head
+    from ..head.basis_conversion import convert
+    from ..head.head_model import load_head
 
     source, target = load_head(arguments.from_head), load_head(arguments.to_head)
     converted, residual = convert(clip, source, target)

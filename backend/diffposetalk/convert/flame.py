@@ -18,7 +18,7 @@ import numpy as np
 
 from ..config import EXPRESSION_DIM, SHAPE_DIM
 from ..errors import ModelError
-from ..whole_file import whole_file
+from ..files.whole_file import whole_file
 from .face_regions import face_regions
 from .pickled_arrays import NotAnArray, array_of, content_of, read_pickled
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import scipy.sparse
 
-from ..allow_list import load_pickle
+from ..files.allow_list import load_pickle
 
 MAX_ENTRIES = 20_000_000
 """Largest array worked out; FLAME's largest has 6 million entries, SMPL-X’s 15 million."""

@@ -13,11 +13,11 @@ from ..config import PRECISIONS, QUALITIES, SAMPLERS
 from ..errors import DataError, DiffPoseTalkError, ModelError, OutputError
 
 if TYPE_CHECKING:
-    from ..head_model import HeadModel
-    from ..model import DiffPoseTalk
-    from ..motion import MotionClip
+    from ..head.geometry import FaceRegions
+    from ..head.head_model import HeadModel
+    from ..motion.clip import MotionClip
+    from ..networks.model import DiffPoseTalk
     from ..train.recordings import Skipped
-    from .geometry import FaceRegions
     from .references import Reference
     from .results import Corpus, Evaluation
     from .subjects import ModelSubject, Subject
@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
         from .plots import require_matplotlib
 
         require_matplotlib()
-    from ..head_model import load_head
+    from ..head.head_model import load_head
     from .results import to_json, to_text
 
     head = load_head(arguments.head)
@@ -150,8 +150,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     """Everything that the arguments ask for, measured."""
+    from ..head.geometry import FaceRegions
     from .evaluation import evaluate
-    from .geometry import FaceRegions
     from .references import passed_over, read_references, with_noise
     from .results import Corpus, Evaluation
 
@@ -277,9 +277,9 @@ def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
 
 def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> ModelSubject:
     """The model, with conversions where it does not speak the head's basis."""
-    from ..checkpoint import load_model
-    from ..draft import of_quality
-    from ..generation import Sampling
+    from ..generation.draft import of_quality
+    from ..generation.windows import Sampling
+    from ..networks.checkpoint import load_model
     from .subjects import ModelSubject
 
     model = load_model(
@@ -302,7 +302,7 @@ def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> ModelSubje
 
 
 def _regressor(arguments: argparse.Namespace) -> Subject:
-    from ..checkpoint import load_model
+    from ..networks.checkpoint import load_model
     from .regressor import RegressorSubject
 
     return RegressorSubject(load_model(arguments.regressor, arguments.device))
@@ -319,7 +319,7 @@ def _conversions(
             "Give a head of the model's basis to convert from: --model-head FILE.npz.",
             "head_basis",
         )
-    from ..basis_conversion import convert, correspond
+    from ..head.basis_conversion import convert, correspond
 
     own = _model_head(arguments, head, model)
     there, back = correspond(own, head), correspond(head, own)
@@ -331,7 +331,7 @@ def _conversions(
 
 def _model_head(arguments: argparse.Namespace, head: HeadModel, model: DiffPoseTalk) -> HeadModel:
     """The head that shows the model's own basis."""
-    from ..head_model import load_head
+    from ..head.head_model import load_head
 
     if model.config.basis == head.basis:
         return head
@@ -350,7 +350,7 @@ def _phone_average(arguments: argparse.Namespace, head: HeadModel) -> Subject:
     Raises:
         DataError: there are none with phones and motion.
     """
-    from ..motion import to_vectors
+    from ..motion.clip import to_vectors
     from .phone_average import fit_phone_average
     from .references import read_references
     from .subjects import PhoneAverageSubject
@@ -388,7 +388,7 @@ def _measure_model_alone(
     evaluation: Evaluation,
 ) -> None:
     """The long recording and the following of styles, which need the model itself."""
-    from .geometry import FaceRegions
+    from ..head.geometry import FaceRegions
     from .long_take import evaluate_long_take, joined_speech
     from .style_following import drawn_style_references, evaluate_style_following, read_style_references
 

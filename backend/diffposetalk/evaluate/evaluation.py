@@ -10,14 +10,14 @@ import numpy as np
 
 from ..config import FPS
 from ..errors import MotionError
-from ..motion import MotionClip
-from ..train.arkit import INDEX, both
-from .articulation import Articulation, articulation, rounding
+from ..head.geometry import FaceRegions, FaceTrack
+from ..lips.articulation import Articulation, articulation, rounding
+from ..motion.arkit import INDEX, both
+from ..motion.clip import MotionClip
 from .beat_alignment import beat_alignment, head_beats, shuffled_control
 from .confidence import Estimate, estimate
 from .diversity import expression_diversity, head_pose_diversity
 from .dynamics import blinks, jitter, power_above
-from .geometry import FaceRegions, FaceTrack
 from .lip_sync import lag_and_correlation, lip_to_phone_lag
 from .lip_vertex_error import lip_vertex_error
 from .metrics import METRICS

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..audio import SAMPLE_RATE, SpeechAudio
 from ..config import FPS
-from ..generation import Line, Sampling, generate_lines
-from ..model import DiffPoseTalk
-from ..motion import MotionClip, to_vectors
-from ..train.arkit import both
+from ..generation.windows import Line, Sampling, generate_lines
+from ..head.geometry import FaceRegions
+from ..motion.arkit import both
+from ..motion.clip import MotionClip, to_vectors
+from ..networks.model import DiffPoseTalk
+from ..sound.audio import SAMPLE_RATE, SpeechAudio
 from .confidence import Estimate, estimate
 from .dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
 from .evaluation import HEAD_RATE
-from .geometry import FaceRegions
 from .references import Reference
 
 NOT_FASTER = 0.95

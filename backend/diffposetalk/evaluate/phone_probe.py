@@ -15,11 +15,11 @@ import numpy as np
 import soundfile
 import torch
 
-from ..audio import SAMPLE_RATE
 from ..config import FPS, SpeechEncoderConfig
-from ..speech_encoder import SAMPLES_PER_FRAME
+from ..networks.speech.encoder import SAMPLES_PER_FRAME
+from ..networks.speech.whisper import WhisperSpeechEncoder
+from ..sound.audio import SAMPLE_RATE
 from ..train.whisper_weights import load_whisper_encoder
-from ..whisper_encoder import WhisperSpeechEncoder
 from .ctranslate2_weights import read_whisper_encoder
 
 

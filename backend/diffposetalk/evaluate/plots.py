@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE
 from ..config import FPS
 from ..errors import DiffPoseTalkError
-from ..head_model import HeadModel
+from ..head.head_model import HeadModel
+from ..head.render import ASPECT, render_frames
 from ..phones import BILABIALS, OPEN_VOWELS, ROUNDED, Phone
+from ..sound.audio import SAMPLE_RATE
 from .beat_alignment import head_beats
 from .dynamics import spectrum
 from .evaluation import Figures
 from .long_take import LongTake
 from .metrics import BY_KEY, Metric
-from .render import ASPECT, render_frames
 from .results import Corpus
 
 if TYPE_CHECKING:

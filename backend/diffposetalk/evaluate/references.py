@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE, SpeechAudio
 from ..config import FPS
 from ..errors import DataError
-from ..head_model import HeadModel
-from ..motion import MotionClip, from_vectors
+from ..head.head_model import HeadModel
+from ..motion.arkit import EXPRESSIONS
+from ..motion.clip import MotionClip, from_vectors
 from ..phones import Phone
-from ..train.arkit import EXPRESSIONS
-from ..train.corpora import Utterance, read_corpus
+from ..sound.audio import SAMPLE_RATE, SpeechAudio
+from ..train.own_model.corpora import Utterance, read_corpus
 from ..train.recordings import OnSkip, Recording, Split, read_recordings
 from ..train.tracked_motion import TrackedCorpus
 
 if TYPE_CHECKING:
-    from .phone_alignment import PhoneAligner
+    from ..lips.alignment import PhoneAligner
 
 CALIBRATION_CLIPS = 200
 """Training clips of a tracked corpus from which the head's neutral rotation is taken."""
@@ -216,7 +216,7 @@ def _recordings(
         text = _transcript(recording, rows, root)
         if not phones and align and text:
             if aligner is None:
-                from .phone_alignment import PhoneAligner
+                from ..lips.alignment import PhoneAligner
 
                 aligner = PhoneAligner()
             phones = aligner.align(recording.sound(), text)

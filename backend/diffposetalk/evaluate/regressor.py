@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..audio import SpeechAudio
 from ..config import FPS, SHAPE_DIM
 from ..errors import DataError
-from ..model import DiffPoseTalk
-from ..motion import MotionClip, from_vectors
-from ..speech_encoder import encode
+from ..motion.clip import MotionClip, from_vectors
+from ..networks.model import DiffPoseTalk
+from ..networks.speech.encoder import encode
+from ..sound.audio import SpeechAudio
 from ..train.recipe import REGRESSOR
 from .references import Reference
 

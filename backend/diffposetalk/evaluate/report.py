@@ -8,8 +8,8 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..head_model import HeadModel
-from ..whole_file import whole_file
+from ..files.whole_file import whole_file
+from ..head.head_model import HeadModel
 from . import plots
 from .confidence import Estimate
 from .evaluation import Figures

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..audio import SpeechAudio
 from ..config import FPS
 from ..errors import DataError
-from ..generation import Line, Sampling, generate_lines
-from ..model import DiffPoseTalk
-from ..motion import MotionClip, from_vectors, to_vectors
-from ..motion_files import read_motion
-from ..speech_encoder import SAMPLES_PER_FRAME
+from ..generation.windows import Line, Sampling, generate_lines
+from ..head.geometry import FaceRegions
+from ..motion.arkit import EXPRESSIONS
+from ..motion.clip import MotionClip, from_vectors, to_vectors
+from ..motion.formats import read_motion
+from ..networks.model import DiffPoseTalk
+from ..networks.speech.encoder import SAMPLES_PER_FRAME
+from ..sound.audio import SpeechAudio
 from ..styles import extract_style
-from ..train.arkit import EXPRESSIONS
-from ..train.performance import draw_factors, perform
-from ..train.prosody import analyse
-from ..train.sequences import join
+from ..train.own_model.performance import draw_factors, perform
+from ..train.own_model.prosody import analyse
+from ..train.own_model.sequences import join
 from .evaluation import head_amplitude
-from .geometry import FaceRegions
 from .references import Reference
 from .style_retrieval import rank_correlation, top_1
 

@@ -15,10 +15,10 @@ from typing import Protocol
 import torch
 
 from ..errors import DataError, MotionError
-from ..generation import Line, Sampling, generate_lines
-from ..model import DiffPoseTalk
-from ..motion import MotionClip, from_vectors
-from ..motion_files import read_motion
+from ..generation.windows import Line, Sampling, generate_lines
+from ..motion.clip import MotionClip, from_vectors
+from ..motion.formats import read_motion
+from ..networks.model import DiffPoseTalk
 from ..styles import MIN_REFERENCE_FRAMES, extract_style, resolve_style
 from ..train.recordings import check_length
 from .phone_average import PhoneAverage

@@ -25,9 +25,9 @@ from .library import (
 )
 
 if TYPE_CHECKING:
-    from ..head_model import HeadModel
-    from ..model import DiffPoseTalk
-    from ..motion import MotionClip
+    from ..head.head_model import HeadModel
+    from ..motion.clip import MotionClip
+    from ..networks.model import DiffPoseTalk
     from .style_file import Style
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".mts", ".ts")
@@ -172,8 +172,8 @@ def _extract(arguments: argparse.Namespace) -> None:
     clip, source, notes = _reference(arguments)
     model = _load_model(arguments)
     if clip.basis != model.config.basis and arguments.from_head is not None:
-        from ..basis_conversion import convert
-        from ..head_model import load_head
+        from ..head.basis_conversion import convert
+        from ..head.head_model import load_head
 
         clip, residual = convert(clip, load_head(arguments.from_head), load_head(arguments.head))
         notes.append(str(residual))
@@ -201,15 +201,15 @@ def _reference(arguments: argparse.Namespace) -> tuple[MotionClip, dict[str, Any
     if source.suffix.lower() in VIDEO_SUFFIXES:
         tracked = _tracked(arguments, source)
         return tracked.clip, {"kind": "video", "file": source.name}, list(tracked.quality.warnings)
-    from ..motion_files import read_motion
+    from ..motion.formats import read_motion
 
     return read_motion(source), {"kind": "motion", "file": source.name}, []
 
 
 def _tracked(arguments: argparse.Namespace, video: Path) -> Any:
     from ..cli import ProgressLine
-    from ..head_model import load_head
-    from ..png import write_png
+    from ..files.png import write_png
+    from ..head.head_model import load_head
     from ..tracking.contact_sheet import contact_sheet
     from ..tracking.performance import track_performance
 
@@ -282,7 +282,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from ..checkpoint import bundled_model_path
+    from ..networks.checkpoint import bundled_model_path
     from .style_file import style_of_preset, vector_for
 
     model = _load_model(arguments)
@@ -339,7 +339,7 @@ def _tracker(arguments: argparse.Namespace) -> None:
 
 
 def _illustrate(arguments: argparse.Namespace) -> None:
-    from ..head_model import load_head
+    from ..head.head_model import load_head
     from .illustration import illustrate
 
     illustrate(
@@ -388,7 +388,7 @@ def _find(model: DiffPoseTalk, arguments: argparse.Namespace, text: str) -> Styl
 
 def _presets(folder: Path | None) -> list[dict[str, Any]]:
     """The presets of a model directory, without loading its networks."""
-    from ..checkpoint import bundled_model_path, load_styles, read_config
+    from ..networks.checkpoint import bundled_model_path, load_styles, read_config
 
     folder = folder or bundled_model_path()
     styles = load_styles(folder, read_config(folder))
@@ -425,7 +425,7 @@ def _tell(style: Style, notes: list[str]) -> None:
 
 
 def _head(arguments: argparse.Namespace) -> HeadModel | None:
-    from ..head_model import load_head
+    from ..head.head_model import load_head
 
     return None if arguments.head is None else load_head(arguments.head)
 

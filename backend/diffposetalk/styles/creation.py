@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
-from ..head_model import HeadModel, load_head
-from ..model import DiffPoseTalk
-from ..motion import MotionClip
-from ..png import png_bytes
+from ..files.png import png_bytes
+from ..head.head_model import HeadModel, load_head
+from ..motion.clip import MotionClip
+from ..networks.model import DiffPoseTalk
 from .description import measure_style
 from .pictures import thumbnail_strip
 from .reading import MIN_REFERENCE_FRAMES, StyleReading, Window, read_style, seen_frames

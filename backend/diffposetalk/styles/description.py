@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..evaluate.dynamics import blinks
-from ..evaluate.geometry import FaceRegions
-from ..head_model import HeadModel
-from ..motion import MotionClip
-from ..train.arkit import INDEX, both
+from ..head.geometry import FaceRegions
+from ..head.head_model import HeadModel
+from ..motion.arkit import INDEX, both
+from ..motion.clip import MotionClip
 from .measures import StyleMeasures
 
 MILLIMETRES = 1e3

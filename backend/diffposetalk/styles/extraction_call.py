@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StyleError
-from ..model import DiffPoseTalk
-from ..png import write_png
+from ..files.png import write_png
+from ..networks.model import DiffPoseTalk
 from .creation import head_of_basis, style_from_motion
 from .illustration import shown
 from .pictures import reference_plot

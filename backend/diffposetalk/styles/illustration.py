@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from ..audio import load_speech
-from ..checkpoint import STYLES_NAME, bundled_model_path, load_model, save_styles
 from ..errors import AudioError, StyleError
-from ..generation import Line, generate_lines
-from ..head_model import HeadModel
-from ..model import DiffPoseTalk, StylePreset
-from ..motion import MotionClip
-from ..png import write_png
+from ..files.png import write_png
+from ..generation.windows import Line, generate_lines
+from ..head.head_model import HeadModel
+from ..motion.clip import MotionClip
+from ..networks.checkpoint import STYLES_NAME, bundled_model_path, load_model, save_styles
+from ..networks.model import DiffPoseTalk, StylePreset
+from ..sound.audio import load_speech
 from .creation import described, head_of_basis
 from .description import measure_style
 from .measures import StyleMeasures

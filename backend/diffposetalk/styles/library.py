@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputError, StyleError
-from ..user_folder import user_data_folder
-from ..whole_file import whole_file
+from ..files.user_folder import user_data_folder
+from ..files.whole_file import whole_file
 from .style_file import SUFFIX, Style, load_style, save_style
 
 ENVIRONMENT_VARIABLE = "DIFFPOSETALK_STYLES"

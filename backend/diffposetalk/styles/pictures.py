@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..evaluate.render import render_frames
-from ..head_model import HeadModel
-from ..motion import MotionClip
+from ..head.head_model import HeadModel
+from ..head.render import render_frames
+from ..motion.clip import MotionClip
 from .reading import seen_frames
 
 MOMENTS, ROWS = 6, 2

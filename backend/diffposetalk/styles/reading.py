@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from ..errors import StyleError
-from ..model import DiffPoseTalk
-from ..motion import MotionClip, resample, to_vectors
-from ..train.arkit import MOUTH
+from ..motion.arkit import MOUTH
+from ..motion.clip import MotionClip, resample, to_vectors
+from ..networks.model import DiffPoseTalk
 
 Window = int | Literal["auto", "mean"]
 """First frame of the window (at the model's rate), the best one, or the mean over all."""

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from ..errors import StyleError
-from ..model import DiffPoseTalk
-from ..motion import MotionClip
-from ..motion_files import read_motion
+from ..motion.clip import MotionClip
+from ..motion.formats import read_motion
+from ..networks.model import DiffPoseTalk
 from .library import find_style, library_folder
 from .mixing import mix_styles
 from .reading import Window, read_style
@@ -92,8 +92,8 @@ def reference_motion(
     clip = read_motion(path)
     if clip.basis == model.config.basis or not heads:
         return clip
-    from ..basis_conversion import convert
-    from ..head_model import load_head
+    from ..head.basis_conversion import convert
+    from ..head.head_model import load_head
 
     if not {"motion", "model"} <= heads.keys():
         raise StyleError("Conversion needs two heads, “motion” and “model”.", "style_format")

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..array_file import read_arrays
 from ..config import EXPRESSION_DIM
 from ..errors import OutputError, StyleError
-from ..model import DiffPoseTalk
-from ..motion import MotionClip, from_vectors, to_vectors
-from ..whole_file import whole_file
+from ..files.array_file import read_arrays
+from ..files.whole_file import whole_file
+from ..motion.clip import MotionClip, from_vectors, to_vectors
+from ..networks.model import DiffPoseTalk
 from .measures import StyleMeasures, mixed_measures
 from .mixing import mix_styles
 from .reading import StyleReading, encode_windows

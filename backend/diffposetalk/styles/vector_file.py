@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..array_file import read_arrays
 from ..errors import OutputError, StyleError
-from ..whole_file import whole_file
+from ..files.array_file import read_arrays
+from ..files.whole_file import whole_file
 
 MAX_BYTES = 1 << 20
 """Of a style vector's file, which has half a kilobyte."""

@@ -16,13 +16,13 @@ from scipy.spatial.transform import Rotation
 
 from ..config import FPS
 from ..errors import VideoError
-from ..head_model import HeadModel, load_head
-from ..motion import MotionClip
-from ..train.arkit import EXPRESSIONS, INDEX, both
+from ..head.head_model import HeadModel, load_head
+from ..motion.arkit import EXPRESSIONS, INDEX, both
+from ..motion.clip import MotionClip
+from ..motion.smoothing import between, continuous, fill, frame_times, runs, savitzky_golay
 from ..train.tracked_motion import CLOSED_GAP, GAINS, JAW_SHARE, OUTER_EYE_DISTANCE, LipGap
 from .face_map import KEPT, SHUT, RestFace, mapped_expression
 from .face_track import FaceTrack
-from .smoothing import between, continuous, fill, frame_times, runs, savitzky_golay
 
 MIN_EYE_DISTANCE = 24.0
 """Pixels between the outer eye corners under which lips are a guess."""

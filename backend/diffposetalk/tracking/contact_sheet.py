@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..evaluate.render import render_frames
-from ..head_model import HeadModel
-from ..motion import MotionClip
+from ..head.head_model import HeadModel
+from ..head.render import render_frames
+from ..motion.clip import MotionClip
 from .snapshots import Snapshot
 
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..array_file import read_arrays
 from ..config import FPS
 from ..errors import VideoError
+from ..files.array_file import read_arrays
 from .face_track import most_faces
 from .landmarker import Face, FaceTracker, find_tracker
 from .video import read_frames

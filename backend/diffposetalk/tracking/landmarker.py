@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import VideoError
-from ..user_folder import user_data_folder
+from ..files.user_folder import user_data_folder
 
 ENVIRONMENT_VARIABLE = "DIFFPOSETALK_TRACKER"
 LANDMARKS = 478

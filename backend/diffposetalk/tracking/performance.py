@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ..config import FPS
-from ..head_model import HeadModel, load_head
-from ..motion import MotionClip
+from ..head.head_model import HeadModel, load_head
+from ..motion.clip import MotionClip
+from ..motion.smoothing import between, continuous, fill, savitzky_golay
 from .arkit_motion import HEAD_FILTER, Stretch, good_frames, stretches
 from .face_map import face_shape, read_rest_face
 from .face_track import FaceTrack, OnProgress, track_face
 from .quality import Quality, assess
-from .smoothing import between, continuous, fill, savitzky_golay
 from .snapshots import Snapshot, Snapshots
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import Cancelled, OutputError, VideoError
-from ..whole_file import whole_file
+from ..files.whole_file import whole_file
 from .landmarker import find_tracker, kept_tracker
 
 URL = (

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, mix_to_mono
 from ..errors import AudioError, VideoError
+from ..sound.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, mix_to_mono
 
 MAX_SIDE = 1280
 """Pixels of a frame's longer side; larger frames are made smaller before they are looked at."""

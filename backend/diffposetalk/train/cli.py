@@ -165,16 +165,16 @@ def _load_set(arguments: argparse.Namespace) -> TrainingSet:
 
 
 def _prepare_bundled(arguments: argparse.Namespace) -> None:
-    from ..head_model import load_head
-    from .bundled import load_encoder
-    from .sequences import prepare
+    from ..head.head_model import load_head
+    from .own_model.bundled import load_encoder
+    from .own_model.sequences import prepare
 
     prepare(arguments.data, arguments.work / "set", load_encoder(arguments.whisper), load_head())
 
 
 def _style(arguments: argparse.Namespace) -> None:
-    from ..checkpoint import load_model
-    from ..head_model import load_head
+    from ..head.head_model import load_head
+    from ..networks.checkpoint import load_model
     from .new_model import told
     from .recipe import model_config
     from .style_training import train_style_encoder
@@ -189,9 +189,9 @@ def _style(arguments: argparse.Namespace) -> None:
 
 
 def _denoiser(arguments: argparse.Namespace) -> None:
-    from ..checkpoint import load_model
     from ..errors import DataError
-    from ..head_model import load_head
+    from ..head.head_model import load_head
+    from ..networks.checkpoint import load_model
     from .checkpoints import load_latest
     from .denoiser_training import train_denoiser
     from .new_model import recipe_model, start_from
@@ -209,7 +209,7 @@ def _denoiser(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from ..head_model import load_head
+    from ..head.head_model import load_head
     from .export import export, load_trained
     from .recipe import model_config
 
@@ -226,9 +226,9 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _distill(arguments: argparse.Namespace) -> None:
-    from ..checkpoint import bundled_model_path, load_model
-    from ..draft import save_draft
-    from ..head_model import load_head
+    from ..generation.draft import save_draft
+    from ..head.head_model import load_head
+    from ..networks.checkpoint import bundled_model_path, load_model
     from .distillation import distill
 
     data, recipe = _load_set(arguments), chosen_recipe(arguments, "distill")

@@ -17,10 +17,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..config import SHAPE_DIM
 from ..errors import DataError
-from ..head_model import HeadModel
-from ..hubert_encoder import HubertSpeechEncoder
-from ..model import DiffPoseTalk
-from ..speech_encoder import SAMPLES_PER_FRAME
+from ..head.head_model import HeadModel
+from ..networks.model import DiffPoseTalk
+from ..networks.speech.encoder import SAMPLES_PER_FRAME
+from ..networks.speech.hubert import HubertSpeechEncoder
 from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
 from .losses import GeometricLoss, RealFrames, head_loss, mouth_vertices, moving_vertices

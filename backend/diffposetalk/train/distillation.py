@@ -31,12 +31,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import __version__
-from ..denoiser import Denoiser
-from ..head_model import HeadModel
-from ..hubert_encoder import HubertSpeechEncoder
-from ..model import DiffPoseTalk
-from ..samplers import solver_steps
-from ..schedule import NoiseSchedule
+from ..diffusion.samplers import solver_steps
+from ..diffusion.schedule import NoiseSchedule
+from ..head.head_model import HeadModel
+from ..networks.denoiser import Denoiser
+from ..networks.model import DiffPoseTalk
+from ..networks.speech.hubert import HubertSpeechEncoder
 from .denoiser_training import (
     Batch,
     BatchSource,

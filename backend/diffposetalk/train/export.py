@@ -14,15 +14,15 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from .. import __version__
-from ..checkpoint import load_model, save_model
 from ..config import ModelConfig
 from ..errors import DataError, ModelError
-from ..hubert_encoder import unloaded
-from ..model import DiffPoseTalk, StylePreset
-from ..speech_encoder import SpeechEncoder, build_speech_encoder
-from .bundled import load_encoder, preset_styles
+from ..networks.checkpoint import load_model, save_model
+from ..networks.model import DiffPoseTalk, StylePreset
+from ..networks.speech.encoder import SpeechEncoder, build_speech_encoder
+from ..networks.speech.hubert import unloaded
 from .checkpoints import load_latest
 from .new_model import CachedFeatures
+from .own_model.bundled import load_encoder, preset_styles
 from .recipe import Recipe
 from .training_set import TrainingSet, motion_channels
 

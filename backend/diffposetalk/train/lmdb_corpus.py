@@ -31,12 +31,12 @@ import numpy as np
 import soundfile
 import soxr
 
-from ..audio import SAMPLE_RATE, mix_to_mono
 from ..config import EXPRESSION_DIM, FPS, SHAPE_DIM
 from ..convert.pickled_arrays import NotAnArray, array_of, read_pickled
 from ..errors import AudioError, DataError, DiffPoseTalkError
-from ..motion import MotionClip
-from ..speech_encoder import SAMPLES_PER_FRAME
+from ..motion.clip import MotionClip
+from ..networks.speech.encoder import SAMPLES_PER_FRAME
+from ..sound.audio import SAMPLE_RATE, mix_to_mono
 
 if TYPE_CHECKING:
     from .recordings import OnSkip, Recording, Split

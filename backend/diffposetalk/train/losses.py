@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from ..head_model import HeadModel
+from ..head.head_model import HeadModel
 from .recipe import LossWeights
 from .training_set import HEAD_CHANNELS
 

@@ -12,10 +12,10 @@ import torch
 
 from ..config import ModelConfig, SpeechEncoderConfig
 from ..errors import DataError, ModelError
-from ..head_model import HeadModel
-from ..hubert_encoder import HubertSpeechEncoder, find_hubert, unloaded
-from ..model import DiffPoseTalk
-from ..speech_encoder import SpeechEncoder
+from ..head.head_model import HeadModel
+from ..networks.model import DiffPoseTalk
+from ..networks.speech.encoder import SpeechEncoder
+from ..networks.speech.hubert import HubertSpeechEncoder, find_hubert, unloaded
 from .recipe import Recipe, model_config
 from .style_training import motion_statistics
 from .training_set import TrainingSet

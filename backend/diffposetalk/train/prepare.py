@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..array_file import read_arrays
-from ..audio import SAMPLE_RATE, SILENCE_PEAK
 from ..config import EXPRESSION_DIM, FPS, SpeechEncoderConfig
 from ..errors import AudioError, Cancelled, DataError, DiffPoseTalkError, MotionError, OutputError
-from ..motion import MotionClip, to_vectors
-from ..speech_encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
-from ..whole_file import whole_file
-from .arkit import EXPRESSIONS
+from ..files.array_file import read_arrays
+from ..files.whole_file import whole_file
+from ..motion.arkit import EXPRESSIONS
+from ..motion.clip import MotionClip, to_vectors
+from ..networks.speech.encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
+from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK
+from .own_model.sequences import MIN_FRAMES, SILENCE_FRAMES, join
 from .recordings import Recording, Skipped, check_length
-from .sequences import MIN_FRAMES, SILENCE_FRAMES, join
 from .training_set import Sequence, SetDescription, TrainingSet
 
 LAYOUT = 1

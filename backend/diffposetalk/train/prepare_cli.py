@@ -14,9 +14,9 @@ from ..config import SpeechEncoderConfig
 from ..errors import DataError
 
 if TYPE_CHECKING:
-    from ..head_model import HeadModel
-    from ..motion import MotionClip
-    from ..speech_encoder import SpeechEncoder
+    from ..head.head_model import HeadModel
+    from ..motion.clip import MotionClip
+    from ..networks.speech.encoder import SpeechEncoder
     from .prepare import Convert, Report
     from .recordings import Recording
     from .video_recordings import TrackedVideo
@@ -179,14 +179,14 @@ def _encoder(arguments: argparse.Namespace) -> tuple[SpeechEncoder | None, Speec
 
         hubert, config = own_hubert()
         return _placed(hubert, arguments.device), replace(config, stored=False)
-    from ..checkpoint import load_model
+    from ..networks.checkpoint import load_model
 
     model = load_model(arguments.model, "cpu", "float32")
     return _placed(model.speech_encoder, arguments.device), model.config.speech_encoder
 
 
 def _placed(encoder: Any, device: str) -> SpeechEncoder:
-    from ..device import pick_device
+    from ..networks.device import pick_device
 
     placed: SpeechEncoder = encoder.to(pick_device(device)).eval()
     return placed
@@ -196,8 +196,8 @@ def _conversions(arguments: argparse.Namespace, report: Report) -> dict[str, Con
     """How motion gets into the other basis: through the bundled head and the user's FLAME head."""
     if arguments.flame_head is None:
         return {}
-    from ..basis_conversion import Conversion
-    from ..head_model import bundled_head_path, load_head
+    from ..head.basis_conversion import Conversion
+    from ..head.head_model import bundled_head_path, load_head
 
     arkit, flame = load_head(bundled_head_path()), load_head(arguments.flame_head)
     made: dict[str, Conversion] = {}

@@ -30,11 +30,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..audio import AudioInfo, load_speech, probe
 from ..errors import AudioError, DataError, DiffPoseTalkError, MotionError
-from ..motion import MotionClip
-from ..motion_files import read_motion
-from ..motion_files.live_link import is_live_link
+from ..motion.clip import MotionClip
+from ..motion.formats import read_motion
+from ..motion.formats.live_link import is_live_link
+from ..sound.audio import AudioInfo, load_speech, probe
 
 Split = Literal["train", "validation", "test"]
 

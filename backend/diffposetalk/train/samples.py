@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..guidance import Condition, GuidedDenoiser
-from ..head_model import HeadModel
-from ..hubert_encoder import HubertSpeechEncoder
-from ..model import DiffPoseTalk
-from ..motion import from_vectors
-from ..prepared_denoiser import PreparedDenoiser
-from ..samplers import sample
-from ..style_encoder import StyleEncoder
+from ..diffusion.guidance import Condition, GuidedDenoiser
+from ..diffusion.samplers import sample
+from ..head.head_model import HeadModel
+from ..motion.clip import from_vectors
+from ..networks.model import DiffPoseTalk
+from ..networks.prepared_denoiser import PreparedDenoiser
+from ..networks.speech.hubert import HubertSpeechEncoder
+from ..networks.style_encoder import StyleEncoder
 from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def show_samples(
     The recording is the first that is kept out of training, or a training one where none is; the tag says which.
     The style is the recording's own, taken from its second window; `styled` False samples without one.
     """
-    from ..evaluate.render import render_strip
+    from ..head.render import render_strip
 
     d = model.config.denoiser
     frames = 2 * d.window

@@ -12,11 +12,11 @@ from torch import nn
 
 from ..config import StyleEncoderConfig
 from ..errors import DataError
-from ..style_encoder import StyleEncoder, nt_xent
+from ..networks.style_encoder import StyleEncoder, nt_xent
 from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
+from .own_model.style_views import view
 from .recipe import StyleTraining
-from .style_views import view
 from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:

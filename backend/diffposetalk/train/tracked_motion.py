@@ -16,8 +16,8 @@ from scipy.ndimage import percentile_filter
 from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
-from ..head_model import HeadModel
-from .arkit import INDEX, both
+from ..head.head_model import HeadModel
+from ..motion.arkit import INDEX, both
 
 OUTER_EYE_DISTANCE = 0.090
 """Metres between the outer eye corners, by which landmark distances are scaled."""

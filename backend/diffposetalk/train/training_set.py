@@ -23,7 +23,7 @@ import numpy as np
 
 from ..config import EXPRESSION_DIM, SpeechEncoderConfig, from_fields
 from ..errors import DataError
-from .arkit import EXPRESSIONS
+from ..motion.arkit import EXPRESSIONS
 
 HEAD_CHANNELS = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
 """Of a motion vector with head rotation."""

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ..audio import SAMPLE_RATE, SILENCE_PEAK, file_sha256
 from ..config import FPS
 from ..errors import AudioError, DataError, DiffPoseTalkError, OutputError
-from ..head_model import HeadModel, load_head
-from ..motion import load_motion
-from ..speech_encoder import SAMPLES_PER_FRAME
+from ..head.head_model import HeadModel, load_head
+from ..motion.clip import load_motion
+from ..networks.speech.encoder import SAMPLES_PER_FRAME
+from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK, file_sha256
 from ..tracking.arkit_motion import stretches
 from ..tracking.face_track import OnProgress, track_face
 from ..tracking.quality import Quality, assess

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing files whole or not at all: readers and crashes never see half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import OutputError
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file to write into, which becomes `path` when the body ends and vanishes when it fails.
+
+    Raises:
+        OutputError: the folder cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    part = None
+    try:
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
+        mask = os.umask(0)
+        os.umask(mask)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(part, 0o666 & ~mask)  # temporary files are private, the result need not be
+        os.replace(part, path)
+    except BaseException as error:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"Cannot write “{path}”: {error.strerror or error}.") from error
+        raise

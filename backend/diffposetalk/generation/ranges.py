@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Generating a range of a take again, joined to what stands around it, with groups of channels held.
+
+What is outside the range, and what is held, comes back bit for bit. The windows are laid around the range, wherever
+it is, and hear the recording from some seconds before it on; how the rest is imposed is in `inpainting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..config import EXPRESSION_DIM
+from ..diffusion.guidance import DynamicThreshold
+from ..diffusion.inpainting import FACE_FRAMES, HEAD_FRAMES, Seams, Standing
+from ..errors import DiffPoseTalkError, MotionError
+from ..motion.channel_groups import channels_of
+from ..motion.clip import MotionClip, from_vectors, to_vectors
+from ..networks.model import DiffPoseTalk
+from ..networks.speech.encoder import SAMPLES_PER_FRAME
+from ..sound.audio import SpeechAudio
+from .windows import Line, OnProgress, Sampling, generate_lines
+
+Convert = Callable[[MotionClip], MotionClip]
+
+HEARD_FRAMES = 400
+"""Motion frames (16 s) of the recording that are heard before and after the range: beyond what encoders attend to."""
+HEARD_GRID = 200
+"""Cuts of the recording fall on multiples of this, as Whisper's chunks do, so that it hears what it heard before."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Channels that stay as they are inside the range.
+
+    Attributes:
+        groups: names of `channel_groups.channel_groups`.
+        start, stop: frames of the clip, `stop` exclusive; None is the range's own.
+    """
+
+    groups: Sequence[str]
+    start: int | None = None
+    stop: int | None = None
+
+
+def parse_holds(data: Any) -> list[Hold]:
+    """Holds as they travel in JSON: `[{"groups": ["brows"], "start": 10, "stop": 20}, …]`, frames optional.
+
+    Raises:
+        DiffPoseTalkError: kind regenerate_hold; anything else.
+    """
+    try:
+        holds = []
+        for entry in data:
+            groups, unknown = entry["groups"], set(entry) - {"groups", "start", "stop"}
+            frames = [entry.get("start"), entry.get("stop")]
+            if unknown or isinstance(groups, str) or not all(isinstance(g, str) for g in groups):
+                raise ValueError
+            if not all(frame is None or type(frame) is int for frame in frames):
+                raise ValueError
+            holds.append(Hold(tuple(groups), *frames))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise DiffPoseTalkError(
+            "What is to be held is a list of {“groups”: […], “start”: frame, “stop”: frame}.",
+            "regenerate_hold",
+        ) from error
+    return holds
+
+
+def known_motion(
+    clip: MotionClip, start: int, stop: int, holds: Sequence[Hold], motion_dim: int
+) -> np.ndarray:
+    """Mask (T, motion_dim) of what stands: all but the range, and in it what is held.
+
+    Raises:
+        DiffPoseTalkError: kind regenerate_range; the range is empty or outside the clip. Kind regenerate_hold; no
+            such group, or nothing is left to be generated.
+    """
+    frames = len(clip)
+    if not 0 <= start < stop <= frames:
+        raise DiffPoseTalkError(
+            f"Frames {start} to {stop} are no range of this take, which has frames 0 to {frames}.",
+            "regenerate_range",
+        )
+    known = np.ones((frames, motion_dim), bool)
+    known[start:stop] = False
+    for hold in holds:
+        first = start if hold.start is None else max(0, hold.start)
+        last = stop if hold.stop is None else max(0, hold.stop)
+        known[first:last, channels_of(hold.groups, clip.basis, motion_dim)] = True
+    if known.all():
+        raise DiffPoseTalkError(
+            "Everything in the range is held: nothing is left to generate.", "regenerate_hold"
+        )
+    return known
+
+
+def regenerate(
+    model: DiffPoseTalk,
+    audio: SpeechAudio,
+    clip: MotionClip,
+    start: int,
+    stop: int,
+    *,
+    seeds: Sequence[int],
+    holds: Sequence[Hold] = (),
+    style: torch.Tensor | None = None,
+    style_name: str = "",
+    shape: torch.Tensor | None = None,
+    speech_guidance: float | None = None,
+    style_guidance: float | None = None,
+    sampler: str | None = None,
+    steps: int | None = None,
+    threshold: DynamicThreshold | None = None,
+    on_progress: OnProgress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    conversions: tuple[Convert, Convert] | None = None,
+) -> list[MotionClip]:
+    """Generate frames `start` to `stop` (exclusive) of a take again, one clip per seed.
+
+    Args:
+        audio: the recording that the take was made from; frame 0 of the clip is its beginning.
+        clip: the take as it stands, hand-made keys included, in the model's basis and at its rate.
+        holds: channels that stay as they are, in groups of the clip's basis.
+        conversions: of a clip in another basis: from that to the model's, and back. Of its face the model then sees
+            as held only the frames in which all of it is, since bases mix the channels; what comes back is exact
+            where it is to stand all the same, and what the way there and back loses is faded out beside it.
+        others: as of `generation.generate`.
+
+    Returns:
+        Whole clips, equal to `clip` bit for bit but for what was generated.
+
+    Raises:
+        MotionError: kinds motion_basis, motion_fps; the clip does not go with the model.
+        DiffPoseTalkError: kinds regenerate_range, regenerate_hold, and those of `generate`.
+    """
+    config = model.config
+    d = config.denoiser
+    if conversions is None and clip.basis != config.basis:
+        raise MotionError(
+            f"The take is in the {clip.basis} basis, the model speaks {config.basis}. Give the heads that they are "
+            "for, to convert between them.",
+            "motion_basis",
+        )
+    if abs(clip.fps - config.fps) > 1e-3:
+        raise MotionError(
+            f"The take has {clip.fps:g} frames a second; {config.fps:g} are needed to generate a part of it again.",
+            "motion_fps",
+        )
+    known = known_motion(clip, start, stop, holds, d.motion_dim)
+    if start >= max(1, audio.frames):
+        raise DiffPoseTalkError(
+            f"The range begins at frame {start}, but the recording ends at frame {audio.frames}.",
+            "regenerate_range",
+        )
+    # Of a long take only the surroundings go through the model.
+    low = max(0, start - d.window - HEARD_FRAMES) // HEARD_GRID * HEARD_GRID
+    high = min(len(clip), -(-(stop + d.window + HEARD_FRAMES) // HEARD_GRID) * HEARD_GRID)
+    around = replace(clip, exp=clip.exp[low:high], pose=clip.pose[low:high], translation=None)
+    seen = known[low:high]
+    if conversions is not None:
+        around, seen = conversions[0](around), _mixed(seen)
+    line = Line(
+        _part(audio, low, high),
+        seeds,
+        style,
+        style_name,
+        shape,
+        speech_guidance,
+        style_guidance,
+        Standing(to_vectors(around, d.motion_dim), seen),
+    )
+    results = generate_lines(
+        model,
+        [line],
+        Sampling(sampler, steps, threshold),
+        on_progress=None if on_progress is None else lambda _, *progress: on_progress(*progress),
+        cancelled=cancelled,
+    )
+    [(_, parts)] = results
+    if conversions is not None:
+        parts = [_bent(clip, conversions[1](part), low, known) for part in parts]
+    held = sorted({group for hold in holds for group in hold.groups})
+    return [_joined(clip, part, low, known, {"start": start, "stop": stop, "held": held}) for part in parts]
+
+
+def _mixed(known: np.ndarray) -> np.ndarray:
+    """What stands (T, D) in another basis: the head as it is, the face where all of its channels stand."""
+    head = np.zeros(known.shape[1], bool)
+    head[EXPRESSION_DIM:-1] = True
+    return np.where(head, known, known[:, ~head].all(axis=1, keepdims=True))
+
+
+def _bent(clip: MotionClip, part: MotionClip, low: int, known: np.ndarray) -> MotionClip:
+    """A converted part that continues the clip where that stands."""
+    here = slice(low, low + len(part))
+    dim = known.shape[1]
+    clean, made = (torch.from_numpy(to_vectors(c, dim))[None] for c in (clip, part))
+    seams = Seams(clean[:, here], torch.from_numpy(known[here])[None], FACE_FRAMES, HEAD_FRAMES)
+    exp, pose = from_vectors(seams(made)[0].numpy())
+    if clip.basis == "arkit":
+        exp = exp.clip(0, 1)
+    return replace(part, exp=exp, pose=pose)
+
+
+def _part(audio: SpeechAudio, low: int, high: int) -> SpeechAudio:
+    """The recording from motion frame `low` to `high`."""
+    samples = audio.samples[low * SAMPLES_PER_FRAME : high * SAMPLES_PER_FRAME]
+    seconds = max(
+        0.0, min(audio.seconds, high * SAMPLES_PER_FRAME / 16_000) - low * SAMPLES_PER_FRAME / 16_000
+    )
+    return SpeechAudio(samples, audio.sample_rate_in, audio.channels_in, seconds, audio.sha256, audio.name)
+
+
+def _joined(
+    clip: MotionClip, part: MotionClip, low: int, known: np.ndarray, what: dict[str, Any]
+) -> MotionClip:
+    """The clip with what is not known taken from `part`, which begins at frame `low`."""
+    exp, pose = clip.exp.astype(np.float32), clip.pose.astype(np.float32)  # copies
+    motion_dim = known.shape[1]
+    new_exp, new_pose = exp.copy(), pose.copy()
+    new_exp[low : low + len(part)], new_pose[low : low + len(part)] = part.exp, part.pose
+    masks = from_vectors(known.astype(np.float32), (1.0, 1.0))
+    known_exp, known_pose = masks[0] > 0, masks[1] > 0
+    if motion_dim != 54:
+        known_pose[:, :3] = True
+    exp, pose = np.where(known_exp, exp, new_exp), np.where(known_pose, pose, new_pose)
+    keys = ("generator", "model", "model_sha256", "seed", "audio_name", "audio_sha256", "style", "guidance")
+    made = {key: part.provenance[key] for key in (*keys, "sampler", "steps") if key in part.provenance}
+    made |= what | {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    earlier = clip.provenance.get("regenerated")
+    provenance = {
+        **clip.provenance,
+        "synthetic": True,
+        "regenerated": [*(earlier if isinstance(earlier, list) else []), made],
+    }
+    return replace(clip, exp=exp, pose=pose, provenance=provenance)

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole scene's dialogue from the sequencer: every sound strip spoken by its character, at its place.
+
+All lines of a character become one take a seed. A line that was made before, from the same sound with the same
+settings and seed, is not made again.
+"""
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+
+from ..data.adjustment import timed
+from ..data.errors import UserError
+from ..data.motion_text import motion_from_text, motion_to_text
+from ..engine.job import Steps
+from ..faces.targets import Target
+from ..takes import audio_strip, record, showing
+from ..takes.audio_strip import AudioSpan
+from ..takes.keying import Performance, Take, key_performances, last_frame
+from ..takes.spoken_lines import FPS, joined, store_source
+from .generation import GenerationJob, GenerationSettings, Speech, objects_of, remarks, targets_of
+
+
+@dataclass(frozen=True)
+class DialogueLine:
+    """One sound strip and who speaks it."""
+
+    strip: str
+    span: AudioSpan
+    speaker: bpy.types.Object
+
+
+def dialogue_lines(scene: bpy.types.Scene) -> tuple[list[DialogueLine], list[str]]:
+    """The lines of a scene's sequencer by its speakers' rules, in time, and what was left out and why."""
+    editor = scene.sequence_editor
+    if editor is None:
+        return [], ["The scene has no sound strips."]
+    lines, left_out = [], []
+    strips = [strip for strip in audio_strip.sequencer_strips(scene) if strip.type == "SOUND"]
+    for strip in sorted(strips, key=lambda strip: strip.frame_final_start):
+        channel = editor.channels[strip.channel] if strip.channel < len(editor.channels) else None
+        if strip.mute or (channel is not None and channel.mute):
+            left_out.append(f"“{strip.name}” is muted")
+            continue
+        speaker = _speaker(scene, strip)
+        if speaker is None:
+            left_out.append(f"“{strip.name}” has no speaker: add one under Dialogue")
+            continue
+        if scene not in speaker.users_scene:
+            left_out.append(f"“{speaker.name}”, who speaks “{strip.name}”, is not in this scene")
+            continue
+        try:
+            showing.target_of(speaker)
+            span = audio_strip.span_of_strip(strip, scene)
+            audio_strip.check_audio_path(span.path)
+        except UserError as error:
+            left_out.append(f"“{strip.name}”: {str(error).rstrip('.')}")
+            continue
+        lines.append(DialogueLine(strip.name, span, speaker))
+    return lines, left_out
+
+
+def overlaps(lines: Sequence[DialogueLine], fps: float) -> list[str]:
+    """Sentences about lines of one speaker, given in time, that begin before the one before has ended.
+
+    Args:
+        fps: frames per second of the lines' scene.
+    """
+    found = []
+    last: dict[bpy.types.Object, DialogueLine] = {}
+    for line in lines:
+        owner = showing.target_of(line.speaker).owner
+        before = last.get(owner)
+        if before is not None and before.span.seconds is not None:
+            over = before.span.frame + before.span.seconds * fps - line.span.frame
+            if over >= 0.5:
+                found.append(
+                    f"“{before.strip}” and “{line.strip}” of “{line.speaker.name}” overlap by {over:.0f} frames: the "
+                    "first one is cut off"
+                )
+        last[owner] = line
+    return found
+
+
+def _speaker(scene: bpy.types.Scene, strip: Any) -> bpy.types.Object | None:
+    """Who speaks a strip: by the first rule that fits; without rules, whoever the strip's name begins with."""
+    rules = scene.diffposetalk_workflow.speakers
+    for rule in rules:
+        fits = {
+            "CHANNEL": strip.channel == rule.channel,
+            "NAME": fnmatch.fnmatchcase(strip.name.lower(), rule.pattern.lower()),
+            "COLOR": rule.color != "NONE" and strip.color_tag == rule.color,
+        }[rule.by]
+        if fits and rule.object is not None:
+            return rule.object
+    if len(rules):
+        return None
+    named = [
+        item
+        for item in scene.objects
+        if item.type == "MESH" and strip.name.lower().startswith(item.name.lower())
+    ]
+    return max(named, key=lambda item: len(item.name)) if named else None
+
+
+def audio_digest(path: str) -> str:
+    """SHA-256 of a sound file. Raises UserError."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"The audio file “{path}” cannot be read: {error}.") from error
+    return digest.hexdigest()
+
+
+def line_keys(line: DialogueLine, settings: GenerationSettings) -> dict[int, str]:
+    """What a line's motion depends on, as a digest for each seed: its sound, the part of it, and the settings."""
+    content: dict[str, Any] = {
+        "audio": audio_digest(line.span.path),
+        "start": round(line.span.start, 6),
+        "seconds": None if line.span.seconds is None else round(line.span.seconds, 6),
+        "style": settings.style,
+        "sampling": [
+            settings.quality,
+            settings.speech_guidance,
+            settings.style_guidance,
+            settings.sampler,
+            settings.steps,
+        ],
+        "head": settings.head_motion and settings.head_strength > 0,
+        "model": str(settings.model_directory),
+    }
+    texts = {
+        seed: json.dumps({**content, "seed": seed}, sort_keys=True, default=str) for seed in settings.seeds
+    }
+    return {seed: hashlib.sha256(text.encode()).hexdigest() for seed, text in texts.items()}
+
+
+class DialogueJob(GenerationJob):
+    """Generating a scene's dialogue.
+
+    takes: when done, the first Actions of each speaker's takes, the shown one first, speaker after speaker.
+    made, kept: numbers of lines that were generated, at least for some seeds, and that were as before.
+    left_out: strips that were not used, and why.
+    warnings: what the user should know about those that were.
+    """
+
+    one_recording_each = False
+
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        lines: Sequence[DialogueLine],
+        settings: GenerationSettings,
+        only_changed: bool = True,
+        left_out: Sequence[str] = (),
+    ) -> None:
+        """Check, find what was made before, and start.
+
+        Raises:
+            UserError: there are no lines, or a speaker cannot be keyed.
+            BackendError: the backend cannot be started.
+        """
+        if not lines:
+            reasons = f": {'; '.join(left_out)}" if left_out else ""
+            raise UserError(f"There is no line to speak{reasons}.")
+        self.left_out = list(left_out)
+        self.warnings = overlaps(lines, audio_strip.frames_per_second(scene))
+        self.takes: list[bpy.types.Action] = []
+        speeches = [Speech(line.span, (line.speaker,), False) for line in lines]
+        super().__init__(scene, speeches, settings)
+        self._lines = [(line.strip, line_keys(line, settings)) for line in lines]
+        self._known: list[dict[int, dict[str, Any]]] = [{} for _ in lines]  # by line and seed
+        speakers = {line.speaker for line in lines} if only_changed else set()
+        before = {speaker: _made_before(speaker) for speaker in speakers}
+        for line, (strip, keys), known in zip(lines, self._lines, self._known, strict=True):
+            made = before.get(line.speaker, {})
+            for seed, key in keys.items():
+                told = made.get((strip, key)) or made.get(("", key))
+                if told is not None:
+                    known[seed] = told
+        self.kept = sum(len(known) == len(settings.seeds) for known in self._known)
+        self.made = len(self._lines) - self.kept
+
+    def _run(self) -> Steps:
+        if self.made:
+            yield from self._wait_for(self._backend().greeting)
+            basis = yield from self._load_model()
+            for index, known in enumerate(self._known):
+                missing = [seed for seed in self.settings.seeds if seed not in known]
+                if missing:
+                    made = yield from self._generate(index, basis, missing)
+                    for seed, motion in zip(made.seeds, made.takes, strict=True):
+                        known[seed] = {**made.source, "seed": seed, "raw": motion_to_text(motion)}
+        self.text = rpt_("Keying")
+        yield
+        self._key_lines()
+
+    def _key_lines(self) -> None:
+        """Write the takes of each speaker, or nothing."""
+        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
+        if scene is None:
+            raise UserError("The scene was removed while its motion was made.")
+        fps = audio_strip.frames_per_second(scene)
+        by_speaker: dict[bpy.types.Object, list[tuple[float, dict[int, dict[str, Any]]]]] = {}
+        for (speech, uids), (strip, keys), known in zip(
+            self._speeches, self._lines, self._known, strict=True
+        ):
+            by_seed = {seed: {**told, "strip": strip, "key": keys[seed]} for seed, told in known.items()}
+            [target] = targets_of(objects_of(uids))  # a mesh and an armature may be the same character
+            by_speaker.setdefault(target.owner, []).append((speech.span.frame, by_seed))
+        performances = []
+        for owner, lines in by_speaker.items():
+            lines.sort(key=lambda line: line[0])
+            first = lines[0][0]
+            made = []
+            for number, seed in enumerate(self.settings.seeds, 1):
+                told = [{**by_seed[seed], "at": (frame - first) / fps * FPS} for frame, by_seed in lines]
+                together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
+                title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
+                made.append(Take(timed(together, fps), title, together, {"lines": told, "seed": seed}))
+            performances.append(Performance((showing.target_of(owner),), tuple(made), first))
+        strength = self.settings.head_strength if self.settings.head_motion else 0.0
+        actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
+        self.takes = [by_target[0] for by_take in actions for by_target in by_take]
+        for performance in performances:
+            self.warnings += remarks(performance.targets, scene)
+            end = last_frame(performance.takes[0].motion, performance.start_frame)
+            scene.frame_end = max(scene.frame_end, end)
+
+
+def _made_before(speaker: bpy.types.Object) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is told of the lines of a speaker's takes by strip and key, and by their key alone, with "" for the strip.
+
+    The shown take counts before the others.
+    """
+    target = showing.target_of(speaker)
+    shown = showing.shown_take(target.owner, target)
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for action in sorted(record.takes_of(target.owner), key=lambda action: action == shown):
+        for line in record.source_of(action.diffposetalk).get("lines", []):
+            found[(line["strip"], line["key"])] = found[("", line["key"])] = line
+    return found
+
+
+def line_at(action: bpy.types.Action, frame: float) -> dict[str, Any]:
+    """What is told of the line of a dialogue's take that the scene shows at a frame, or has shown last.
+
+    Raises:
+        UserError: the take is not of a dialogue.
+    """
+    lines = record.source_of(action.diffposetalk).get("lines", [])
+    if not lines:
+        raise UserError("This take is not of a dialogue: it has one recording. Choose among its takes.")
+    keyed = record.read_keyed(action.diffposetalk)
+    at = (frame - keyed.start_frame) / keyed.fps / keyed.stretch * FPS
+    return next((line for line in reversed(lines) if line["at"] <= at + 1e-3), lines[0])
+
+
+def step_line(action: bpy.types.Action, target: Target, frame: float) -> tuple[bpy.types.Action, str]:
+    """Let the line at a frame be that of the next seed it was made with; the other lines stay.
+
+    The takes as they were generated are kept: the first change makes a take of its own, which later ones change.
+
+    Returns:
+        The shown take, and what was done.
+
+    Raises:
+        UserError: the take is not of a dialogue, or the line was made with one seed only.
+    """
+    line = line_at(action, frame)
+    same = ("strip", "audio", "audio_start", "audio_seconds")
+    variants: dict[int, dict[str, Any]] = {}
+    for other in record.takes_of(target.owner):
+        for told in record.source_of(other.diffposetalk).get("lines", []):
+            if all(told.get(name) == line.get(name) for name in same):
+                variants.setdefault(told["seed"], told)
+    if len(variants) < 2:
+        raise UserError(
+            f"“{line['strip']}” was made with one seed only. Generate the dialogue with more takes."
+        )
+    seeds = sorted(variants)
+    seed = seeds[(seeds.index(line["seed"]) + 1) % len(seeds)]
+    source = record.source_of(action.diffposetalk)
+    at = source["lines"].index(line)
+    source["lines"][at] = {**variants[seed], "at": line["at"]}
+    together = joined([(told["at"] / FPS, motion_from_text(told["raw"])) for told in source["lines"]])
+    if source.get("chosen"):
+        showing.apply(action, raw=together)
+    else:
+        title = f"{action.name.partition(' · take')[0]} · chosen lines"
+        action = showing.duplicate(action, target, title, together)
+        showing.show_take(action, target)
+    store_source(action, {**source, "chosen": True})
+    return action, f"“{line['strip']}” as of seed {seed}"

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FBX, glTF, USD and Alembic files of animated heads, with settings under which they come back as they were.
+
+Where the motion comes from goes along: as custom properties in FBX, glTF and USD, as a `.json` beside an Alembic file,
+which has no place for it.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..data.errors import UserError
+from ..faces.rig import HEAD_MARK
+from ..takes import keying
+from ..takes.keying import PROVENANCE_KEYS
+
+FBX_PRESETS: dict[str, dict[str, Any]] = {
+    "BLENDER": {},
+    "UNITY": {"axis_forward": "-Z", "axis_up": "Y", "apply_scale_options": "FBX_SCALE_ALL"},
+    "UNREAL": {"axis_forward": "-Y", "axis_up": "Z", "apply_scale_options": "FBX_SCALE_NONE"},
+}
+
+
+def export_fbx(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+    preset: str = "BLENDER",
+) -> Path:
+    """Write heads with shape keys, bones and every frame of their animation.
+
+    Import it into Blender with Animation Offset 0, else it comes one frame late.
+
+    Args:
+        objects: heads; a mesh stands for its armature and the other way round.
+        frame_range: first and last frame; None takes the keyed frames.
+        preset: one of FBX_PRESETS, whose conventions of axes and scale are followed.
+
+    Raises:
+        UserError: there is nothing to export, the preset is unknown, or the file cannot be written.
+    """
+    if preset not in FBX_PRESETS:
+        raise UserError(f"The FBX preset is one of {', '.join(FBX_PRESETS)}, not “{preset}”.")
+    with _writing(context, objects, path, ".fbx", frame_range) as file:
+        bpy.ops.export_scene.fbx(
+            filepath=str(file.path),
+            use_selection=True,
+            object_types={"ARMATURE", "MESH"},
+            use_mesh_modifiers=False,  # shape keys are lost with them
+            use_armature_deform_only=True,
+            add_leaf_bones=False,
+            use_custom_props=True,
+            bake_anim=True,
+            bake_anim_use_all_bones=True,
+            bake_anim_use_nla_strips=False,
+            bake_anim_use_all_actions=False,
+            bake_anim_force_startend_keying=True,
+            bake_anim_step=1.0,
+            bake_anim_simplify_factor=0.0,
+            **FBX_PRESETS[preset],
+        )
+    return file.path
+
+
+def export_gltf(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+) -> Path:
+    """Write heads as binary glTF (`.glb`): shape keys, bones with all their influences, every frame.
+
+    Args:
+        objects: heads; a mesh stands for its armature and the other way round.
+        frame_range: first and last frame; None takes the keyed frames.
+
+    Raises:
+        UserError: there is nothing to export, the file cannot be written, or this Blender's exporter would leave
+            bones out.
+    """
+    with _writing(context, objects, path, ".glb", frame_range) as file:
+        _check_gltf(file.objects)
+        layered = any(block.animation_data.nla_tracks for block in _animated(file.objects))
+        bpy.ops.export_scene.gltf(
+            filepath=str(file.path),
+            export_format="GLB",
+            use_selection=True,
+            export_animations=True,
+            export_animation_mode="ACTIVE_ACTIONS",
+            export_bake_animation=layered,  # else only what has an Action of its own is sampled
+            export_force_sampling=True,
+            export_frame_range=True,
+            export_morph=True,
+            export_morph_normal=False,
+            export_skins=True,
+            export_all_influences=True,
+            export_optimize_animation_size=False,
+            export_extras=True,
+            export_apply=False,
+        )
+    return file.path
+
+
+def _check_gltf(objects: Iterable[bpy.types.Object]) -> None:
+    """Refuse what glTF's exporter was seen to lose before Blender 4.4: bones of rigs that only the NLA editor moves."""
+    if bpy.app.version >= (4, 4, 0):
+        return
+    for item in objects:
+        played = item.animation_data
+        foreign = item.type == "ARMATURE" and not item.get(HEAD_MARK)
+        if foreign and played is not None and played.action is None and played.nla_tracks:
+            raise UserError(
+                f"Before 4.4, Blender's glTF exporter leaves out bones of “{item.name}” that only the NLA editor "
+                "moves. Export FBX, Alembic or USD, or take the strips out of the NLA editor (Edit Action)."
+            )
+
+
+def export_usd(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+) -> Path:
+    """Write heads as USD (`.usdc`): shape keys as blend shapes, the armature as a skeleton, every frame.
+
+    Args:
+        objects: heads; a mesh stands for its armature and the other way round.
+        frame_range: first and last frame; None takes the keyed frames.
+
+    Raises:
+        UserError: there is nothing to export, this Blender has no USD, or the file cannot be written.
+    """
+    if not bpy.app.build_options.usd:
+        raise UserError("This build of Blender has no USD. Use Blender from blender.org, or export FBX.")
+    known = bpy.ops.wm.usd_export.get_rna_type().properties
+    options = {
+        "selected_objects_only": True,
+        "export_animation": True,
+        "export_armatures": True,
+        "export_shapekeys": True,
+        "only_deform_bones": False,
+        "export_custom_properties": True,
+        "export_materials": True,
+        "evaluation_mode": "RENDER",
+    }
+    with _writing(context, objects, path, ".usdc", frame_range) as file:
+        bpy.ops.wm.usd_export(
+            filepath=str(file.path), **{name: value for name, value in options.items() if name in known}
+        )
+    return file.path
+
+
+def export_alembic(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    frame_range: tuple[int, int] | None = None,
+) -> Path:
+    """Write the moving meshes as a vertex cache, and `<path>.json` saying where the motion comes from.
+
+    Args:
+        objects: heads; an armature stands for its mesh.
+        frame_range: first and last frame; None takes the keyed frames.
+
+    Raises:
+        UserError: there is nothing to export, this Blender has no Alembic, or the file cannot be written.
+    """
+    if not bpy.app.build_options.alembic:
+        raise UserError("This build of Blender has no Alembic. Use Blender from blender.org, or export FBX.")
+    with _writing(context, objects, path, ".abc", frame_range, types=("MESH",)) as file:
+        bpy.ops.wm.alembic_export(
+            filepath=str(file.path),
+            start=file.frames[0],
+            end=file.frames[1],
+            selected=True,
+            flatten=False,
+            uvs=True,
+            normals=True,
+            face_sets=True,
+            use_instancing=False,
+            evaluation_mode="RENDER",
+            as_background_job=False,
+        )
+    origin = {mesh.name: provenance_of(mesh) for mesh in file.objects}
+    text = json.dumps(origin, indent=2, ensure_ascii=False)
+    try:
+        file.path.with_suffix(".abc.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"Where the motion comes from could not be written beside “{file.path}”: {error}."
+        ) from error
+    return file.path
+
+
+def provenance_of(item: bpy.types.Object) -> dict[str, Any]:
+    """Where the motion that `item` shows comes from; empty for motion made by hand."""
+    for action, _ in keying.played_actions(item.data.shape_keys if item.type == "MESH" else item):
+        told = {name: action[name] for name in PROVENANCE_KEYS if name in action}
+        if told:
+            return told
+    return {}
+
+
+def unplayed(objects: Iterable[bpy.types.Object]) -> list[str]:
+    """Sentences about takes of heads that are not played and so are in no export of them."""
+    return keying.unplayed_takes(_animated(_family(objects)))
+
+
+def _animated(objects: Iterable[bpy.types.Object]) -> list[bpy.types.ID]:
+    """The data-blocks of objects that have animation."""
+    blocks = (block for item in objects for block in (item, getattr(item.data, "shape_keys", None)))
+    return [block for block in blocks if block is not None and block.animation_data is not None]
+
+
+def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> tuple[int, int]:
+    """First and last frame with keys of `objects`; the scene's range where there are none."""
+    frames = [
+        frame
+        for item in objects
+        for block in (item, getattr(item.data, "shape_keys", None))
+        for action, span in keying.played_actions(block)
+        if any(True for _ in keying.action_curves(action))
+        for frame in span
+    ]
+    if not frames:
+        return scene.frame_start, scene.frame_end
+    return int(min(frames)), int(-(-max(frames) // 1))
+
+
+def _family(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
+    """The meshes among or under `objects`, and the armatures that move them."""
+    family: dict[bpy.types.Object, None] = {}
+    for item in objects:
+        meshes = [item] if item.type == "MESH" else [child for child in item.children if child.type == "MESH"]
+        for mesh in meshes:
+            family[mesh] = None
+            for modifier in mesh.modifiers:
+                if modifier.type == "ARMATURE" and modifier.object is not None:
+                    family[modifier.object] = None
+    if not family:
+        raise UserError("No head is selected to export. Select one, or the mesh that was keyed.")
+    return list(family)
+
+
+def writable(path: str | Path, suffix: str = "") -> Path:
+    """The absolute path of a file to write, with its suffix.
+
+    Raises:
+        UserError: its folder does not exist, or it cannot be written.
+    """
+    target = Path(bpy.path.abspath(str(path)))
+    try:
+        if suffix and target.suffix.lower() != suffix:
+            target = target.with_name(target.name + suffix)
+        if not target.parent.is_dir():
+            raise UserError(f"The folder “{target.parent}” does not exist. Choose another one.")
+        place = target if target.is_file() else target.parent
+        good = not target.is_dir() and os.access(place, os.W_OK)
+    except (OSError, ValueError):  # a name that no file can have
+        good = False
+    if not good:
+        raise UserError(f"“{target}” cannot be written. Choose another place.")
+    return target
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to be written.
+
+    objects: what goes into it.
+    frames: first and last frame.
+    """
+
+    path: Path
+    objects: tuple[bpy.types.Object, ...]
+    frames: tuple[int, int]
+
+
+@contextlib.contextmanager
+def _writing(
+    context: bpy.types.Context,
+    objects: Iterable[bpy.types.Object],
+    path: str | Path,
+    suffix: str,
+    frame_range: tuple[int, int] | None,
+    types: tuple[str, ...] = ("MESH", "ARMATURE"),
+) -> Iterator[File]:
+    """What all exporters need: the heads selected, the scene at their frames, and where the motion comes from on them.
+
+    Args:
+        types: of the objects that go into the file.
+
+    Raises:
+        UserError: there is nothing to export, or the file cannot be written or was not.
+    """
+    family = _family(objects)
+    target = writable(path, suffix)
+    frames = frame_range or keyed_range(context.scene, family)
+    chosen = [item for item in family if item.type in types]
+    with _selected(context, chosen), _framed(context.scene, frames), _described(chosen), _explained(target):
+        yield File(target, tuple(chosen), frames)
+
+
+@contextlib.contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Turn an exporter's failure into an error for people."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(f"“{target.name}” could not be exported: {str(error).strip()}") from error
+    if not target.is_file():
+        raise UserError(f"“{target}” could not be written.")
+
+
+@contextlib.contextmanager
+def _selected(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
+    """Select just `objects` in object mode, and put the selection back afterwards.
+
+    Objects that are hidden are shown meanwhile.
+
+    Raises:
+        UserError: one is not in the view layer, or in a hidden collection.
+    """
+    if context.object is not None and context.object.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    view_layer = context.view_layer
+    before, active = list(context.selected_objects), view_layer.objects.active
+    absent = [item.name for item in objects if item.name not in view_layer.objects]
+    hidden = [
+        (item, item.hide_get(), item.hide_viewport, item.hide_render)
+        for item in objects
+        if item.name not in absent
+    ]
+    for item in before:
+        item.select_set(False)
+    try:
+        for item, *_ in hidden:
+            item.hide_viewport = item.hide_render = False
+            item.hide_set(False)
+        view_layer.update()
+        absent += [item.name for item, *_ in hidden if not item.visible_get()]
+        if absent:
+            names = ", ".join(f"“{name}”" for name in absent)
+            raise UserError(
+                f"{names} cannot be exported from this view layer: the collection is hidden, excluded or in another "
+                "scene. Show it first."
+            )
+        for item in objects:
+            item.select_set(True)
+        view_layer.objects.active = objects[0]
+        yield
+    finally:
+        for item, hide, hide_viewport, hide_render in hidden:
+            item.select_set(False)
+            item.hide_set(hide)
+            item.hide_viewport, item.hide_render = hide_viewport, hide_render
+        for item in before:
+            item.select_set(True)
+        view_layer.objects.active = active
+
+
+@contextlib.contextmanager
+def _framed(scene: bpy.types.Scene, frame_range: tuple[int, int]) -> Iterator[None]:
+    """Give the scene another frame range for a while; exporters take theirs from it."""
+    before = scene.frame_start, scene.frame_end, scene.frame_current, scene.frame_subframe
+    scene.frame_start, scene.frame_end = frame_range
+    try:
+        yield
+    finally:
+        scene.frame_start, scene.frame_end = before[:2]
+        scene.frame_set(before[2], subframe=before[3])
+
+
+@contextlib.contextmanager
+def _described(objects: list[bpy.types.Object]) -> Iterator[None]:
+    """Say on the objects where their motion comes from, for exporters that write custom properties."""
+    added: list[tuple[bpy.types.Object, str]] = []
+    try:
+        for item in objects:
+            for name, value in provenance_of(item).items():
+                if name not in item:
+                    item[name] = value
+                    added.append((item, name))
+        yield
+    finally:
+        for item, name in added:
+            del item[name]

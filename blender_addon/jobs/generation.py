@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From recordings to keys, as a job that is polled; it knows nothing of windows or operators.
+
+The job talks to the backend first and touches the scene last, in one go: until then, and after any error or
+cancelling, the scene is as it was. Objects are remembered by their session ids, because undo may replace
+them while the job runs.
+"""
+
+import shutil
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.app.translations import pgettext_n as n_
+from bpy.app.translations import pgettext_rpt as rpt_
+
+from ..data import bundled
+from ..data.errors import UserError
+from ..data.mapping import PARTS
+from ..data.motion import Motion, read_motion, resample_motion
+from ..engine import flame_file, session
+from ..engine.job import BackendJob, Steps, private_folder
+from ..faces.rig import SHAPE_MARK
+from ..faces.targets import Target, check_basis, find_targets
+from ..takes import audio_strip
+from ..takes.audio_strip import AudioSpan
+from ..takes.keying import Performance, Take, check_head_bone, key_performances, last_frame, unplayed_takes
+from ..takes.preview import Preview
+
+CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
+
+LOAD_SECONDS = 600.0
+PROBE_SECONDS = 120.0
+STAGES = {"speech": (n_("Listening to the speech"), 0.0, 0.1), "motion": (n_("Making the motion"), 0.1, 0.95),
+          "convert": (n_("Converting to the head's basis"), 0.95, 0.98),
+          "write": (n_("Writing the takes"), 0.98, 1.0)}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Speech:
+    """One recording and the objects that speak it."""
+
+    span: AudioSpan
+    objects: tuple[bpy.types.Object, ...]
+    place_sound: bool = True
+
+
+QUALITIES = ("final", "draft")
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How motion is made and keyed; None leaves a value to the model.
+
+    style: as the protocol takes it: {"preset": id}, {"motion": path, "start_frame": int | None},
+        {"vector": path} or None.
+    seeds: one take each.
+    head_bone: "neck" or "root".
+    quality: "final", or "draft": the model's faster student, whose guidance and steps are built in.
+    convert_basis: convert the motion where the model's expression basis is not the head's.
+    parts: which of `mapping.PARTS` are keyed; what the heads show of the others stays.
+    stream: show the finished part of the first take while the rest is made.
+    """
+
+    seeds: tuple[int, ...]
+    style: dict[str, Any] | None = None
+    head_motion: bool = True
+    head_strength: float = 1.0
+    head_bone: str = "neck"
+    speech_guidance: float | None = None
+    style_guidance: float | None = None
+    sampler: str | None = None
+    steps: int | None = None
+    quality: str = "final"
+    model_directory: Path = bundled.MODEL_DIRECTORY
+    device: str = "auto"
+    convert_basis: bool = False
+    parts: frozenset[str] = frozenset(PARTS)
+    stream: bool = False
+
+
+@dataclass
+class Keyed:
+    """What came of one recording."""
+
+    objects: list[bpy.types.Object]
+    audio: str
+    seeds: list[int]
+    actions: list[list[bpy.types.Action]]  # by take
+    strip: Any | None  # the sound strip that was made
+    start_frame: float
+    last_frame: int
+    warnings: list[str] = field(default_factory=list)
+    residual: dict[str, float] | None = (
+        None  # mean, p95 and max mm that converting to the head's basis left over
+    )
+
+
+@dataclass
+class Generated:
+    """What the backend made of one recording."""
+
+    takes: list[Motion]
+    seeds: list[int]
+    seconds: float
+    source: dict[str, Any]  # what was asked for, kept with the takes
+
+
+class GenerationJob(BackendJob):
+    """A generation under way.
+
+    results: when done, one entry for each recording.
+    """
+
+    one_recording_each = True  # whether an object may speak only one of them
+
+    def __init__(
+        self, scene: bpy.types.Scene, speeches: Sequence[Speech], settings: GenerationSettings
+    ) -> None:
+        """Check what can be checked without the backend, and start.
+
+        Raises:
+            UserError: an object cannot be keyed, an audio file is missing, a setting is out of range, or no
+                backend is set up.
+            BackendError: the backend cannot be started.
+        """
+        _check(speeches, settings, self.one_recording_each)
+        super().__init__(rpt_("Starting the backend"))
+        self.settings = settings
+        self.results: list[Keyed] = []
+        self._scene = scene.session_uid
+        self._speeches = [(replace(speech, objects=()), _uids(speech.objects)) for speech in speeches]
+        self._blocks = [
+            {block.session_uid for target in targets_of(speech.objects) for block in target.blocks}
+            for speech in speeches
+        ]
+        self._backend()
+        self._folder = private_folder()
+
+    def _tidy_up(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self) -> Steps:
+        yield from self._wait_for(self._backend().greeting)
+        for speech, _ in self._speeches:  # bad audio is told before the model is loaded
+            self.text = rpt_("Reading the audio")
+            yield from self.ask("probe_audio", {"path": speech.span.path}, PROBE_SECONDS)
+        basis = yield from self._load_model()
+        generated = []
+        for index in range(len(self._speeches)):
+            generated.append((yield from self._generate(index, basis)))
+        self.text = rpt_("Keying")
+        yield
+        self._key(generated)
+
+    def _load_model(self) -> Generator[None, None, str]:
+        """Load the model where it is not loaded; the generator's value is its basis."""
+        told = yield from load_model(self, self.settings.model_directory, self.settings.device)
+        basis = str(told["basis"])
+        for _, uids in self._speeches:
+            _check_bases(targets_of(objects_of(uids)), basis, self.settings.convert_basis)
+        return basis
+
+    def _generate(
+        self, index: int, basis: str, seeds: Sequence[int] | None = None
+    ) -> Generator[None, None, Generated]:
+        """Generate the takes of one recording; the generator's value is a `Generated`.
+
+        Args:
+            seeds: None are those of the settings.
+        """
+        speech, uids = self._speeches[index]
+        settings = self.settings
+        heads = yield from heads_between(self, targets_of(objects_of(uids)), basis)
+        params = {
+            "audio": speech.span.path,
+            "audio_start": speech.span.start,
+            "audio_seconds": speech.span.seconds,
+            "output_dir": str(self._folder / str(index)),
+            "style": settings.style,
+            # the identities of another basis's head mean nothing to the model
+            "shape": shape_file(objects_of(uids)[0], self._folder) if heads is None else None,
+            "seeds": list(settings.seeds if seeds is None else seeds),
+            "head_pose": settings.head_motion and settings.head_strength > 0,
+            **_sampling(settings),
+            **({"heads": heads} if heads is not None else {}),
+        }
+
+        preview = self._preview(index) if self.settings.stream and heads is None else None
+
+        def on_notice(method: str, told: dict[str, Any]) -> None:
+            if method == "window" and preview is not None and told["take"] == 0 and not self.cancelling:
+                preview.add(told["path"], int(told["start"]))
+            if method != "progress" or told.get("stage") not in STAGES or self.cancelling:
+                return
+            text, low, high = STAGES[told["stage"]]
+            part = min(1.0, told["done"] / max(1, told["total"]))
+            of = f" ({index + 1}/{len(self._speeches)})" if len(self._speeches) > 1 else ""
+            self.text = rpt_(text) + of
+            self.progress = (index + low + (high - low) * part) / len(self._speeches)
+
+        try:
+            told = yield from self.ask("generate", params, on_notice=on_notice)
+        finally:
+            if preview is not None:
+                preview.end()
+        takes = told["takes"]
+        return Generated(
+            [read_motion(take["path"]) for take in takes],
+            [int(take["seed"]) for take in takes],
+            float(told["audio"]["seconds"]),
+            {
+                **{k: v for k, v in params.items() if k not in ("output_dir", "seeds", "heads", "shape")},
+                "seconds": float(told["audio"]["seconds"]),
+                "model": str(settings.model_directory),
+            },
+        )
+
+    def _preview(self, index: int) -> Preview | None:
+        """What shows a recording's first take while it is made."""
+        speech, uids = self._speeches[index]
+        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
+        if scene is None:
+            return None
+        strength = self.settings.head_strength if self.settings.head_motion else 0.0
+        settings = self.settings
+        return Preview(
+            scene,
+            lambda: targets_of(objects_of(uids)),
+            speech.span.frame,
+            settings.head_bone,
+            strength,
+            settings.parts,
+        )
+
+    def _key(self, generated: list[Generated]) -> None:
+        """Write everything into the scene, or nothing."""
+        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
+        if scene is None:
+            raise UserError("The scene was removed while its motion was made.")
+        fps = audio_strip.frames_per_second(scene)
+        performances = []
+        for (speech, uids), made in zip(self._speeches, generated, strict=True):
+            name = Path(speech.span.path).stem
+            takes = tuple(
+                Take(
+                    resample_motion(motion, fps),
+                    f"{name} · take {t + 1} (seed {seed})",
+                    motion,
+                    {**made.source, "seed": seed},
+                )
+                for t, (motion, seed) in enumerate(zip(made.takes, made.seeds, strict=True))
+            )
+            targets = tuple(targets_of(objects_of(uids)))
+            performances.append(Performance(targets, takes, speech.span.frame))
+        for performance, before in zip(performances, self._blocks, strict=True):
+            if before - {block.session_uid for target in performance.targets for block in target.blocks}:
+                name = performance.targets[0].mesh.name
+                raise UserError(
+                    f"A part of “{name}” was removed while its motion was made. Nothing was keyed."
+                )
+        strips: list[Any] = []
+        results = []
+        try:
+            for (speech, _), made, performance in zip(self._speeches, generated, performances, strict=True):
+                strip, warning = None, ""
+                if speech.place_sound:
+                    strip, warning = audio_strip.place_sound(
+                        scene, speech.span.path, round(speech.span.frame), made.seconds
+                    )
+                if strip is not None:
+                    strips.append(strip)
+                results.append(
+                    Keyed(
+                        [target.mesh for target in performance.targets],
+                        speech.span.path,
+                        made.seeds,
+                        [],
+                        strip,
+                        speech.span.frame,
+                        last_frame(performance.takes[0].motion, speech.span.frame),
+                        [warning] if warning else [],
+                        made.takes[0].provenance.get("conversion_residual_mm"),
+                    )
+                )
+            strength = self.settings.head_strength if self.settings.head_motion else 0.0
+            actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
+        except BaseException:
+            for strip in strips:
+                audio_strip.remove_strip(scene, strip)
+            raise
+        for result, by_take, performance in zip(results, actions, performances, strict=True):
+            result.actions = by_take
+            result.warnings += remarks(performance.targets, scene)
+            scene.frame_end = max(scene.frame_end, result.last_frame)
+        self.results = results
+
+
+def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
+    """What the user should know about targets that were keyed: what of them was not, and what is not seen."""
+    found = [warning for target in targets for warning in target.warnings]
+    for target in targets:
+        if scene not in target.owner.users_scene:
+            found.append(
+                f"“{target.owner.name}” is not in the scene “{scene.name}”, whose frame rate and sequencer were used."
+            )
+        found += unplayed_takes(target.blocks)
+    return found
+
+
+def load_model(job: BackendJob, directory: Path, device: str) -> Generator[None, None, dict[str, Any]]:
+    """Load a model where it is not loaded; the generator's value is what the backend says of it."""
+    told = session.loaded_model(directory, device)
+    if told is None:
+        session.forget_loaded()
+        job.text = rpt_("Loading the model")
+        told = yield from job.ask("load_model", {"model": str(directory), "device": device}, LOAD_SECONDS)
+        session.note_loaded(directory, device, told)
+    return told
+
+
+def heads_between(
+    job: BackendJob, targets: Sequence[Target], basis: str
+) -> Generator[None, None, dict[str, str] | None]:
+    """The heads between which motion of `basis` is converted for targets; the value is None where it is shown as it is.
+
+    Raises:
+        UserError: the user's FLAME is needed, and none is chosen.
+    """
+    if all(target.basis == basis for target in targets):
+        return None
+    model = yield from head_file(job, basis)
+    shown = yield from head_file(job, targets[0].basis, targets[0].head_file)
+    return {"model": str(model), "target": str(shown)}
+
+
+def head_file(job: BackendJob, basis: str, name: str = "") -> Generator[None, None, Path]:
+    """The head asset that tells what the expressions of a basis mean; the one of this name if it is kept."""
+    if basis != "flame":
+        return bundled.HEAD_FILE
+    kept = flame_file.kept_file(name)
+    if kept is not None:
+        return kept
+    return (yield from flame_file.convert(job, flame_file.chosen_flame_file()))
+
+
+def shape_file(item: bpy.types.Object, folder: Path) -> str | None:
+    """The identity of a head as a file in `folder`, or None for the mean face."""
+    shape = item.get(SHAPE_MARK)
+    if shape is None:
+        return None
+    path = folder / "shape.npy"
+    coefficients = np.zeros(100, np.float32)
+    coefficients[: len(shape)] = shape
+    np.save(path, coefficients)
+    return str(path)
+
+
+def _sampling(settings: GenerationSettings) -> dict[str, Any]:
+    """How the backend is to sample: a draft has its own way."""
+    if settings.quality == "draft":
+        return {"quality": "draft"}
+    return {
+        "speech_guidance": settings.speech_guidance,
+        "style_guidance": settings.style_guidance,
+        "sampler": settings.sampler,
+        "steps": settings.steps,
+    }
+
+
+def _check(speeches: Sequence[Speech], settings: GenerationSettings, one_each: bool) -> None:
+    """Raise UserError for what is wrong already before the backend is asked."""
+    if not speeches:
+        raise UserError("There is no recording to make motion from.")
+    if not settings.seeds:
+        raise UserError("At least one seed is needed: each makes a take.")
+    if settings.steps is not None and settings.steps < 1:
+        raise UserError("At least one denoising step is needed.")
+    if not settings.parts:
+        raise UserError("Choose at least one of Lips, Upper Face and Head to key.")
+    check_head_bone(settings.head_bone)
+    seen: set[bpy.types.ID] = set()
+    basis = bundled.model_basis(settings.model_directory)
+    for speech in speeches:
+        targets = targets_of(speech.objects)
+        if basis is not None:
+            _check_bases(targets, basis, settings.convert_basis)
+        for target in targets:
+            if one_each and seen & set(target.blocks):
+                raise UserError(f"“{target.mesh.name}” is to speak two recordings at once. Give it one.")
+            seen.update(target.blocks)
+        audio_strip.check_audio_path(speech.span.path)
+    motion = (settings.style or {}).get("motion")
+    if motion is not None and not Path(motion).is_file():
+        raise UserError(f"The style's motion file “{motion}” does not exist. Choose another one.")
+
+
+def _check_bases(targets: Sequence[Target], basis: str, convert: bool) -> None:
+    """Raise UserError where motion of `basis` cannot be shown by the targets of one recording."""
+    others = [target for target in targets if target.basis != basis]
+    if not convert:
+        for target in others:
+            check_basis(target, basis, CONVERT_BASIS)
+    elif others:
+        heads = {(target.basis, target.head_file if target.basis == "flame" else "") for target in targets}
+        if len(heads) > 1:
+            names = " and ".join(f"“{target.mesh.name}”" for target in targets)
+            raise UserError(
+                f"{names} are different heads: to convert the motion, generate for one at a time."
+            )
+        (shown,) = heads
+        if basis == "flame" or flame_file.kept_file(shown[1]) is None:
+            flame_file.chosen_flame_file()
+
+
+def targets_of(objects: Sequence[bpy.types.Object]) -> list[Target]:
+    """What of the objects can be keyed. Raises UserError."""
+    return find_targets(objects, bundled.bundled_jaw_open_angle())
+
+
+def _uids(objects: Sequence[bpy.types.Object]) -> tuple[int, ...]:
+    return tuple(item.session_uid for item in objects)
+
+
+def objects_of(uids: tuple[int, ...]) -> list[bpy.types.Object]:
+    """The objects with these session ids.
+
+    Raises:
+        UserError: one has been removed meanwhile.
+    """
+    by_uid = {item.session_uid: item for item in bpy.data.objects}
+    missing = [uid for uid in uids if uid not in by_uid]
+    if missing:
+        raise UserError("An object was removed while its motion was made. Nothing was keyed.")
+    return [by_uid[uid] for uid in uids]

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Words and missed lip closures as markers on the timeline, as a job that is polled."""
+
+import shutil
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+
+from ..client import BackendError
+from ..data import adjustment, bundled
+from ..data.errors import UserError
+from ..data.motion import Motion, write_motion
+from ..engine.job import BackendJob, Steps, private_folder
+from ..faces.targets import Target
+from ..takes import audio_strip, record, showing
+from ..takes.spoken_lines import FPS, SpokenLine, spoken_lines
+from . import generation
+
+WORD_SIGN, CLOSURE_SIGN = "“", "✕ "  # what the names of our markers begin with, to take them away again
+MAX_TRANSCRIPT_BYTES = 1 << 16
+OF_ONE_LINE = ("audio_", "data_")  # kinds of errors that say nothing of the other lines
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A line, its take's motion with its changes, how that is keyed, what is said, and the head's asset."""
+
+    line: SpokenLine
+    motion: Motion
+    keyed: record.KeyedAs
+    said: str
+    head: str
+
+
+class LipSyncJob(BackendJob):
+    """Checking the takes that objects show, and marking what was found.
+
+    words, closures: when done, how many were marked.
+    source: what the closures were expected from: "transcript", "model", or "transcript and model".
+    problems: lines that could not be checked, and why; the others were.
+    """
+
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        items: Sequence[bpy.types.Object],
+        transcript: str | Mapping[str, str] = "",
+        device: str = "auto",
+    ) -> None:
+        """Check, and start.
+
+        Args:
+            items: heads or characters; each one's shown take is checked.
+            transcript: what is said, in English, in takes of one recording; or transcripts by the names of sound
+                strips. Other lines have that of `line_transcript`; without any the model's own confidence decides.
+
+        Raises:
+            UserError: an object shows no take with a recording.
+            BackendError: the backend cannot be started.
+        """
+        self._lines: list[_Check] = []
+        self.problems: list[str] = []
+        for action in showing.chosen_takes(items):
+            lines = spoken_lines(action)
+            if not lines:
+                raise UserError(
+                    f"The take “{action.name}” does not say what recording it was made from, so there is nothing to "
+                    "check."
+                )
+            target = showing.target_of(showing.owner_of_take(action))
+            keyed, motion = record.read_keyed(action.diffposetalk), _as_keyed(action, target)
+            name = target.head_file
+            for line in lines:
+                try:
+                    audio_strip.check_audio_path(line.source["audio"])
+                    said = _given(transcript, line) or line_transcript(scene, line)
+                except UserError as error:
+                    self.problems.append(_named(line, error))
+                    continue
+                self._lines.append(_Check(line, motion, keyed, said, name))
+        if not self._lines:
+            raise UserError(" ".join(self.problems))
+        self._device = device
+        super().__init__(rpt_("Checking the lips"))
+        self.words = self.closures = 0
+        self.source = ""
+        self._scene = scene.session_uid
+        self._folder = private_folder()
+
+    def _tidy_up(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self) -> Steps:
+        markers: list[tuple[str, int]] = []
+        sources: dict[str, None] = {}
+        for number, check in enumerate(self._lines):
+            line, keyed = check.line, check.keyed
+            self.progress = number / len(self._lines)
+            try:
+                told = yield from self._answer(check)
+            except BackendError as error:
+                if error.kind == "extra_missing":
+                    raise UserError(
+                        "Words and phones of a transcript need PocketSphinx: press Install Word Alignment in the "
+                        "add-on's preferences, or install it into your Backend Python (pip install pocketsphinx)."
+                    ) from error
+                if len(self._lines) == 1 or not error.kind.startswith(OF_ONE_LINE):
+                    raise
+                self.problems.append(_named(line, error))
+                continue
+            sources[str(told["source"])] = None
+
+            def frame(seconds: float, line: SpokenLine = line, keyed: record.KeyedAs = keyed) -> int:
+                into = line.first / FPS + seconds
+                return round(keyed.start_frame + into * keyed.stretch * keyed.fps)
+
+            words = [(word, start) for word, start, _ in told["words"] if start < line.frames / FPS]
+            markers += [(f"{WORD_SIGN}{word}”", frame(max(0.0, start))) for word, start in words]
+            self.words += len(words)
+            for mark in told["marks"]:
+                where = f" in “{mark['word']}”" if mark.get("word") else ""
+                name = f"{CLOSURE_SIGN}{mark['phone'] or 'closure'}{where}: {mark['gap_mm']:.1f} mm open"
+                markers.append((name, frame(mark["frame"] / FPS)))
+            self.closures += len(told["marks"])
+        if not sources:
+            raise UserError(" ".join(self.problems))
+        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
+        if scene is None:
+            raise UserError("The scene was removed while the lips were checked.")
+        self.source = " and ".join(sorted(sources, reverse=True))
+        clear_markers(scene)
+        for name, at in markers:
+            scene.timeline_markers.new(name, frame=at)
+
+    def _answer(self, check: _Check) -> Generator[None, None, dict[str, Any]]:
+        """Ask the backend about one line; the generator's value is its answer."""
+        line, motion = check.line, check.motion
+        if not check.said:
+            directory = Path(line.source.get("model") or bundled.MODEL_DIRECTORY)
+            yield from generation.load_model(self, directory, self._device)
+            self.text = rpt_("Checking the lips")
+        head = yield from generation.head_file(self, motion.basis, check.head)
+        shown = slice(line.first, line.first + line.frames)
+        part = replace(motion, exp=motion.exp[shown], head=motion.head[shown], jaw=motion.jaw[shown])
+        later = (line.first - line.at) / FPS  # the first frame that the take shows, after the line's own
+        seconds = line.source.get("audio_seconds")
+        params = {
+            "audio": line.source["audio"],
+            "motion": str(write_motion(self._folder / "take.npz", part)),
+            "audio_start": (line.source.get("audio_start") or 0.0) + later,
+            "audio_seconds": None if seconds is None else seconds - later,
+            "transcript": check.said or None,
+            "style": line.source.get("style"),
+            "head": str(head),
+        }
+        given = {name: value for name, value in params.items() if value is not None}
+        return (yield from self.ask("check_lip_sync", given))
+
+
+def _as_keyed(action: bpy.types.Action, target: Target) -> Motion:
+    """A take's motion with its changes and the keys made by hand, at the speed of its recording. Raises UserError."""
+    raw, change = showing.raw_motion(action), showing.adjustment_of(action)
+    motion = adjustment.timed(adjustment.adjusted(raw, change), raw.fps, offset=change.time_offset)
+    return showing.with_hand_edits(action, target, motion)
+
+
+def _given(transcript: str | Mapping[str, str], line: SpokenLine) -> str:
+    """The transcript that was given for a line, or nothing."""
+    if isinstance(transcript, str):
+        return "" if line.strip else transcript.strip()
+    return transcript.get(line.strip, "").strip()
+
+
+def line_transcript(scene: bpy.types.Scene, line: SpokenLine) -> str:
+    """What is said in a line: what its sound strip says, else the text file beside the recording, else nothing.
+
+    Raises:
+        UserError: the text file cannot be read.
+    """
+    strip = audio_strip.sound_strip(scene, line.strip) if line.strip else None
+    if strip is not None and strip.diffposetalk_transcript.strip():
+        return str(strip.diffposetalk_transcript.strip())
+    path = Path(line.source["audio"]).with_suffix(".txt")
+    if not path.is_file():
+        return ""
+    try:
+        if path.stat().st_size > MAX_TRANSCRIPT_BYTES:
+            raise UserError(f"The transcript “{path}” is longer than 64 KB.")
+        return path.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The transcript “{path}” cannot be read: {error}.") from error
+
+
+def _named(line: SpokenLine, error: Exception) -> str:
+    return f"“{line.strip or Path(line.source['audio']).name}”: {error}"
+
+
+def clear_markers(scene: bpy.types.Scene) -> int:
+    """Take our markers away; others stay. Returns how many there were."""
+    ours = [m for m in scene.timeline_markers if m.name.startswith((WORD_SIGN, CLOSURE_SIGN))]
+    for marker in ours:
+        scene.timeline_markers.remove(marker)
+    return len(ours)

@@ -1,0 +1,466 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Styles from references, and performances from video, as jobs that are polled; they know nothing of windows.
+
+A job's files are made in a private folder and moved into the library when all is well: cancelled or failed, it
+leaves nothing. A video that has been tracked is not tracked again while Blender runs.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.app.translations import pgettext_rpt as rpt_
+
+from ..data import bundled, style_library
+from ..data.errors import UserError
+from ..data.motion import Motion, write_motion
+from ..engine import flame_file, session
+from ..engine.job import BackendJob, Steps
+from ..install.preferences import addon_preferences, chosen_model_directory
+
+LOAD_SECONDS = 600.0
+STATUS_SECONDS = 60.0
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".mts", ".ts")
+MOTION_SUFFIXES = (".npz", ".csv", ".json", ".npy")
+
+
+@dataclass(frozen=True)
+class ReferenceWindow:
+    """Which four seconds of a reference: from `start_frame` on (25 a second), or “auto”, or the “mean” over all."""
+
+    window: str = "auto"
+    start_frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The model to load and where it computes; the tracker's model file, empty for the backend's own."""
+
+    model_directory: Path
+    device: str
+    tracker: str = ""
+
+
+def machine() -> Machine:
+    """Model, device and tracker of the preferences."""
+    chosen = addon_preferences()
+    tracker = bpy.path.abspath(chosen.tracker_model) if chosen.tracker_model else ""
+    return Machine(chosen_model_directory(), chosen.device, tracker)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is meant in a video: the place of the face (shares of the picture; None is the largest), and a picture or
+    short video of the same person at rest (None: rest is estimated)."""
+
+    face: tuple[float, float] | None = None
+    neutral: Path | None = None
+
+
+ANYONE = Person()
+
+
+@dataclass(frozen=True)
+class TrackedVideo:
+    """What the backend made of a video; paths lie in the session's own folder."""
+
+    video: Path
+    motion: Path
+    contact_sheet: Path
+    summary: str
+    warnings: tuple[str, ...]
+    unseen: tuple[tuple[float, float], ...]
+
+
+@dataclass
+class Extracted:
+    """A style that was made: its file, what was measured, what to beware of, and a plot of its reference."""
+
+    path: Path
+    figures: str
+    notes: tuple[str, ...] = ()
+    plot: Path | None = None
+    starts: tuple[int, ...] = ()
+    tracked: TrackedVideo | None = field(default=None)
+
+
+_session_folder: Path | None = None
+_tracked: dict[tuple[Any, ...], TrackedVideo] = {}
+
+
+def session_folder() -> Path:
+    """A private folder that lasts as long as Blender runs."""
+    global _session_folder
+    if _session_folder is None or not _session_folder.is_dir():
+        _session_folder = Path(tempfile.mkdtemp(prefix="diffposetalk-styles-"))
+        atexit.register(shutil.rmtree, _session_folder, ignore_errors=True)
+    return _session_folder
+
+
+def animation_file(motion: Motion) -> Path:
+    """Motion read from the scene, as a file of the session's for the backend to read."""
+    return write_motion(session_folder() / f"animation-{os.urandom(4).hex()}.npz", motion)
+
+
+class ModelJob(BackendJob):
+    """A job that needs a model loaded."""
+
+    machine: Machine
+
+    def load_model(self) -> Generator[None, None, dict[str, Any]]:
+        """Load the model where it is not; the generator's value is what the backend told of it."""
+        directory, device = self.machine.model_directory, self.machine.device
+        told = session.loaded_model(directory, device)
+        if told is None:
+            session.forget_loaded()
+            self.text = rpt_("Loading the model")
+            params = {"model": str(directory), "device": device}
+            told = yield from self.ask("load_model", params, LOAD_SECONDS)
+            session.note_loaded(directory, device, told)
+        return told
+
+    def heads(self, motion_basis: str, model_basis: str) -> Generator[None, None, dict[str, str] | None]:
+        """The heads between which a reference is converted, or None where it need not be.
+
+        Raises:
+            UserError: the user's FLAME is needed and not set.
+        """
+        if motion_basis == model_basis:
+            return None
+        flame = yield from flame_file.convert(self, flame_file.chosen_flame_file())
+        files = {"arkit": str(bundled.HEAD_FILE), "flame": str(flame)}
+        return {"motion": files[motion_basis], "model": files[model_basis]}
+
+    def track(self, video: Path, person: Person = ANYONE) -> Generator[None, None, TrackedVideo]:
+        """Track a video, or find that it has been; the generator's value is what came of it.
+
+        Raises:
+            UserError: packages or the tracker's model are missing. BackendError: it cannot be tracked.
+        """
+        try:
+            state = video.stat()
+        except OSError as error:
+            raise UserError(f"The video “{video}” cannot be read: {error.strerror}.") from error
+        if person.neutral is not None and not person.neutral.is_file():
+            raise UserError(f"The picture of the neutral face “{person.neutral}” does not exist.")
+        key = (str(video), state.st_mtime_ns, state.st_size, person, self.machine.tracker)
+        if key in _tracked and _tracked[key].motion.is_file():
+            return _tracked[key]
+        yield from self._check_tracking()
+        self.text = rpt_("Tracking {name}").format(name=video.name)
+
+        def on_notice(method: str, told: dict[str, Any]) -> None:
+            if method == "progress" and told.get("stage") == "tracking" and not self.cancelling:
+                self.progress = min(1.0, told["done"] / max(1, told["total"]))
+
+        params = {
+            "video": str(video),
+            "output_dir": str(session_folder()),
+            "tracker": self.machine.tracker or None,
+            "face": None if person.face is None else list(person.face),
+            "neutral": None if person.neutral is None else str(person.neutral),
+        }
+        told = yield from self.ask("track_video", params, on_notice=on_notice)
+        self.progress = 0.0
+        _tracked[key] = TrackedVideo(
+            video,
+            Path(told["motion"]),
+            Path(told["contact_sheet"]),
+            str(told["summary"]),
+            tuple(told["warnings"]),
+            tuple((float(a), float(b)) for a, b in told["unseen"]),
+        )
+        return _tracked[key]
+
+    def _check_tracking(self) -> Steps:
+        self.text = rpt_("Looking for the face tracker")
+        params = {"tracker": self.machine.tracker or None}
+        told = yield from self.ask("tracking_status", params, STATUS_SECONDS)
+        if told["missing_packages"]:
+            raise UserError(
+                "The backend lacks the packages that track faces in video. Press Install Video Tracking in the "
+                "add-on's preferences."
+            )
+        if told["tracker"] is None:
+            raise UserError(
+                "The face tracker's model is missing. In the add-on's preferences press Fetch Face Tracker, or "
+                f"choose the file face_landmarker.task there. {told['problem'] if self.machine.tracker else ''}".strip()
+            )
+
+
+class ExtractStyle(ModelJob):
+    """Taking the style of a reference; `result` is there when it is done."""
+
+    result: Extracted
+
+    def __init__(
+        self,
+        machine: Machine,
+        reference: Path,
+        library: Path,
+        name: str,
+        window: ReferenceWindow | None = None,
+        *,
+        person: Person = ANYONE,
+        description: str = "",
+        source: dict[str, Any] | None = None,
+        basis: str | None = None,
+        remove_reference: bool = False,
+    ) -> None:
+        """Start.
+
+        Args:
+            reference: motion file of any kind, or video.
+            library: folder that the style goes to, under `name` or, where that is taken, with a number.
+            window: which four seconds.
+            person: who is meant in a video.
+            source: what the style's file keeps of where it is from.
+            basis: of the motion, where it is known not to be the model's.
+            remove_reference: it is a file of ours, to be removed in the end.
+
+        Raises:
+            UserError: the reference does not exist, the name cannot be, or the library is read-only.
+        """
+        if not reference.is_file():
+            raise UserError(f"The style's reference “{reference}” does not exist. Choose another one.")
+        style_library.check_name(name)
+        style_library.prepare_folder(library)
+        super().__init__(rpt_("Starting the backend"))
+        self.machine = machine
+        self._reference, self._library, self._name = reference, library, name
+        self._window = window or ReferenceWindow()
+        self._person, self._description, self._basis = person, description, basis
+        self._source = source or {"kind": "motion", "file": reference.name}
+        self._remove = remove_reference
+        self._backend()
+        self._folder = Path(tempfile.mkdtemp(prefix="style-", dir=session_folder()))
+
+    def _tidy_up(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._remove:
+            self._reference.unlink(missing_ok=True)
+
+    def _run(self) -> Steps:
+        yield from self._wait_for(self._backend().greeting)
+        motion, tracked, source = self._reference, None, self._source
+        if motion.suffix.lower() in VIDEO_SUFFIXES:
+            tracked = yield from self.track(motion, self._person)
+            motion, source = tracked.motion, {"kind": "video", "file": self._reference.name}
+        told = yield from self.load_model()
+        basis = self._basis or motion_basis(motion) or str(told["basis"])
+        heads = yield from self.heads(basis, str(told["basis"]))
+        self.text = rpt_("Reading the style")
+        name = style_library.free_name(self._library, self._name)
+        made = self._folder / (name + style_library.SUFFIX)
+        read = {
+            "motion": str(motion),
+            "window": self._window.window,
+            "start_frame": self._window.start_frame,
+            "heads": heads,
+        }
+        extra = {
+            "description": self._description,
+            "source": source,
+            "notes": list(tracked.warnings) if tracked is not None else [],
+        }
+        told = yield from self.ask("extract_style", {**read, **extra, "output": str(made)})
+        plot = None
+        if motion.suffix.lower() != ".npy":
+            plot = session_folder() / f"{os.path.basename(self._folder)}-plot.png"
+            yield from self.ask("preview_reference", {**read, "output": str(plot)})
+        target = self._library / made.name
+        move_into(made, target)
+        self.result = Extracted(
+            target, str(told["figures"]), tuple(told["notes"]), plot, tuple(told["starts"]), tracked
+        )
+
+
+class MixStyles(ModelJob):
+    """Saving a mixture of two styles; `result` is there when it is done."""
+
+    result: Extracted
+
+    def __init__(
+        self, machine: Machine, specs: list[dict[str, Any]], amounts: list[float], library: Path, name: str
+    ) -> None:
+        """Start.
+
+        Args:
+            specs: presets and style files, as the protocol has them.
+            amounts: of each, together 1.
+
+        Raises:
+            UserError: the name cannot be, or the library is read-only.
+        """
+        style_library.check_name(name)
+        style_library.prepare_folder(library)
+        super().__init__(rpt_("Starting the backend"))
+        self.machine = machine
+        self._specs, self._amounts, self._library, self._name = specs, amounts, library, name
+        self._backend()
+        self._folder = Path(tempfile.mkdtemp(prefix="style-", dir=session_folder()))
+
+    def _tidy_up(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self) -> Steps:
+        yield from self._wait_for(self._backend().greeting)
+        yield from self.load_model()
+        self.text = rpt_("Mixing the styles")
+        name = style_library.free_name(self._library, self._name)
+        made = self._folder / (name + style_library.SUFFIX)
+        params = {"styles": self._specs, "amounts": self._amounts, "output": str(made)}
+        told = yield from self.ask("mix_styles", params)
+        target = self._library / made.name
+        move_into(made, target)
+        self.result = Extracted(target, str(told["figures"]), tuple(told["notes"]))
+
+
+class PreviewReference(ModelJob):
+    """Plotting a motion file with the four seconds that would be read; `plot`, `count` and `notes` are there then."""
+
+    plot: Path
+    count: int
+    notes: tuple[str, ...]
+
+    def __init__(
+        self,
+        machine: Machine,
+        reference: Path,
+        window: ReferenceWindow,
+    ) -> None:
+        """Start. Raises UserError where there is no such file."""
+        if not reference.is_file():
+            raise UserError(f"The style's reference “{reference}” does not exist. Choose another one.")
+        super().__init__(rpt_("Starting the backend"))
+        self.machine, self._reference, self._window = machine, reference, window
+
+    def _run(self) -> Steps:
+        yield from self._wait_for(self._backend().greeting)
+        motion = self._reference
+        if motion.suffix.lower() in VIDEO_SUFFIXES:
+            motion = (yield from self.track(motion)).motion
+        yield from self.load_model()
+        self.text = rpt_("Reading the reference")
+        handle, plot = tempfile.mkstemp(prefix="plot-", suffix=".png", dir=session_folder())
+        os.close(handle)
+        params = {
+            "motion": str(motion),
+            "window": self._window.window,
+            "start_frame": self._window.start_frame,
+            "output": plot,
+        }
+        told = yield from self.ask("preview_reference", params)
+        self.plot, self.count, self.notes = Path(plot), int(told["count"]), tuple(told["notes"])
+
+
+class TrackVideo(ModelJob):
+    """Tracking a video for its own sake; `tracked` is there when it is done."""
+
+    tracked: TrackedVideo
+
+    def __init__(self, machine: Machine, video: Path, person: Person = ANYONE) -> None:
+        """Start. Raises UserError where there is no such file."""
+        if not video.is_file():
+            raise UserError(f"The video “{video}” does not exist. Choose another one.")
+        super().__init__(rpt_("Starting the backend"))
+        self.machine, self._video, self._person = machine, video, person
+
+    def _run(self) -> Steps:
+        yield from self._wait_for(self._backend().greeting)
+        self.tracked = yield from self.track(self._video, self._person)
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """Someone in a video: where (shares of the picture), how large, and a picture."""
+
+    x: float
+    y: float
+    size: float
+    picture: Path
+
+
+class FindFaces(ModelJob):
+    """Looking who is in a video; `faces` are there when it is done, the largest first."""
+
+    faces: tuple[FoundFace, ...]
+
+    def __init__(self, machine: Machine, video: Path) -> None:
+        """Start. Raises UserError where there is no such file."""
+        if not video.is_file():
+            raise UserError(f"The video “{video}” does not exist. Choose another one.")
+        super().__init__(rpt_("Starting the backend"))
+        self.machine, self._video = machine, video
+
+    def _run(self) -> Steps:
+        yield from self._wait_for(self._backend().greeting)
+        yield from self._check_tracking()
+        self.text = rpt_("Looking for faces")
+        params = {
+            "video": str(self._video),
+            "output_dir": str(session_folder()),
+            "tracker": self.machine.tracker or None,
+        }
+        told = yield from self.ask("find_faces", params)
+        self.faces = tuple(
+            FoundFace(float(f["x"]), float(f["y"]), float(f["size"]), Path(f["picture"]))
+            for f in told["faces"]
+        )
+
+
+class FetchTracker(ModelJob):
+    """Fetching the face tracker's model file; `path` is there when it is done."""
+
+    path: str
+
+    def __init__(self) -> None:
+        """Start. Raises UserError where Blender may not go online."""
+        if not bpy.app.online_access:
+            raise UserError(
+                "Blender may not go online. Turn on Allow Online Access in Preferences, System, or choose the file "
+                "face_landmarker.task yourself."
+            )
+        super().__init__(rpt_("Fetching the face tracker"))
+
+    def _run(self) -> Steps:
+        def on_notice(method: str, told: dict[str, Any]) -> None:
+            if method == "progress":
+                self.progress = min(1.0, told["done"] / max(1, told["total"]))
+
+        told = yield from self.ask("fetch_tracker", {"allow_online": True}, on_notice=on_notice)
+        self.path = str(told["path"])
+
+
+def motion_basis(path: Path) -> str | None:
+    """The expression basis of a motion file; None where it does not say (the backend tells what is wrong with it)."""
+    if path.suffix.lower() in (".csv", ".json"):
+        return "arkit"
+    if path.suffix.lower() != ".npz":
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            # Files of the released code and of reconstruction tools name no basis and are FLAME's.
+            return str(file["basis"]) if "basis" in file.files else "flame"
+    except Exception:  # what a damaged file makes zipfile, zlib and numpy raise is any of a dozen kinds
+        return None
+
+
+def move_into(made: Path, target: Path) -> None:
+    """Move a finished file into the library, whole or not at all. Raises UserError."""
+    part = target.with_name(f".part-{os.getpid()}-{target.name}")
+    try:
+        shutil.copyfile(made, part)  # the library may be on another disk
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(
+            f"“{target.parent}” cannot be written to: {error.strerror}. Nothing was kept."
+        ) from error

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""Buttons of a character's mapping: detect, presets, files, rows."""
+
+from pathlib import Path
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+from bpy.props import EnumProperty, StringProperty
+from bpy_extras.io_utils import ExportHelper, ImportHelper
+
+from ...data import mapping
+from ...data.errors import UserError
+from ...faces import character, rig_presets
+from ...faces.rig import HEAD_MARK
+
+
+def chosen_character(context: bpy.types.Context) -> bpy.types.Object | None:
+    """The object that holds the mapping of the active object's character; None where there is none."""
+    item = context.active_object
+    if item is None or item.type not in ("MESH", "ARMATURE", "EMPTY") or item.get(HEAD_MARK):
+        return None
+    return character.owner_of(item)
+
+
+class CharacterOperator(bpy.types.Operator):
+    """An operator on the active object's character."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The active object must belong to a character that is not one of our heads."""
+        owner = chosen_character(context)
+        if owner is None:
+            cls.poll_message_set(
+                rpt_("Make a character's mesh or armature active; our own heads need no mapping")
+            )
+            return False
+        if owner.library is not None:
+            cls.poll_message_set(rpt_("The character is linked: make a library override of it first"))
+            return False
+        return True
+
+    def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
+        """Do it, and say what was done. Raises UserError."""
+        raise NotImplementedError
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Do the work and report."""
+        owner = chosen_character(context)
+        assert owner is not None  # poll
+        try:
+            text = self.work(context, owner)
+        except UserError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, text)
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_detect_mapping(CharacterOperator):
+    """Fill the mapping from the names of the character's shape keys and bones, over all its meshes"""
+
+    bl_idname = "diffposetalk.detect_mapping"
+    bl_label = "Detect"
+
+    def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
+        """Guess and store."""
+        table = character.guess_mapping(context.active_object)
+        if not table.rows and not table.bones.jaw:
+            raise UserError(f"“{owner.name}” {character.NO_KEYS}.")
+        character.store_mapping(owner, table)
+        channels = len({row.source for row in table.rows})
+        meshes = len({row.object for row in table.rows})
+        return rpt_("Channels found: {channels}, on objects: {meshes}").format(
+            channels=channels, meshes=meshes
+        )
+
+
+class DIFFPOSETALK_OT_clear_mapping(CharacterOperator):
+    """Forget the mapping; it is guessed again at every Generate"""
+
+    bl_idname = "diffposetalk.clear_mapping"
+    bl_label = "Clear"
+
+    def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
+        """Forget it."""
+        owner.diffposetalk.rows.clear()
+        owner.diffposetalk.stored = False
+        return rpt_("The mapping is guessed from the names again")
+
+
+class DIFFPOSETALK_OT_mapping_preset(CharacterOperator):
+    """Fill the mapping with the names of a known tool; only keys that the character has are used"""
+
+    bl_idname = "diffposetalk.mapping_preset"
+    bl_label = "Preset"
+
+    preset: EnumProperty(name="Preset", description="Whose names", items=rig_presets.PRESETS)
+
+    def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
+        """Fill it."""
+        rig = character.armature_of(context.active_object)
+        table = rig_presets.rig_preset(self.preset, rig)
+        own = character.guess_mapping(context.active_object).bones
+        table = mapping.MappingTable(table.rows, own, table.name)
+        if not table.rows:
+            raise UserError("This armature has no Rigify face: generate the rig, or choose another preset.")
+        character.store_mapping(owner, table)
+        return rpt_("Filled with {rows} rows").format(rows=len(table.rows))
+
+
+class DIFFPOSETALK_OT_import_mapping(CharacterOperator, ImportHelper):
+    """Read the mapping from a file"""
+
+    bl_idname = "diffposetalk.import_mapping"
+    bl_label = "Import Mapping"
+    filename_ext = ".json"
+    filter_glob: StringProperty(default="*.json", options={"HIDDEN"})
+
+    def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
+        """Read it."""
+        table = mapping.read_mapping(Path(bpy.path.abspath(self.filepath)))
+        character.store_mapping(owner, character.adopt_mapping(context.active_object, table))
+        return rpt_("Read {rows} rows").format(rows=len(table.rows))
+
+
+class DIFFPOSETALK_OT_export_mapping(CharacterOperator, ExportHelper):
+    """Write the mapping to a file, for other characters and other files"""
+
+    bl_idname = "diffposetalk.export_mapping"
+    bl_label = "Export Mapping"
+    bl_options = {"REGISTER"}
+    filename_ext = ".json"
+    filter_glob: StringProperty(default="*.json", options={"HIDDEN"})
+
+    def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
+        """Write it."""
+        path = Path(bpy.path.abspath(self.filepath))
+        table = character.stored_mapping(owner) or character.guess_mapping(context.active_object)
+        mapping.write_mapping(path, table)
+        return rpt_("Wrote {rows} rows to {path}").format(rows=len(table.rows), path=path)
+
+
+class DIFFPOSETALK_OT_add_row(CharacterOperator):
+    """Add a row to the mapping"""
+
+    bl_idname = "diffposetalk.add_mapping_row"
+    bl_label = "Add Row"
+
+    def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
+        """Add it; the first one stores the guess."""
+        if not owner.diffposetalk.stored:
+            character.store_mapping(owner, character.guess_mapping(context.active_object))
+        row = owner.diffposetalk.rows.add()
+        row.source = "jawOpen"
+        owner.diffposetalk.active_row = len(owner.diffposetalk.rows) - 1
+        return rpt_("Added a row")
+
+
+class DIFFPOSETALK_OT_remove_row(CharacterOperator):
+    """Remove the active row of the mapping"""
+
+    bl_idname = "diffposetalk.remove_mapping_row"
+    bl_label = "Remove Row"
+
+    def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
+        """Remove it."""
+        settings = owner.diffposetalk
+        if not 0 <= settings.active_row < len(settings.rows):
+            raise UserError("There is no row to remove.")
+        settings.rows.remove(settings.active_row)
+        settings.active_row = max(0, min(settings.active_row, len(settings.rows) - 1))
+        return rpt_("Removed the row")
+
+
+CLASSES = (
+    DIFFPOSETALK_OT_detect_mapping,
+    DIFFPOSETALK_OT_clear_mapping,
+    DIFFPOSETALK_OT_mapping_preset,
+    DIFFPOSETALK_OT_import_mapping,
+    DIFFPOSETALK_OT_export_mapping,
+    DIFFPOSETALK_OT_add_row,
+    DIFFPOSETALK_OT_remove_row,
+)

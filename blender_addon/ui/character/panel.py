@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel of a character's mapping."""
+
+import bpy
+
+from ...faces import character
+from ..common.layout import SidebarPanel, sub_panel_layout
+from .operators import chosen_character
+
+
+class DIFFPOSETALK_UL_mapping(bpy.types.UIList):
+    """Source and target of each row."""
+
+    def draw_item(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        data: bpy.types.AnyType,
+        item: bpy.types.PropertyGroup,
+        icon: int,
+        active_data: bpy.types.AnyType,
+        active_property: str,
+        index: int = 0,
+        flt_flag: int = 0,
+    ) -> None:
+        """Draw one row."""
+        row = layout.row(align=True)
+        kind = item.bl_rna.properties["kind"].enum_items[item.kind]
+        row.label(text=item.source)
+        row.label(text=item.target, icon=kind.icon)
+        row.prop(item, "gain", text="", emboss=False)
+
+
+class DIFFPOSETALK_PT_character(SidebarPanel, bpy.types.Panel):
+    """What of the active object's character is keyed."""
+
+    bl_idname = "DIFFPOSETALK_PT_character"
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_label = "Character"
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 20
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the mapping of the active object's character."""
+        layout = sub_panel_layout(self, context, while_running=True)
+        owner = chosen_character(context)
+        if owner is None:
+            layout.label(text="Our own heads need no mapping", icon="INFO")
+            return
+        settings = owner.diffposetalk
+        layout.label(
+            text=owner.name, icon="OUTLINER_OB_ARMATURE" if owner.type == "ARMATURE" else "OUTLINER_OB_MESH"
+        )
+        row = layout.row(align=True)
+        row.operator("diffposetalk.detect_mapping", icon="VIEWZOOM")
+        row.operator_menu_enum("diffposetalk.mapping_preset", "preset")
+        row.operator("diffposetalk.import_mapping", text="", icon="IMPORT")
+        row.operator("diffposetalk.export_mapping", text="", icon="EXPORT")
+        if not settings.stored:
+            layout.label(text="Guessed from the names at Generate", icon="INFO")
+            return
+        row.operator("diffposetalk.clear_mapping", text="", icon="X")
+        row = layout.row()
+        row.template_list("DIFFPOSETALK_UL_mapping", "", settings, "rows", settings, "active_row", rows=4)
+        buttons = row.column(align=True)
+        buttons.operator("diffposetalk.add_mapping_row", text="", icon="ADD")
+        buttons.operator("diffposetalk.remove_mapping_row", text="", icon="REMOVE")
+        if 0 <= settings.active_row < len(settings.rows):
+            self._draw_row(layout.column(), settings.rows[settings.active_row])
+        rig = character.armature_of(context.active_object)
+        if rig is not None:
+            column = layout.column()
+            for name in ("head", "neck", "jaw", "eye_left", "eye_right"):
+                column.prop_search(settings, name, rig.data, "bones", icon="BONE_DATA")
+            column.prop(settings, "neck_share")
+            column.prop(settings, "jaw_by")
+            column.prop(settings, "layered")
+
+    def _draw_row(self, column: bpy.types.UILayout, row: bpy.types.PropertyGroup) -> None:
+        column.prop(row, "source")
+        column.prop(row, "kind")
+        column.prop(row, "object")
+        item = bpy.data.objects.get(row.object)
+        if row.kind == "KEY" and item is not None and getattr(item.data, "shape_keys", None) is not None:
+            column.prop_search(row, "target", item.data.shape_keys, "key_blocks")
+        elif row.kind == "BONE" and item is not None and item.type == "ARMATURE":
+            column.prop_search(row, "target", item.data, "bones")
+        else:
+            column.prop(row, "target")
+        if row.kind == "BONE":
+            column.prop(row, "channel")
+        column.prop(row, "gain")
+        column.prop(row, "offset")
+        pair = column.row(align=True)
+        pair.prop(row, "low")
+        pair.prop(row, "high")
+
+
+CLASSES = (DIFFPOSETALK_UL_mapping, DIFFPOSETALK_PT_character)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators whose work is a job: modal with progress in a window, blocking in a script; and Cancel."""
+
+import time
+from typing import Protocol
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+
+from ...client import BackendError
+from ...data.errors import UserError
+from . import job_status
+
+TIMER_SECONDS = 0.1
+
+
+class Job(Protocol):
+    """What a modal operator drives."""
+
+    text: str
+    progress: float
+    failure: Exception | None
+
+    def poll(self) -> str:
+        """Go on without waiting; "running", "done", "failed" or "cancelled"."""
+
+    def cancel(self) -> None:
+        """Give up."""
+
+
+class JobOperator(bpy.types.Operator):
+    """An operator whose work is a job: modal with progress in a window, blocking in a script."""
+
+    job: Job
+    timer: bpy.types.Timer
+
+    def start(self, context: bpy.types.Context) -> Job:
+        """Start the job. Raises UserError or BackendError."""
+        raise NotImplementedError
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Called when the job is done; returns a sentence for the user. Raises UserError."""
+        raise NotImplementedError
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One job at a time."""
+        if context.window_manager.diffposetalk_status.running:
+            cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Start, and go on beside the user's work."""
+        if not self._begin(context):
+            return {"CANCELLED"}
+        if self._advance(context) != "running":
+            return self._conclude(context)
+        self.timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Look after the job at every tick; every other event goes to the window."""
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        if context.window_manager.diffposetalk_status.cancel_requested:
+            self.job.cancel()
+        if self._advance(context) == "running":
+            return {"PASS_THROUGH"}
+        context.window_manager.event_timer_remove(self.timer)
+        return self._conclude(context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start, and wait until it has ended."""
+        if not self._begin(context):
+            return {"CANCELLED"}
+        while self._advance(context) == "running":
+            time.sleep(TIMER_SECONDS / 2)
+        return self._conclude(context)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Another file is loaded, or Blender quits: give the job up."""
+        self.job.cancel()
+        while self.job.poll() == "running":
+            time.sleep(TIMER_SECONDS / 2)
+        context.window_manager.event_timer_remove(self.timer)
+        job_status.show(context, running=False)
+
+    def _begin(self, context: bpy.types.Context) -> bool:
+        try:
+            self.job = self.start(context)
+        except (UserError, BackendError) as error:
+            self._fail(context, error)
+            return False
+        except OSError as error:
+            self._fail(
+                context, UserError(f"A file cannot be used: {error.strerror or error}: {error.filename}.")
+            )
+            return False
+        job_status.show(context, running=True, text=self.job.text)
+        return True
+
+    def _advance(self, context: bpy.types.Context) -> str:
+        state = self.job.poll()
+        job_status.show(context, running=True, progress=self.job.progress, text=self.job.text)
+        return state
+
+    def _conclude(self, context: bpy.types.Context) -> set[str]:
+        state = self.job.poll()
+        if state == "done":
+            try:
+                text = self.finish(context)
+            except UserError as error:
+                self._fail(context, error)
+                return {"CANCELLED"}
+            except BaseException:
+                job_status.show(
+                    context, running=False, error="An internal error occurred; see the system console."
+                )
+                raise
+            job_status.show(context, running=False, text=text)
+            self.report({"INFO"}, text)
+            return {"FINISHED"}
+        if state == "cancelled":
+            job_status.show(context, running=False, text=rpt_("Cancelled; nothing was changed"))
+            self.report({"WARNING"}, rpt_("Cancelled"))
+            return {"CANCELLED"}
+        self._fail(context, self.job.failure or UserError("The job failed."))
+        return {"CANCELLED"}
+
+    def _fail(self, context: bpy.types.Context, error: Exception) -> None:
+        job_status.show(context, running=False, error=str(error))
+        self.report({"ERROR"}, str(error))
+
+
+class DIFFPOSETALK_OT_cancel(bpy.types.Operator):
+    """Give up the running job; nothing is changed"""
+
+    bl_idname = "diffposetalk.cancel"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only while a job runs."""
+        return context.window_manager.diffposetalk_status.running
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Tell the job's operator."""
+        context.window_manager.diffposetalk_status.cancel_requested = True
+        return {"FINISHED"}

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""What the window shows of the job under way: kept on the window manager, so that undo does not touch it."""
+
+import bpy
+from bpy.props import BoolProperty, FloatProperty, StringProperty
+
+from .wrapped_text import draw_text
+
+_setup_log: list[str] = []
+
+
+class DiffPoseTalkStatus(bpy.types.PropertyGroup):
+    """State of the running job, and how the last one ended."""
+
+    running: BoolProperty(options={"SKIP_SAVE"})
+    cancel_requested: BoolProperty(options={"SKIP_SAVE"})
+    progress: FloatProperty(min=0.0, max=1.0, options={"SKIP_SAVE"})
+    text: StringProperty(options={"SKIP_SAVE"})
+    error: StringProperty(options={"SKIP_SAVE"})
+
+
+def show(
+    context: bpy.types.Context, *, running: bool, progress: float = 0.0, text: str = "", error: str = ""
+) -> None:
+    """Put a job's state where the panels read it, and have them redrawn."""
+    status = context.window_manager.diffposetalk_status
+    unchanged = (status.running, status.text, status.error) == (running, text, error)
+    if unchanged and abs(status.progress - progress) < 0.001:
+        return
+    status.running, status.progress, status.text, status.error = running, progress, text, error
+    if not running:
+        status.cancel_requested = False
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            shown_in = {"VIEW_3D": "UI", "PREFERENCES": "WINDOW"}.get(area.type)
+            for region in area.regions:
+                if region.type == shown_in:
+                    region.tag_redraw()
+
+
+def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: int) -> None:
+    """Show the running job with its Cancel button, or how the last one ended.
+
+    Args:
+        width: of the region in pixels; text is broken into as many lines as it needs.
+    """
+    if status.running:
+        part = f" {100 * status.progress:.0f} %" if status.progress > 0 else ""
+        layout.progress(factor=status.progress, text=status.text + part)
+        layout.operator("diffposetalk.cancel", icon="CANCEL")
+    elif status.error:
+        box = layout.box()
+        box.alert = True
+        draw_text(box, status.error, width, "ERROR")
+    elif status.text:
+        draw_text(layout, status.text, width, "INFO")
+
+
+def setup_log() -> list[str]:
+    """The last lines of the backend's installation."""
+    return _setup_log
+
+
+def set_setup_log(lines: list[str]) -> None:
+    """Replace what `setup_log` answers."""
+    _setup_log[:] = lines
+
+
+def register() -> None:
+    """Give the window manager its status."""
+    bpy.types.WindowManager.diffposetalk_status = bpy.props.PointerProperty(type=DiffPoseTalkStatus)
+
+
+def unregister() -> None:
+    """Take it back."""
+    del bpy.types.WindowManager.diffposetalk_status

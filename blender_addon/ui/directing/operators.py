@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""Buttons of what comes after the first take: ranges, layers, dialogue, checks, files."""
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+
+from ...faces.targets import Target
+from ...install.preferences import addon_preferences
+from ...jobs import dialogue, lip_check, regeneration, scene_settings
+from ...takes import layers, scene_motion
+from ..common.active_take import TakeOperator, active_take, chosen_target
+from ..common.job_operator import JobOperator
+
+
+class DIFFPOSETALK_OT_regenerate_range(JobOperator):
+    """Make a range of the shown take again, joined to what stands around it, as a take of its own"""
+
+    bl_idname = "diffposetalk.regenerate_range"
+    bl_label = "Regenerate Range"
+    bl_options = {"REGISTER", "UNDO"}
+    job: regeneration.RegenerationJob
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The active object must show a take."""
+        if not super().poll(context):
+            return False
+        if active_take(context) is None:
+            cls.poll_message_set(rpt_("Make a head with a take active: Generate makes one"))
+            return False
+        return True
+
+    def start(self, context: bpy.types.Context) -> regeneration.RegenerationJob:
+        """Start with the scene's settings."""
+        settings = context.scene.diffposetalk_workflow
+        flags = (settings.hold_lips, settings.hold_brows, settings.hold_eyes, settings.hold_head)
+        request = regeneration.RangeRequest(
+            settings.range_first,
+            settings.range_last,
+            (settings.range_seed,),
+            regeneration.groups_held(flags),
+            settings.hold_hand_made,
+        )
+        return regeneration.RegenerationJob(context.active_object, request, addon_preferences().device)
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was made."""
+        request = self.job.request
+        return rpt_("Made frames {first:g} to {last:g} again").format(
+            first=request.first_frame, last=request.last_frame
+        )
+
+
+class DIFFPOSETALK_OT_range_from_timeline(bpy.types.Operator):
+    """Take the range from the selected keys, or from the timeline's preview range"""
+
+    bl_idname = "diffposetalk.range_from_timeline"
+    bl_label = "From Selection"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Set it."""
+        scene, settings = context.scene, context.scene.diffposetalk_workflow
+        target = chosen_target(context)
+        chosen = scene_motion.selected_range(target) if target is not None else None
+        if chosen is None and scene.use_preview_range:
+            chosen = (scene.frame_preview_start, scene.frame_preview_end)
+        if chosen is None:
+            self.report({"ERROR"}, "No keys are selected, and the timeline has no preview range.")
+            return {"CANCELLED"}
+        settings.range_first, settings.range_last = round(chosen[0]), round(chosen[1])
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_push_take(TakeOperator):
+    """Move the shown take into the NLA editor, on top of the tracks that are there"""
+
+    bl_idname = "diffposetalk.push_take"
+    bl_label = "Push to NLA"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Move it."""
+        strips = layers.push_to_nla(action, target, context.scene.diffposetalk_workflow.nla_blend)
+        return rpt_("Moved to {tracks} NLA tracks").format(tracks=len(strips))
+
+
+class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
+    """Leave out keys of the shown take where curves through the others stay within the largest error"""
+
+    bl_idname = "diffposetalk.reduce_keys"
+    bl_label = "Reduce Keys"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Reduce them."""
+        before, after = layers.reduce_keys(action, context.scene.diffposetalk_workflow.reduce_bound)
+        return rpt_("{after} of {before} keys are left ({share:.0f} %)").format(
+            after=after, before=before, share=100 * after / max(1, before)
+        )
+
+
+class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
+    """Make the motion of all sound strips of the sequencer, each by its speaker and at its place"""
+
+    bl_idname = "diffposetalk.generate_dialogue"
+    bl_label = "Generate Dialogue"
+    bl_options = {"REGISTER", "UNDO"}
+    job: dialogue.DialogueJob
+
+    def start(self, context: bpy.types.Context) -> dialogue.DialogueJob:
+        """Start with the scene's settings."""
+        scene = getattr(context.workspace, "sequencer_scene", None) or context.scene
+        lines, left_out = dialogue.dialogue_lines(scene)
+        settings = scene_settings.generation_settings(context.scene)
+        only_changed = context.scene.diffposetalk_workflow.only_changed
+        return dialogue.DialogueJob(scene, lines, settings, only_changed, left_out)
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was made."""
+        job = self.job
+        if job.left_out or job.warnings:
+            self.report({"WARNING"}, "; ".join([*job.left_out, *job.warnings]))
+        told = rpt_("{made} lines made, {kept} as before, {left_out} left out; {takes} takes").format(
+            made=job.made, kept=job.kept, left_out=len(job.left_out), takes=len(job.takes)
+        )
+        return f"{told}. {'. '.join(job.warnings)}" if job.warnings else told
+
+
+class DIFFPOSETALK_OT_step_line(TakeOperator):
+    """Let the dialogue's line at the current frame be that of the next seed; the other lines stay"""
+
+    bl_idname = "diffposetalk.step_line"
+    bl_label = "Next Take of Line"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Exchange it."""
+        return dialogue.step_line(action, target, context.scene.frame_current)[1]
+
+
+class DIFFPOSETALK_OT_add_speaker(bpy.types.Operator):
+    """Let the active object speak strips of the sequencer"""
+
+    bl_idname = "diffposetalk.add_speaker"
+    bl_label = "Add Speaker"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Add a rule."""
+        settings = context.scene.diffposetalk_workflow
+        rule = settings.speakers.add()
+        item = context.active_object
+        if item is not None and item.type in ("MESH", "ARMATURE", "EMPTY"):
+            rule.object = item
+        rule.channel = len(settings.speakers)
+        settings.active_speaker = len(settings.speakers) - 1
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_remove_speaker(bpy.types.Operator):
+    """Remove the active speaker's rule"""
+
+    bl_idname = "diffposetalk.remove_speaker"
+    bl_label = "Remove Speaker"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Remove it."""
+        settings = context.scene.diffposetalk_workflow
+        if not 0 <= settings.active_speaker < len(settings.speakers):
+            self.report({"ERROR"}, "There is no speaker to remove.")
+            return {"CANCELLED"}
+        settings.speakers.remove(settings.active_speaker)
+        settings.active_speaker = max(0, settings.active_speaker - 1)
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_check_lips(JobOperator):
+    """Mark where lips of the selected heads should close and do not; with a transcript also the words"""
+
+    bl_idname = "diffposetalk.check_lips"
+    bl_label = "Check Lips"
+    bl_options = {"REGISTER", "UNDO"}
+    job: lip_check.LipSyncJob
+
+    def start(self, context: bpy.types.Context) -> lip_check.LipSyncJob:
+        """Start with the takes of the selected heads."""
+        text = context.scene.diffposetalk_workflow.transcript
+        return lip_check.LipSyncJob(
+            context.scene, scene_settings.speakers(context), text, addon_preferences().device
+        )
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was found."""
+        job = self.job
+        if job.problems:
+            self.report({"WARNING"}, " ".join(job.problems))
+        text = rpt_("{closures} closures are not reached").format(closures=job.closures)
+        if job.words:
+            text += rpt_(", {words} words marked").format(words=job.words)
+        if job.problems:
+            text += rpt_("; not checked: {problems}").format(problems=" ".join(job.problems))
+        return text
+
+
+class DIFFPOSETALK_OT_clear_marks(bpy.types.Operator):
+    """Take the markers of words and closures away; other markers stay"""
+
+    bl_idname = "diffposetalk.clear_marks"
+    bl_label = "Clear Marks"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Take them away."""
+        self.report(
+            {"INFO"}, rpt_("Took {count} markers away").format(count=lip_check.clear_markers(context.scene))
+        )
+        return {"FINISHED"}
+
+
+CLASSES = (
+    DIFFPOSETALK_OT_regenerate_range,
+    DIFFPOSETALK_OT_range_from_timeline,
+    DIFFPOSETALK_OT_push_take,
+    DIFFPOSETALK_OT_reduce_keys,
+    DIFFPOSETALK_OT_generate_dialogue,
+    DIFFPOSETALK_OT_step_line,
+    DIFFPOSETALK_OT_add_speaker,
+    DIFFPOSETALK_OT_remove_speaker,
+    DIFFPOSETALK_OT_check_lips,
+    DIFFPOSETALK_OT_clear_marks,
+)

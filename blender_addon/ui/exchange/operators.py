@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""Buttons that write files for other programs, and read motion from them."""
+
+from pathlib import Path
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy_extras.io_utils import ExportHelper, ImportHelper
+
+from ...data.errors import UserError
+from ...jobs import exporting, motion_exchange, scene_settings
+from ..common.active_take import active_take
+from ..common.job_operator import JobOperator
+
+FBX_ITEMS = [
+    ("BLENDER", "Blender", "Comes back into Blender as it was"),
+    ("UNITY", "Unity", "-Z forward, Y up and scale applied, as Unity's importer expects it"),
+    ("UNREAL", "Unreal", "-Y forward and Z up, as Unreal's importer expects it"),
+]
+
+
+class ExportOperator(bpy.types.Operator, ExportHelper):
+    """An operator that writes the selected heads to a chosen file."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Something must be selected."""
+        if not context.selected_objects:
+            cls.poll_message_set(rpt_("Select a head first"))
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Write the file."""
+        try:
+            path = self.export(context, context.selected_objects, self.filepath)
+        except UserError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if unplayed := exporting.unplayed(context.selected_objects):
+            self.report({"WARNING"}, " ".join(unplayed))
+        self.report({"INFO"}, rpt_("Exported {path}").format(path=path))
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_export_fbx(ExportOperator):
+    """Export the selected heads with bones, shape keys and every keyed frame"""
+
+    bl_idname = "diffposetalk.export_fbx"
+    bl_label = "Export FBX"
+    filename_ext = ".fbx"
+    filter_glob: StringProperty(default="*.fbx", options={"HIDDEN"})
+    preset: EnumProperty(name="For", description="Axes and scale of the file", items=FBX_ITEMS)
+
+    def export(self, context: bpy.types.Context, objects: list[bpy.types.Object], path: str) -> Path:
+        """Write it with the chosen conventions. Raises UserError."""
+        return exporting.export_fbx(context, objects, path, preset=self.preset)
+
+
+class DIFFPOSETALK_OT_export_alembic(ExportOperator):
+    """Export the selected heads as a vertex cache of every keyed frame"""
+
+    bl_idname = "diffposetalk.export_alembic"
+    bl_label = "Export Alembic"
+    filename_ext = ".abc"
+    filter_glob: StringProperty(default="*.abc", options={"HIDDEN"})
+    export = staticmethod(exporting.export_alembic)
+
+
+class DIFFPOSETALK_OT_export_gltf(ExportOperator):
+    """Export the selected heads as binary glTF with bones, shape keys and every keyed frame"""
+
+    bl_idname = "diffposetalk.export_gltf"
+    bl_label = "Export glTF"
+    filename_ext = ".glb"
+    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})
+    export = staticmethod(exporting.export_gltf)
+
+
+class DIFFPOSETALK_OT_export_usd(ExportOperator):
+    """Export the selected heads as USD with bones, shape keys and every keyed frame"""
+
+    bl_idname = "diffposetalk.export_usd"
+    bl_label = "Export USD"
+    filename_ext = ".usdc"
+    filter_glob: StringProperty(default="*.usdc", options={"HIDDEN"})
+    export = staticmethod(exporting.export_usd)
+
+
+class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
+    """Export the shown take's motion as it is adjusted: Live Link Face, ARKit curves or a motion clip"""
+
+    bl_idname = "diffposetalk.export_motion"
+    bl_label = "Export Motion"
+    job: motion_exchange.ExportMotionJob
+    filename_ext: StringProperty(default=".csv", options={"HIDDEN"})
+    check_extension = False
+    filter_glob: StringProperty(default="*.csv;*.json;*.npz", options={"HIDDEN"})
+    kind: EnumProperty(
+        name="Format",
+        description="What is written where the name has no ending",
+        items=[
+            (".csv", "Live Link Face", "Table of Apple's app (.csv)"),
+            (".json", "ARKit Curves", "The 52 curves with the head's rotation (.json)"),
+            (".npz", "Motion Clip", "Our own format (.npz)"),
+        ],
+    )
+    fps: FloatProperty(
+        name="Frame Rate",
+        description="Frames a second in the file; 0 is the motion's own",
+        min=0.0,
+        max=240.0,
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask for the file."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def start(self, context: bpy.types.Context) -> motion_exchange.ExportMotionJob:
+        """Start with the active object's take."""
+        action = active_take(context)
+        if action is None:
+            raise UserError("The active object shows no take.")
+        path = self.filepath
+        if not path.lower().endswith(tuple(motion_exchange.FORMATS)):
+            path += self.kind
+        return motion_exchange.ExportMotionJob(action, path, self.fps or None)
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say where it is."""
+        return rpt_("Exported {path}").format(path=self.job.path)
+
+
+class DIFFPOSETALK_OT_import_motion(JobOperator, ImportHelper):
+    """Key a motion file on the selected heads as a take: Live Link Face, ARKit curves or a motion clip"""
+
+    bl_idname = "diffposetalk.import_motion"
+    bl_label = "Import Motion"
+    bl_options = {"REGISTER", "UNDO"}
+    job: motion_exchange.ImportMotionJob
+    filter_glob: StringProperty(default="*.csv;*.json;*.npz", options={"HIDDEN"})
+    start_frame: IntProperty(name="Start Frame", description="Frame of the motion's beginning", default=1)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask for the file."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def start(self, context: bpy.types.Context) -> motion_exchange.ImportMotionJob:
+        """Start with the selected heads."""
+        bone = context.scene.diffposetalk.head_bone
+        return motion_exchange.ImportMotionJob(
+            context.scene, scene_settings.speakers(context), self.filepath, self.start_frame, bone
+        )
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was keyed."""
+        return rpt_("Keyed {name} on {heads} heads").format(
+            name=self.job.path.name, heads=len(self.job.results)
+        )
+
+
+CLASSES = (
+    DIFFPOSETALK_OT_export_fbx,
+    DIFFPOSETALK_OT_export_alembic,
+    DIFFPOSETALK_OT_export_gltf,
+    DIFFPOSETALK_OT_export_usd,
+    DIFFPOSETALK_OT_export_motion,
+    DIFFPOSETALK_OT_import_motion,
+)

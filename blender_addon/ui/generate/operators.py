@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The buttons. Each takes its settings from the window and leaves the work to the functions beside it."""
+
+import random
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+from bpy.props import EnumProperty, StringProperty
+
+from ...data import bundled
+from ...data.head_asset import HeadAsset, load_shape
+from ...engine import flame_file
+from ...engine.flame_file import FlameHead
+from ...faces import placing, rig
+from ...install.preferences import addon_preferences
+from ...jobs import scene_settings
+from ...jobs.generation import GenerationJob, Speech
+from ..common.job_operator import JobOperator
+from . import properties
+
+
+class BundledHead:
+    """The job of finding the bundled head, which is done at once."""
+
+    text = "Reading the head"
+    progress = 0.0
+    failure: Exception | None = None
+
+    def __init__(self) -> None:
+        self.head: HeadAsset = bundled.bundled_head()
+
+    def poll(self) -> str:
+        """It is there."""
+        return "done"
+
+    def cancel(self) -> None:
+        """There is nothing to give up."""
+
+
+class DIFFPOSETALK_OT_add_head(JobOperator):
+    """Add a head at the 3D cursor, or beside what stands there: a mesh with shape keys, and an armature"""
+
+    bl_idname = "diffposetalk.add_head"
+    bl_label = "Add Head"
+    bl_options = {"REGISTER", "UNDO"}
+    job: BundledHead | FlameHead
+
+    source: EnumProperty(name="Head", description="Which head to add", items=properties.HEAD_SOURCES)
+    identity: StringProperty(
+        name="Identity",
+        description="File of identity coefficients of the head (.npy, or .npz with “shape”). Empty: the mean face",
+        subtype="FILE_PATH",
+    )
+
+    def start(self, context: bpy.types.Context) -> BundledHead | FlameHead:
+        """Find the head; FLAME is converted the first time."""
+        self.shape = load_shape(bpy.path.abspath(self.identity)) if self.identity else None
+        return BundledHead() if self.source == "BUNDLED" else FlameHead(flame_file.chosen_flame_file())
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Add it."""
+        name = "Head" if self.source == "BUNDLED" else None
+        mesh, armature = rig.add_head(context, self.job.head, name, self.shape)
+        if self.options.is_invoke:  # scripts place it themselves
+            placing.put_beside(context, mesh, armature)
+            placing.show(context, mesh)
+        return rpt_("Added {name}").format(name=mesh.name)
+
+
+class DIFFPOSETALK_OT_generate(JobOperator):
+    """Make face and head motion from the speech, and key it on the selected heads"""
+
+    bl_idname = "diffposetalk.generate"
+    bl_label = "Generate"
+    bl_options = {"REGISTER", "UNDO"}
+    job: GenerationJob
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One job at a time, and somebody who says something."""
+        if not super().poll(context):
+            return False
+        missing = scene_settings.missing_for_generate(context)
+        if missing:
+            cls.poll_message_set(missing)
+        return not missing
+
+    def start(self, context: bpy.types.Context) -> GenerationJob:
+        """Start generating with the scene's settings."""
+        settings = context.scene.diffposetalk
+        if settings.random_seed:
+            settings.seed = random.randint(0, 99999)
+        speech = Speech(
+            scene_settings.speech_span(context),
+            tuple(scene_settings.speakers(context)),
+            settings.place_sound and settings.audio_source == "FILE",
+        )
+        return GenerationJob(context.scene, [speech], scene_settings.generation_settings(context.scene))
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what was keyed."""
+        addon_preferences().first_steps = False
+        result = self.job.results[0]
+        if result.warnings:
+            self.report({"WARNING"}, " ".join(result.warnings))
+        # From 5.0 on the sequencer shows the scene that the workspace names, at first none.
+        if result.strip is not None and getattr(context.workspace, "sequencer_scene", context.scene) is None:
+            context.workspace.sequencer_scene = context.scene
+        names = ", ".join(item.name for item in result.objects)
+        count = len(result.seeds)
+        text = rpt_("Keyed {takes} on {names}, frames {first} to {last}").format(
+            takes=rpt_("1 take") if count == 1 else rpt_("{count} takes").format(count=count),
+            names=names,
+            first=round(result.start_frame),
+            last=result.last_frame,
+        )
+        if result.residual is not None:
+            text += rpt_(
+                "; converted to the head's basis, {mean:.2f} mm off on average and 95 % within {most:.2f} mm"
+            ).format(mean=result.residual["mean"], most=result.residual["p95"])
+        return text
+
+
+class DIFFPOSETALK_OT_new_seed(bpy.types.Operator):
+    """Draw another seed"""
+
+    bl_idname = "diffposetalk.new_seed"
+    bl_label = "New Seed"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Draw it."""
+        context.scene.diffposetalk.seed = random.randint(0, 99999)
+        return {"FINISHED"}
+
+
+CLASSES = (DIFFPOSETALK_OT_add_head, DIFFPOSETALK_OT_generate, DIFFPOSETALK_OT_new_seed)

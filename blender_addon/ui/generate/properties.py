@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The scene's settings for generation, as the panel shows them."""
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from ...data import bundled
+from ...jobs import style_list
+from ...jobs.scene_settings import MAX_SEED
+
+HEAD_SOURCES = [
+    ("BUNDLED", "Bundled", "The head that comes with the add-on; it shows ARKit's expressions"),
+    (
+        "FLAME",
+        "FLAME",
+        "Your own FLAME model, which the add-on's preferences name; it shows FLAME's expressions",
+    ),
+]
+_DEFAULTS = bundled.sampling_defaults()
+
+
+class DiffPoseTalkSettings(bpy.types.PropertyGroup):
+    """Settings for Generate."""
+
+    head_source: EnumProperty(name="Head", description="Which head Add Head adds", items=HEAD_SOURCES)
+    head_identity: StringProperty(
+        name="Identity",
+        description="Identity that Add Head gives the head: a file of up to 100 shape coefficients (.npy, or "
+        ".npz with “shape”). Empty: the mean face",
+        subtype="FILE_PATH",
+    )
+    convert_basis: BoolProperty(
+        name="Convert to the Head's Basis",
+        description="Turn motion of the model's expression basis into that of the head (FLAME's into ARKit's or "
+        "the other way round): each frame becomes the expression of this head that comes closest to the face "
+        "the model means, by least squares over corresponding surfaces. What no expression of the head can "
+        "show is lost; the result says how much, in millimetres",
+    )
+    audio_source: EnumProperty(
+        name="Audio",
+        description="Where the speech comes from",
+        items=[
+            ("FILE", "File", "A sound file", "FILE_SOUND", 0),
+            (
+                "STRIP",
+                "Sound Strip",
+                "The active sound strip of the sequencer, as it is trimmed and placed there",
+                "SEQ_SEQUENCER",
+                1,
+            ),
+        ],
+        default="FILE",
+    )
+    audio_path: StringProperty(
+        name="Audio File",
+        description="Recording of speech, in any format that libsndfile reads (WAV, FLAC, OGG, MP3, ...)",
+        subtype="FILE_PATH",
+    )
+    style: EnumProperty(name="Style", description="Speaking style", items=style_list.style_items)
+    style_motion: StringProperty(
+        name="Motion File",
+        description="Motion whose style is taken, at least one second long: a motion clip (.npz) or a Live Link "
+        "Face recording (.csv)",
+        subtype="FILE_PATH",
+    )
+    style_window: EnumProperty(
+        name="Four Seconds",
+        description="Which part of the reference the style is taken from",
+        items=[
+            ("auto", "Automatic", "The four seconds closest to its mean style in which the mouth moves"),
+            ("mean", "Mean of All", "The mean over all of it"),
+            ("START", "Chosen", "Four seconds from a frame on"),
+        ],
+    )
+    style_start_frame: IntProperty(
+        name="Start",
+        description="First frame (25 a second) of the four seconds that the style is taken from",
+        min=0,
+        default=0,
+    )
+    style_second: EnumProperty(
+        name="Mix With", description="Style that is mixed in", items=style_list.style_items
+    )
+    style_mix: FloatProperty(
+        name="Mix",
+        description="How much of the second style: 0 is the first alone, 1 the second",
+        min=0.0,
+        max=1.0,
+        default=0.0,
+        subtype="FACTOR",
+        precision=2,
+    )
+    seed: IntProperty(
+        name="Seed",
+        description="Number that the motion's chance comes from: the same seed makes the same motion again",
+        min=0,
+        max=MAX_SEED,
+        default=0,
+    )
+    random_seed: BoolProperty(name="New Seed Each Time", description="Draw another seed at every Generate")
+    takes: IntProperty(
+        name="Takes",
+        description="How many variants to make. Each becomes an Action; the first is shown",
+        min=1,
+        max=16,
+        default=1,
+    )
+    speech_guidance: FloatProperty(
+        name="Speech Guidance",
+        description="How strongly the motion follows the speech; higher articulates more",
+        min=0.0,
+        max=10.0,
+        soft_max=3.0,
+        default=_DEFAULTS.speech_guidance,
+        step=5,
+        precision=2,
+    )
+    style_guidance: FloatProperty(
+        name="Style Guidance",
+        description="How strongly the motion follows the style; higher exaggerates it",
+        min=0.0,
+        max=10.0,
+        soft_max=5.0,
+        default=_DEFAULTS.style_guidance,
+        step=10,
+        precision=2,
+    )
+    head_motion: BoolProperty(name="Head Motion", description="Make head motion and key it", default=True)
+    head_strength: FloatProperty(
+        name="Strength",
+        description="Factor of the head rotation",
+        min=0.0,
+        max=2.0,
+        default=1.0,
+        subtype="FACTOR",
+    )
+    head_bone: EnumProperty(
+        name="Head Rotation On",
+        description="Bone that gets the head rotation",
+        items=[
+            ("neck", "Neck", "The neck bends and the bust stays"),
+            ("root", "Root", "The whole head turns, as the paper renders it"),
+        ],
+        default="neck",
+    )
+    start_at: EnumProperty(
+        name="Start",
+        description="Frame where the speech begins",
+        items=[
+            ("CURRENT", "Current Frame", "Begin at the current frame"),
+            ("FIXED", "Fixed Frame", "Begin at the frame below"),
+        ],
+        default="FIXED",
+    )
+    start_frame: IntProperty(name="Start Frame", description="Frame where the speech begins", default=1)
+    place_sound: BoolProperty(
+        name="Add Sound Strip",
+        description="Put the recording into the sequencer, in sync with the keys",
+        default=True,
+    )
+    quality: EnumProperty(
+        name="Quality",
+        description="How carefully motion is made",
+        items=[
+            ("FINAL", "Final", "The model itself, with its guidance and steps as set under Advanced"),
+            (
+                "DRAFT",
+                "Draft",
+                "The model's faster student, several times as fast, for auditioning takes. Its guidance and steps "
+                "are built in. Not every model has one",
+            ),
+        ],
+        default="FINAL",
+    )
+    steps: IntProperty(
+        name="Steps",
+        description="Denoising steps for each window. More is slower and hardly better beyond the default",
+        min=1,
+        max=500,
+        soft_max=100,
+        default=_DEFAULTS.steps,
+    )
+    sampler: EnumProperty(
+        name="Sampler",
+        description="How noise becomes motion",
+        items=[
+            ("unipc", "UniPC", "Third order, predicted and corrected: the fewest steps", 2),
+            ("dpmpp_2m", "DPM-Solver++ (2M)", "Second order: about 20 steps are enough", 0),
+            ("dpmpp_2m_sde", "DPM-Solver++ (2M SDE)", "Second order with fresh noise at every step", 3),
+            ("ddim", "DDIM", "First order: wants the most steps of the deterministic ones", 4),
+            ("ddpm", "DDPM", "The paper's ancestral sampling; takes the model's full number of steps", 1),
+        ],
+        default=_DEFAULTS.sampler,
+    )
+
+
+CLASSES = (DiffPoseTalkSettings,)
+
+
+def register() -> None:
+    """Let scenes have these settings."""
+    bpy.types.Scene.diffposetalk = bpy.props.PointerProperty(type=DiffPoseTalkSettings)
+
+
+def unregister() -> None:
+    """Take them back."""
+    del bpy.types.Scene.diffposetalk

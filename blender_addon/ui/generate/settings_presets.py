@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Named sets of settings for Generate: those that come with the add-on, the user's own, and the defaults."""
+
+import bpy
+from bl_operators.presets import AddPresetBase
+from bl_ui.utils import PresetPanel
+
+from ...data.bundled import ROOT
+
+SHIPPED = ROOT / "settings"  # holds a folder `presets`
+FOLDER = "diffposetalk"  # below `presets` there and among the user's scripts
+KEPT = (
+    "quality",
+    "takes",
+    "random_seed",
+    "head_motion",
+    "head_strength",
+    "head_bone",
+    "speech_guidance",
+    "style_guidance",
+    "sampler",
+    "steps",
+)
+NEVER_RESET = ("audio_source", "audio_path")  # what is said is no setting
+
+
+class DIFFPOSETALK_PT_presets(PresetPanel, bpy.types.Panel):
+    """The menu of settings in the panel's header.
+
+    Its title becomes the chosen preset's name, as in all of Blender's own such menus (`script.execute_preset` writes it
+    over the label); in lower case, as preset files are named.
+    """
+
+    bl_label = "Settings Presets"
+    preset_subdir = FOLDER
+    preset_operator = "script.execute_preset"
+    preset_add_operator = "diffposetalk.add_preset"
+
+
+class DIFFPOSETALK_OT_add_preset(AddPresetBase, bpy.types.Operator):
+    """Keep the settings for Generate under a name, or remove the chosen ones"""
+
+    bl_idname = "diffposetalk.add_preset"
+    bl_label = "Add Settings Preset"
+    preset_menu = "DIFFPOSETALK_PT_presets"
+    preset_subdir = FOLDER
+    preset_defines = ["settings = bpy.context.scene.diffposetalk"]
+    preset_values = [f"settings.{name}" for name in KEPT]
+
+
+class DIFFPOSETALK_OT_reset_settings(bpy.types.Operator):
+    """Put all settings for Generate back to their defaults; the chosen audio stays"""
+
+    bl_idname = "diffposetalk.reset_settings"
+    bl_label = "Reset to Defaults"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Put them back."""
+        settings = context.scene.diffposetalk
+        for prop in settings.bl_rna.properties:
+            if prop.identifier not in NEVER_RESET and not prop.is_readonly:
+                settings.property_unset(prop.identifier)
+        return {"FINISHED"}
+
+
+def draw_header(layout: bpy.types.UILayout, with_reset: bool) -> None:
+    """The presets' menu and, where there is room, the way back to the defaults."""
+    row = layout.row(align=True)
+    row.emboss = "NONE"
+    if with_reset:
+        row.operator("diffposetalk.reset_settings", text="", icon="LOOP_BACK")
+    DIFFPOSETALK_PT_presets.draw_panel_header(layout)
+
+
+CLASSES = (DIFFPOSETALK_PT_presets, DIFFPOSETALK_OT_add_preset, DIFFPOSETALK_OT_reset_settings)
+
+
+def register() -> None:
+    """Let Blender find the presets of the add-on beside the user's."""
+    bpy.utils.register_preset_path(str(SHIPPED))
+
+
+def unregister() -> None:
+    """Take it back."""
+    bpy.utils.unregister_preset_path(str(SHIPPED))

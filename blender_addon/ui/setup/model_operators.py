@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The buttons for what a user brings: FLAME is read, a released checkpoint converted, a model loaded."""
+
+import hashlib
+from pathlib import Path
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+
+from ...data.errors import UserError
+from ...engine import session
+from ...engine.flame_file import FlameHead, chosen_flame_file
+from ...engine.job import BackendJob, Steps
+from ...install.preferences import addon_preferences, chosen_model_directory
+from ...version import ADDON
+from ..common.job_operator import JobOperator
+
+
+class LoadModel(BackendJob):
+    """Loading a model into the backend; `told` is what that says of it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(rpt_("Loading the model"))
+        self._folder = folder
+
+    def _run(self) -> Steps:
+        yield from self._load()
+
+    def _load(self) -> Steps:
+        self.text = rpt_("Loading the model")
+        session.forget_loaded()
+        params = {"model": str(self._folder), "device": addon_preferences().device}
+        self.told = yield from self.ask("load_model", params)
+        session.note_loaded(self._folder, params["device"], self.told)
+
+
+class ConvertCheckpoint(LoadModel):
+    """Converting a released set into a model folder, and loading that."""
+
+    def __init__(self, denoiser: Path, style_encoder: Path, statistics: Path) -> None:
+        """Check the files.
+
+        Raises:
+            UserError: one is not there.
+        """
+        files = {"checkpoint": denoiser, "style encoder": style_encoder, "statistics": statistics}
+        for name, path in files.items():
+            if not path.is_file():
+                raise UserError(f"The {name} “{path}” does not exist. Choose another file.")
+        digest = hashlib.sha256()
+        for path in files.values():
+            stat = path.stat()
+            digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        self.folder = models_folder() / f"{denoiser.stem}-{digest.hexdigest()[:8]}"
+        self._files = (denoiser, style_encoder, statistics)
+        super().__init__(self.folder)
+
+    def _run(self) -> Steps:
+        if not self.folder.exists():  # else it was converted before, and perhaps lacked HuBERT
+            self.text = rpt_("Converting the checkpoint")
+            denoiser, style_encoder, statistics = map(str, self._files)
+            params = {"denoiser": denoiser, "style_encoder": style_encoder, "statistics": statistics}
+            yield from self.ask("convert_checkpoint", {**params, "output": str(self.folder)})
+        yield from self._load()
+
+
+def models_folder() -> Path:
+    """The folder of the add-on's own that keeps converted models; it outlives updates of the add-on."""
+    return Path(bpy.utils.extension_path_user(ADDON, path="models", create=True))
+
+
+class DIFFPOSETALK_OT_check_flame(JobOperator):
+    """Read the FLAME model, and convert it where that has not been done"""
+
+    bl_idname = "diffposetalk.check_flame"
+    bl_label = "Check FLAME"
+    job: FlameHead
+
+    def start(self, context: bpy.types.Context) -> FlameHead:
+        """Start reading."""
+        return FlameHead(chosen_flame_file())
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what it is."""
+        head = self.job.head
+        return rpt_("{name}: {vertices} vertices, {expressions} expressions; it can be used").format(
+            name=head.name, vertices=len(head.v_template), expressions=len(head.expression_names)
+        )
+
+
+class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
+    """Make a model folder of the three files, load it, and choose it. Nothing in the files is run"""
+
+    bl_idname = "diffposetalk.convert_checkpoint"
+    bl_label = "Convert Checkpoint"
+    job: ConvertCheckpoint
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """When all three files are chosen."""
+        preferences = addon_preferences()
+        names = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
+        if not all(getattr(preferences, name) for name in names):
+            cls.poll_message_set(rpt_("Choose the checkpoint, its style encoder and its statistics"))
+            return False
+        return super().poll(context)
+
+    def start(self, context: bpy.types.Context) -> ConvertCheckpoint:
+        """Start converting."""
+        chosen = addon_preferences()
+        names = (chosen.checkpoint, chosen.checkpoint_style_encoder, chosen.checkpoint_statistics)
+        return ConvertCheckpoint(*(Path(bpy.path.abspath(name)) for name in names))
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Use it."""
+        addon_preferences().model_directory = str(self.job.folder)
+        return rpt_("The checkpoint is converted and chosen as Model Folder: {folder}").format(
+            folder=self.job.folder
+        )
+
+
+class DIFFPOSETALK_OT_check_model(JobOperator):
+    """Load the model of the Model Folder, with HuBERT where it hears through that, and say what it is"""
+
+    bl_idname = "diffposetalk.check_model"
+    bl_label = "Check Model"
+    job: LoadModel
+
+    def start(self, context: bpy.types.Context) -> LoadModel:
+        """Start loading."""
+        return LoadModel(chosen_model_directory())
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what it is."""
+        told = self.job.told
+        return rpt_("{name} runs on {device}: basis {basis}, {styles} styles").format(
+            name=told["name"], device=told["device"], basis=told["basis"], styles=len(told["styles"])
+        )
+
+
+CLASSES = (DIFFPOSETALK_OT_check_flame, DIFFPOSETALK_OT_convert_checkpoint, DIFFPOSETALK_OT_check_model)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The buttons that install, repair, extend and remove the backend, and the text that describes it for a report."""
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+from bpy.props import BoolProperty
+
+from ...client import Call
+from ...data.errors import UserError
+from ...engine import session
+from ...install import environment as backend_setup
+from ...install.environment import ALIGNMENT, TRACKING, Extra, SetupJob
+from ...install.preferences import addon_preferences, package_sources_chosen
+from ...jobs import diagnostics
+from ..common import job_status
+from ..common.job_operator import JobOperator
+
+
+class SetupOperator(JobOperator):
+    """An operator that downloads packages, and shows what the tools say meanwhile."""
+
+    job: SetupJob
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One job at a time, and only when Blender may go online or has all wheels in a folder."""
+        if not bpy.app.online_access and not addon_preferences().wheels_only:
+            cls.poll_message_set(
+                rpt_(
+                    "Turn on Allow Online Access in Preferences, System; or choose a wheel folder and Only These"
+                )
+            )
+            return False
+        return super().poll(context)
+
+    def begin(self, extras: tuple[Extra, ...] = (), *, anew: bool = False) -> SetupJob:
+        """Start installing. Raises UserError."""
+        job = SetupJob(package_sources_chosen(), extras, anew=anew)
+        session.stop()  # its files are about to be replaced
+        return job
+
+    def _advance(self, context: bpy.types.Context) -> str:
+        state = super()._advance(context)
+        job_status.set_setup_log(list(self.job.log))
+        return state
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Use what was installed."""
+        preferences = addon_preferences()
+        preferences.backend_python = ""
+        if self.job.notes:
+            preferences.device = "cpu"
+        job_status.set_setup_log([])
+        environment = backend_setup.current_environment()
+        assert environment is not None
+        facts = environment.facts
+        text = rpt_(
+            "The backend is set up: PyTorch {torch}, device {device}, a second of motion in {seconds:.1f} s"
+        ).format(torch=facts["torch"], device=facts["device"], seconds=facts["check_seconds"])
+        return " ".join([f"{text}.", *self.job.notes])
+
+
+class DIFFPOSETALK_OT_setup_backend(SetupOperator):
+    """Download the backend's packages into a folder of the add-on's own, and try them by generating a second"""
+
+    bl_idname = "diffposetalk.setup_backend"
+    bl_label = "Set Up Backend"
+
+    anew: BoolProperty(
+        name="Fetch All Anew",
+        description="Use nothing that was fetched before, as a file of it may be damaged",
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """Of the two buttons."""
+        if properties.anew:
+            return (
+                "Fetch and install the backend's packages again, for when the backend does not start any more"
+            )
+        return str(cls.__doc__)
+
+    def start(self, context: bpy.types.Context) -> SetupJob:
+        """Start the installation."""
+        return self.begin(anew=self.anew)
+
+
+class ExtraOperator(SetupOperator):
+    """An operator that installs more packages beside the backend's."""
+
+    extra: Extra
+
+    def start(self, context: bpy.types.Context) -> SetupJob:
+        """Start the installation."""
+        if addon_preferences().backend_python:
+            raise UserError(f"In the Python that you chose as Backend Python, run: {self.extra.by_hand}.")
+        return self.begin((self.extra,))
+
+
+class DIFFPOSETALK_OT_install_tracking(ExtraOperator):
+    """Download MediaPipe and PyAV (about 200 MB) beside the backend's packages, to take motion from video"""
+
+    bl_idname = "diffposetalk.install_tracking"
+    bl_label = "Install Video Tracking"
+    extra = TRACKING
+
+
+class DIFFPOSETALK_OT_install_alignment(ExtraOperator):
+    """Download PocketSphinx (30 MB) beside the backend's packages, to mark the words of transcripts"""
+
+    bl_idname = "diffposetalk.install_alignment"
+    bl_label = "Install Word Alignment"
+    extra = ALIGNMENT
+
+
+class DIFFPOSETALK_OT_remove_backend(bpy.types.Operator):
+    """Delete the backend's packages from the add-on's folder. Styles, heads, models and uv's cache stay"""
+
+    bl_idname = "diffposetalk.remove_backend"
+    bl_label = "Remove Backend"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Where there is one, and nothing runs."""
+        if context.window_manager.diffposetalk_status.running:
+            cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
+            return False
+        if backend_setup.current_environment() is None:
+            cls.poll_message_set(rpt_("The add-on has installed no backend"))
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first."""
+        return context.window_manager.invoke_confirm(self, event)  # type: ignore[no-any-return]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Remove it."""
+        session.stop()
+        try:
+            backend_setup.remove_environment()
+        except UserError as error:
+            job_status.show(context, running=False, error=str(error))
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        job_status.set_setup_log([])
+        job_status.show(context, running=False, text=rpt_("The backend was removed"))
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_copy_diagnostics(bpy.types.Operator):
+    """Copy versions, device, settings, the last error and the ends of the logs, without passwords or your name"""
+
+    bl_idname = "diffposetalk.copy_diagnostics"
+    bl_label = "Copy Diagnostics"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Put the text on the clipboard."""
+        context.window_manager.clipboard = diagnostics.describe(
+            context.window_manager.diffposetalk_status.error
+        )
+        self.report({"INFO"}, rpt_("The diagnostics are on the clipboard"))
+        return {"FINISHED"}
+
+
+class BackendCheck:
+    """Starts the backend and waits for its handshake."""
+
+    text = "Starting the backend"
+    progress = 0.0
+
+    def __init__(self) -> None:
+        self._client = session.client()
+        self.greeting: Call = self._client.greeting
+        self.failure: Exception | None = None
+        self._cancelled = False
+
+    def poll(self) -> str:
+        """See whether it has answered."""
+        self._client.poll()
+        if self._cancelled:
+            return "cancelled"
+        if not self.greeting.done:
+            return "running"
+        self.failure = self.greeting.error
+        return "done" if self.failure is None else "failed"
+
+    def cancel(self) -> None:
+        """Wait no longer."""
+        self._cancelled = True
+
+
+class DIFFPOSETALK_OT_check_backend(JobOperator):
+    """Start the backend, and show its version and device"""
+
+    bl_idname = "diffposetalk.check_backend"
+    bl_label = "Check Backend"
+    job: BackendCheck
+
+    def start(self, context: bpy.types.Context) -> BackendCheck:
+        """Start the backend."""
+        return BackendCheck()
+
+    def finish(self, context: bpy.types.Context) -> str:
+        """Say what it is."""
+        told = self.job.greeting.result
+        return rpt_("Backend {version} runs: Python {python}, Torch {torch}, device {device}").format(**told)
+
+
+CLASSES = (
+    DIFFPOSETALK_OT_check_backend,
+    DIFFPOSETALK_OT_setup_backend,
+    DIFFPOSETALK_OT_install_tracking,
+    DIFFPOSETALK_OT_install_alignment,
+    DIFFPOSETALK_OT_remove_backend,
+    DIFFPOSETALK_OT_copy_diagnostics,
+)

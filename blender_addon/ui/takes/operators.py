@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""Buttons of a take: show, delete, put back as generated, duplicate; and the place in the list."""
+
+import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from ...data.adjustment import Adjustment
+from ...faces.targets import Target
+from ...takes import record, showing
+from ..common.active_take import TakeOperator, active_take, chosen_target
+
+
+class DIFFPOSETALK_OT_delete_take(TakeOperator):
+    """Delete the shown take with all its keys; the next one is shown"""
+
+    bl_idname = "diffposetalk.delete_take"
+    bl_label = "Delete Take"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Delete it."""
+        title = action.name
+        showing.delete_take(action, target)
+        return rpt_("Deleted {name}").format(name=title)
+
+
+class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
+    """Delete this head's takes whose rating is 0, but for the one that is shown"""
+
+    bl_idname = "diffposetalk.delete_other_takes"
+    bl_label = "Delete Unrated"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Delete them."""
+        others = [
+            other
+            for other in record.takes_of(target.owner)
+            if other != action and not other.diffposetalk.rating
+        ]
+        for other in others:
+            showing.delete_take(other, target)
+        return rpt_("Deleted {count} takes").format(count=len(others))
+
+
+class DIFFPOSETALK_OT_step_take(TakeOperator):
+    """Show the next or the previous take of this head"""
+
+    bl_idname = "diffposetalk.step_take"
+    bl_label = "Next Take"
+
+    step: IntProperty(name="Step", description="1 is the next one, -1 the previous", default=1)
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Show it."""
+        known = record.takes_of(target.owner)
+        following = known[(known.index(action) + self.step) % len(known)]
+        showing.show_take(following, target)
+        return rpt_("Shows {name}").format(name=following.name)
+
+
+class DIFFPOSETALK_OT_rate_take(TakeOperator):
+    """Rate the shown take; the same rating again takes it back"""
+
+    bl_idname = "diffposetalk.rate_take"
+    bl_label = "Rate Take"
+
+    take: StringProperty(options={"HIDDEN"})
+    rating: IntProperty(name="Rating", description="From 0 to 5", min=0, max=5)
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Rate it."""
+        rated = bpy.data.actions.get(self.take, action).diffposetalk
+        rated.rating = 0 if rated.rating == self.rating else self.rating
+        return rpt_("Rated {rating}").format(rating=rated.rating)
+
+
+class DIFFPOSETALK_OT_reset_take(TakeOperator):
+    """Put the shown take back as it was generated; keys made by hand stay"""
+
+    bl_idname = "diffposetalk.reset_take"
+    bl_label = "Reset"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Put it back."""
+        showing.set_adjustment(action, Adjustment())
+        return rpt_("The take is as it was generated")
+
+
+class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
+    """Give all other takes of this head the shown one's changes"""
+
+    bl_idname = "diffposetalk.copy_adjustment"
+    bl_label = "Apply to All Takes"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Copy them."""
+        others = [other for other in record.takes_of(target.owner) if other != action]
+        for other in others:
+            showing.set_adjustment(other, showing.adjustment_of(action))
+        return rpt_("Changed {count} takes").format(count=len(others))
+
+
+class DIFFPOSETALK_OT_retime_take(TakeOperator):
+    """Move, stretch or resample the shown take; keys made by hand stay where they are"""
+
+    bl_idname = "diffposetalk.retime_take"
+    bl_label = "Time Take"
+
+    start_frame: FloatProperty(
+        name="Start", description="Scene frame where the motion begins, in parts of frames if wanted"
+    )
+    stretch: FloatProperty(
+        name="Stretch",
+        description="Factor of the motion's length; 2 is half as fast",
+        min=0.1,
+        max=10.0,
+        default=1.0,
+    )
+    rate: EnumProperty(
+        name="Keys",
+        description="How many keys are written",
+        items=[
+            ("SCENE", "Scene's Rate", "One key for each frame of the scene"),
+            ("KEEP", "As They Are", "At the rate the take was keyed at"),
+        ],
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask, beginning with what the take has."""
+        action = active_take(context)
+        if action is not None:
+            keyed = record.read_keyed(action.diffposetalk)
+            self.start_frame, self.stretch = keyed.start_frame, keyed.stretch
+        return context.window_manager.invoke_props_dialog(self)
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        """Time it."""
+        scene = context.scene
+        keyed = record.read_keyed(action.diffposetalk)
+        fps = scene.render.fps / scene.render.fps_base if self.rate == "SCENE" else keyed.fps
+        showing.retime(action, self.start_frame, self.stretch, fps)
+        return rpt_("Begins at frame {frame:g}, {stretch:g} times as long").format(
+            frame=self.start_frame, stretch=self.stretch
+        )
+
+
+def _index_of_active(manager: bpy.types.WindowManager) -> int:
+    """Where the shown take is in Blender's list of Actions; the list itself selects by it."""
+    action = active_take(bpy.context)
+    if action is None:
+        return -1
+    return next((i for i, other in enumerate(bpy.data.actions) if other == action), -1)
+
+
+def _show_index(manager: bpy.types.WindowManager, index: int) -> None:
+    """Show the take that was clicked."""
+    target = chosen_target(bpy.context)
+    if target is None or not 0 <= index < len(bpy.data.actions):
+        return
+    action = bpy.data.actions[index]
+    if record.is_take(action) and record.belongs_to(action, target.owner):
+        showing.show_take(action, target)
+
+
+CLASSES = (
+    DIFFPOSETALK_OT_delete_take,
+    DIFFPOSETALK_OT_delete_other_takes,
+    DIFFPOSETALK_OT_step_take,
+    DIFFPOSETALK_OT_rate_take,
+    DIFFPOSETALK_OT_reset_take,
+    DIFFPOSETALK_OT_copy_adjustment,
+    DIFFPOSETALK_OT_retime_take,
+)
+
+
+def register() -> None:
+    """Let the list of takes show and choose the active one."""
+    bpy.types.WindowManager.diffposetalk_take = IntProperty(
+        name="Take",
+        description="The take that the active head shows; click another one to see it",
+        get=_index_of_active,
+        set=_show_index,
+        options={"SKIP_SAVE"},
+    )
+
+
+def unregister() -> None:
+    """Take it back."""
+    del bpy.types.WindowManager.diffposetalk_take

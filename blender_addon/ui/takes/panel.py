@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panels of takes and of what is changed of them."""
+
+import bpy
+
+from ...takes import record
+from ..common.layout import SidebarPanel, button_row, is_narrow, sub_panel_layout
+from .operators import active_take, chosen_target
+
+STARS = 5
+
+
+class DIFFPOSETALK_UL_takes(bpy.types.UIList):
+    """The takes of the active head."""
+
+    def draw_item(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        data: bpy.types.AnyType,
+        item: bpy.types.Action,
+        icon: int,
+        active_data: bpy.types.AnyType,
+        active_property: str,
+        index: int = 0,
+        flt_flag: int = 0,
+    ) -> None:
+        """Draw one take: its name and rating."""
+        row = layout.row(align=True)
+        if is_narrow(context):  # the stars are below the list
+            row.prop(item, "name", text="", emboss=False)
+            return
+        row.prop(item, "name", text="", emboss=False, icon="ACTION")
+        draw_stars(row, item)
+
+    def filter_items(
+        self, context: bpy.types.Context, data: bpy.types.AnyType, property: str
+    ) -> tuple[list[int], list[int]]:
+        """Show only takes of the active head."""
+        target = chosen_target(context)
+        wanted = set() if target is None else {a.name for a in record.takes_of(target.owner)}
+        text = self.filter_name.lower()
+        shown = [
+            self.bitflag_filter_item
+            if item.name in wanted and item.library is None and text in item.name.lower()
+            else 0
+            for item in getattr(data, property)
+        ]
+        return shown, []
+
+
+def draw_stars(row: bpy.types.UILayout, take: bpy.types.Action) -> None:
+    """A take's rating, to press on."""
+    stars = row.row(align=True)
+    stars.alignment = "RIGHT"
+    stars.scale_x = 0.6
+    for star in range(1, STARS + 1):
+        kind = "SOLO_ON" if star <= take.diffposetalk.rating else "SOLO_OFF"
+        rate = stars.operator("diffposetalk.rate_take", text="", icon=kind, emboss=False)
+        rate.take, rate.rating = take.name, star
+
+
+class DIFFPOSETALK_PT_takes(SidebarPanel, bpy.types.Panel):
+    """The variants of a line, to look at, rate, keep and delete."""
+
+    bl_idname = "DIFFPOSETALK_PT_takes"
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_label = "Takes"
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 5
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the list."""
+        layout = sub_panel_layout(self, context, while_running=True)
+        row = layout.row()
+        row.template_list(
+            "DIFFPOSETALK_UL_takes",
+            "",
+            bpy.data,
+            "actions",
+            context.window_manager,
+            "diffposetalk_take",
+            rows=3,
+        )
+        buttons = row.column(align=True)
+        buttons.operator("diffposetalk.step_take", text="", icon="TRIA_UP").step = -1
+        buttons.operator("diffposetalk.step_take", text="", icon="TRIA_DOWN").step = 1
+        buttons.separator()
+        buttons.operator("diffposetalk.delete_take", text="", icon="TRASH")
+        shown = active_take(context)
+        if is_narrow(context) and shown is not None:
+            draw_stars(layout, shown)
+        row = button_row(layout, context)
+        row.operator("diffposetalk.retime_take", icon="TIME")
+        row.operator("diffposetalk.delete_other_takes")
+
+
+class DIFFPOSETALK_PT_adjust(SidebarPanel, bpy.types.Panel):
+    """What is changed of the shown take; it can always be put back."""
+
+    bl_idname = "DIFFPOSETALK_PT_adjust"
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_label = "Adjust Take"
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 6
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the sliders."""
+        layout = sub_panel_layout(self, context, while_running=True)
+        action = active_take(context)
+        if action is None:
+            layout.label(text="The active object shows no take", icon="INFO")
+            return
+        take = action.diffposetalk
+        groups = (
+            ("mouth", "lip_press", "smooth_lower"),
+            ("upper", "blink_strength", "blink_rate", "eyelid_offset", "smooth_upper"),
+            ("head_pitch", "head_yaw", "head_roll"),
+            ("time_offset", "asymmetry"),
+        )
+        for names in groups:
+            column = layout.column(align=True)
+            for name in names:
+                column.prop(take, name, **({"text": "Smoothing"} if name.startswith("smooth") else {}))
+        row = button_row(layout, context)
+        row.operator("diffposetalk.reset_take", icon="LOOP_BACK")
+        row.operator("diffposetalk.copy_adjustment")
+
+
+CLASSES = (DIFFPOSETALK_UL_takes, DIFFPOSETALK_PT_takes, DIFFPOSETALK_PT_adjust)
