@@ -70,6 +70,7 @@ INSTALL_FILES = [
 """What Set Up Backend reads, beside the source; `backend/make_locks.py` makes most of it."""
 OLDEST_BLENDER = (4, 2)
 PARTS = ["lint", "docs", "backend", "fuzz", "build", "addon", "survival", "window"]
+BACKEND_SUITES = {"backend": "tests/backend", "fuzz": "tests/system/fuzz", "build": "tests/build"}
 LANES = min(2, os.cpu_count() or 1)
 """Suites of tests that run at a time."""
 
@@ -418,12 +419,12 @@ def run_test(arguments: argparse.Namespace) -> int:
             except BuildError as error:
                 total.check(f"documentation: {error}", False)
     # Two at a time where there are processors for it; the windows last, whose Debian folders may have to be made first.
-    suites = [Suite(backend, f"tests/{name}") for name in ("backend", "fuzz", "build") if name in parts]
+    suites = [Suite(backend, folder) for name, folder in BACKEND_SUITES.items() if name in parts]
     if "survival" in parts and sys.platform == "linux":  # it looks into /proc
         for version, python in pythons.items():
             # What depends on Blender itself is tried in each version, the rest in the newest only.
             only = () if version == list(pythons)[-1] else ("-m", "each_blender")
-            suites.append(Suite(python, "tests/survival", f"Blender {version}", only))
+            suites.append(Suite(python, "tests/system/survival", f"Blender {version}", only))
     if "addon" in parts:
         for version, python in pythons.items():
             suites.append(Suite(python, "tests/addon", f"Blender {version}"))
@@ -432,7 +433,9 @@ def run_test(arguments: argparse.Namespace) -> int:
             for release, blender in WINDOW_RELEASES.items():
                 where = aside.submit(window_folder, arguments.cache, release)
                 suites.append(
-                    Suite(backend, "tests/window", f"Blender {blender} of Debian {release}", where=where)
+                    Suite(
+                        backend, "tests/system/window", f"Blender {blender} of Debian {release}", where=where
+                    )
                 )
         environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // LANES))
         for outcome in [lanes.submit(run_suite, suite, environment) for suite in suites]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Damaged recordings, models, assets and manifests in large numbers, in processes that may crash.
 
-The same cases as `tests/fuzz` with other random numbers, and many more. Writes a table (`fuzz.md`); exit status 1 where
-anything was found. A crash or a hang ends its process, is counted, and the rest goes on after it.
+The same cases as `tests/system/fuzz` with other random numbers, and many more. Writes a table (`fuzz.md`); exit status
+1 where anything was found. A crash or a hang ends its process, is counted, and the rest goes on after it.
 
 python benchmarks/fuzz.py [--cases 5000] [--seed 1000] [--only audio ...] [--out benchmarks/results]
 """
@@ -27,7 +27,7 @@ CHUNK = 500
 
 def fuzz_targets() -> ModuleType:
     """`fuzz.targets` of the tests."""
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "system")]
     return importlib.import_module("fuzz.targets")
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The add-on's tests run in the installed extension."""
 
-from installed_addon import (  # noqa: F401 - fixtures and hooks
+from support.installed_addon import (  # noqa: F401 - fixtures and hooks
     addon,
     addon_zip,
     api,
@@ -11,7 +11,6 @@ from installed_addon import (  # noqa: F401 - fixtures and hooks
     head_path,
     model_vertices,
     part,
-    pytest_addoption,
     pytest_sessionfinish,
     pytest_unconfigure,
     recordings,

@@ -4,8 +4,8 @@
 import bpy
 import numpy as np
 import pytest
-from foreign_rigs import RIGS, build
-from scene_state import evaluated_vertices, scene_state
+from support.foreign_rigs import RIGS, build
+from support.scene_state import evaluated_vertices, scene_state
 
 
 @pytest.fixture

@@ -6,15 +6,12 @@ import inspect
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import bpy
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests"))
-from code_blocks import by_page, code_blocks  # noqa: E402
+from support.code_blocks import by_page, code_blocks
+from support.paths import ROOT
 
 HAS_SOUND = bpy.app.build_options.audaspace
 
@@ -35,7 +32,7 @@ def workplace(small_model, backend_python, part, api, recordings, tmp_path, monk
     """A saved file beside the recordings and the clip that the pages speak of, and a library of styles of its own."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
     monkeypatch.setenv("DIFFPOSETALK_STYLES", str(tmp_path / "styles"))
-    preferences = part("ui.setup.preferences").addon_preferences()
+    preferences = part("install.preferences").addon_preferences()
     preferences.backend_python, preferences.device = "", "cpu"
     preferences.model_directory = str(small_model)
     bpy.context.scene.diffposetalk_workflow.speakers.clear()

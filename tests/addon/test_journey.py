@@ -4,15 +4,15 @@
 import bpy
 import numpy as np
 import pytest
-from foreign_rigs import RIGS, build
-from scene_state import evaluated_vertices, take_points
+from support.foreign_rigs import RIGS, build
+from support.scene_state import evaluated_vertices, take_points
 
 
 @pytest.fixture(autouse=True)
 def backend_from_environment(backend_python, part, monkeypatch):
     """Use the environment's interpreter, and no preference of another test."""
     monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("ui.setup.preferences").addon_preferences()
+    preferences = part("install.preferences").addon_preferences()
     preferences.backend_python = preferences.model_directory = ""
     preferences.device = "cpu"
 

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-
-from .tiny_model import save_tiny_model
-
-BUNDLED_HEAD = Path(__file__).resolve().parents[2] / "flame_assets" / "head" / "head.npz"
+from support.paths import BUNDLED_HEAD
+from support.tiny_model import save_tiny_model
 
 # Tiny networks run no slower on one thread, and on a busy machine far faster; processes started here inherit it.
 torch.set_num_threads(1)

@@ -21,6 +21,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 import soundfile
+from support.code_blocks import CodeBlock, by_page, code_blocks
+from support.paths import ROOT
+from support.style_clips import talking
+from support.tiny_model import save_tiny_model
 
 from diffposetalk.batch.manifest import read_manifest
 from diffposetalk.cli import build_parser, main
@@ -28,13 +32,6 @@ from diffposetalk.motion.clip import load_motion
 from diffposetalk.server.methods import Backend
 from diffposetalk.train.recipe import read_recipe
 from diffposetalk.train.recordings import read_recordings
-
-from .style_clips import talking
-from .tiny_model import save_tiny_model
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests"))
-from code_blocks import CodeBlock, by_page, code_blocks  # noqa: E402
 
 ONLY_PARSED = re.compile(
     r"serve|train |evaluate |convert checkpoint|convert flame|style track|\S+ \S+ talk\.mp4"

@@ -11,13 +11,13 @@ import importlib.metadata
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from support.paths import ROOT
 
-BACKEND = Path(__file__).resolve().parents[2] / "backend"
+BACKEND = ROOT / "backend"
 REQUIREMENTS = {
     "backend": "requirements.txt",
     "video": "requirements-tracking.txt",

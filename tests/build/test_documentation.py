@@ -8,13 +8,10 @@ import re
 import subprocess
 import sys
 from functools import lru_cache
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests"))
-from code_blocks import FENCE, code_blocks, pages  # noqa: E402
+from support.code_blocks import FENCE, code_blocks, pages
+from support.paths import ROOT
 
 PAGES = pages()
 LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(#[^)\s]*)?\)")

@@ -2,7 +2,7 @@
 """Other languages for the interface; Blender chooses the one of its preferences.
 
 A language is a file of English texts and their translations. Another is added by writing one and naming it here;
-`tests/addon/test_translation.py` says which texts are missing.
+`tests/addon/ui/test_translation.py` says which texts are missing.
 """
 
 import json

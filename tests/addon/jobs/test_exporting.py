@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Exports come back as they were."""
+
+import json
+
+import bpy
+import numpy as np
+import pytest
+from mathutils.kdtree import KDTree
+from support.scene_state import evaluated_vertices, scene_state
+
+TOLERANCE = 1e-4  # metres
+FIRST, LAST = 5, 34
+
+
+@pytest.fixture(params=["bundled", "FLAME-like"])
+def talking_head(request, api, part, head_path, flame_like_head):
+    """A head with 30 frames of motion from frame 5 on."""
+    bpy.context.scene.cursor.location = (0.3, -0.2, 1.5)
+    basis = "arkit" if request.param == "bundled" else "flame"
+    mesh, rig = api.add_head("Ann", asset=head_path if basis == "arkit" else flame_like_head)
+    random = np.random.default_rng(0)
+    count = LAST - FIRST + 1
+    exp = random.uniform(0, 1, (count, 50)) * (random.random((count, 50)) < 0.3)
+    if basis == "flame":
+        exp = random.normal(0, 1, (count, 50))
+    head = np.cumsum(random.normal(0, 0.05, (count, 3)), axis=0)
+    jaw = np.zeros((count, 3))
+    jaw[:, 0] = random.uniform(0, 0.4, count)
+    provenance = {"synthetic": True, "model": "m", "seed": 7, "audio_sha256": "abc"}
+    motion = part("data.motion").Motion(exp.astype("f4"), head, jaw, 25.0, basis, (), provenance)
+    keying = part("takes.keying")
+    target = part("faces.targets").find_target(mesh, 0.4)
+    keying.key_performances([keying.Performance((target,), (keying.Take(motion, "a · take 1"),), FIRST)])
+    return mesh, rig
+
+
+def vertices_by_frame(mesh):
+    frames = {}
+    for frame in (FIRST, FIRST + 1, 17, 23, LAST):
+        bpy.context.scene.frame_set(frame)
+        frames[frame] = evaluated_vertices(mesh)
+    return frames
+
+
+def imported_mesh(known):
+    return next(item for item in bpy.data.objects if item.type == "MESH" and item not in known)
+
+
+def largest_difference(mesh, expected):
+    shown = vertices_by_frame(mesh)
+    return max(float(np.abs(shown[frame] - expected[frame]).max()) for frame in expected)
+
+
+def test_fbx(api, talking_head, tmp_path, record_property):
+    mesh, _ = talking_head
+    expected = vertices_by_frame(mesh)
+    bpy.context.scene.frame_set(2)
+    before = scene_state()
+    path = api.export_fbx(mesh, tmp_path / "Ann")
+    assert path == tmp_path / "Ann.fbx" and scene_state() == before
+    known = set(bpy.data.objects)
+    bpy.ops.import_scene.fbx(filepath=str(path), anim_offset=0.0)
+    back = imported_mesh(known)
+    for key in back.data.shape_keys.key_blocks:
+        key.slider_min, key.slider_max = -10, 10  # the importer gives every slider 0 to 1
+    difference = largest_difference(back, expected)
+    print(f"FBX: largest difference {1000 * difference:.6f} mm")
+    record_property("largest_difference_mm", 1000 * difference)
+    assert difference < TOLERANCE
+    assert back["synthetic"] and back["seed"] == 7 and back["model"] == "m"
+    assert {bone.name for bone in back.parent.data.bones} >= {"root", "neck", "jaw", "left_eye", "right_eye"}
+
+
+def matched(mesh, expected):
+    """Largest difference where an importer splits vertices: each one beside the nearest of the first frame."""
+    bpy.context.scene.frame_set(FIRST)
+    tree = KDTree(len(expected[FIRST]))
+    for number, place in enumerate(expected[FIRST]):
+        tree.insert(place, number)
+    tree.balance()
+    index = [tree.find(place)[1] for place in evaluated_vertices(mesh)]
+    shown = vertices_by_frame(mesh)
+    return max(float(np.abs(shown[frame] - expected[frame][index]).max()) for frame in expected)
+
+
+def widen_sliders(mesh):
+    for key in mesh.data.shape_keys.key_blocks:
+        key.slider_min, key.slider_max = -10, 10  # importers give every slider 0 to 1
+
+
+@pytest.mark.parametrize("preset", ["UNITY", "UNREAL"])
+def test_fbx_for_game_engines(api, talking_head, tmp_path, preset, record_property):
+    mesh, _ = talking_head
+    expected = vertices_by_frame(mesh)
+    path = api.export_fbx(mesh, tmp_path / "Ann", preset=preset)
+    known = set(bpy.data.objects)
+    bpy.ops.import_scene.fbx(filepath=str(path), anim_offset=0.0)
+    back = imported_mesh(known)
+    widen_sliders(back)
+    difference = largest_difference(back, expected)
+    record_property("largest_difference_mm", 1000 * difference)
+    assert difference < TOLERANCE
+    with pytest.raises(api.UserError, match="preset is one of"):
+        api.export_fbx(mesh, tmp_path / "Ann", preset="GODOT")
+
+
+def test_gltf(api, talking_head, tmp_path, record_property):
+    mesh, _ = talking_head
+    expected = vertices_by_frame(mesh)
+    bpy.context.scene.frame_set(2)
+    before = scene_state()
+    path = api.export_gltf(mesh, tmp_path / "Ann")
+    assert path == tmp_path / "Ann.glb" and scene_state() == before
+    known = set(bpy.data.objects)
+    bpy.ops.import_scene.gltf(filepath=str(path))
+    back = next(o for o in bpy.data.objects if o not in known and o.type == "MESH" and o.data.shape_keys)
+    widen_sliders(back)
+    difference = matched(back, expected)
+    record_property("largest_difference_mm", 1000 * difference)
+    assert difference < TOLERANCE
+    told = next(
+        o for o in bpy.data.objects if o not in known and "synthetic" in o
+    )  # the importer's own empty
+    assert told["synthetic"] and told["seed"] == 7 and told["model"] == "m"
+
+
+@pytest.mark.skipif(not bpy.app.build_options.usd, reason="this build of Blender has no USD")
+def test_usd(api, talking_head, tmp_path, record_property):
+    mesh, _ = talking_head
+    expected = vertices_by_frame(mesh)
+    bpy.context.scene.frame_set(2)
+    before = scene_state()
+    path = api.export_usd(mesh, tmp_path / "Ann")
+    assert path == tmp_path / "Ann.usdc" and scene_state() == before
+    known = set(bpy.data.objects)
+    bpy.ops.wm.usd_import(filepath=str(path))
+    back = imported_mesh(known)
+    if back.data.shape_keys is not None:
+        widen_sliders(back)
+    difference = largest_difference(back, expected)
+    record_property("largest_difference_mm", 1000 * difference)
+    assert difference < TOLERANCE
+
+
+@pytest.mark.skipif(not bpy.app.build_options.alembic, reason="this build of Blender has no Alembic")
+def test_alembic(api, talking_head, tmp_path, record_property):
+    mesh, rig = talking_head
+    expected = vertices_by_frame(mesh)
+    bpy.context.scene.frame_set(2)
+    before = scene_state()
+    path = api.export_alembic(rig, tmp_path / "Ann.abc")
+    assert scene_state() == before
+    assert json.loads((tmp_path / "Ann.abc.json").read_text())["Ann"]["seed"] == 7
+    known = set(bpy.data.objects)
+    bpy.ops.wm.alembic_import(filepath=str(path), as_background_job=False)
+    difference = largest_difference(imported_mesh(known), expected)
+    print(f"Alembic: largest difference {1000 * difference:.6f} mm")
+    record_property("largest_difference_mm", 1000 * difference)
+    assert difference < TOLERANCE
+
+
+def test_operators_export_the_selection(talking_head, tmp_path):
+    assert bpy.ops.diffposetalk.export_fbx(filepath=str(tmp_path / "a.fbx")) == {"FINISHED"}
+    assert (tmp_path / "a.fbx").stat().st_size > 50_000
+    if bpy.app.build_options.alembic:
+        assert bpy.ops.diffposetalk.export_alembic(filepath=str(tmp_path / "a.abc")) == {"FINISHED"}
+        assert (tmp_path / "a.abc").stat().st_size > 50_000
+
+
+def test_bad_exports(api, talking_head, tmp_path):
+    mesh, _ = talking_head
+    empty = bpy.data.objects.new("Empty", None)
+    before = scene_state()
+    for objects, path, message in (
+        ([], tmp_path / "a.fbx", "No head is selected"),
+        ([empty], tmp_path / "a.fbx", "No head is selected"),
+        ([mesh], tmp_path / "nowhere" / "a.fbx", "does not exist"),
+    ):
+        with pytest.raises(api.UserError, match=message):
+            api.export_fbx(objects, path)
+        with pytest.raises(api.UserError):
+            api.export_alembic(objects, path)
+    assert scene_state() == before and not list(tmp_path.iterdir())

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The buttons, as a script presses them."""
+
+import importlib
+import sys
+
+import addon_utils
+import bpy
+import pytest
+from support.scene_state import scene_state
+
+
+@pytest.fixture(autouse=True)
+def settings(backend_python, part, monkeypatch):
+    """The scene's settings, for short tests with the environment's backend."""
+    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
+    part("install.preferences").addon_preferences().backend_python = ""
+    part("install.preferences").addon_preferences().device = "cpu"
+    settings = bpy.context.scene.diffposetalk
+    settings.steps = 2
+    return settings
+
+
+def status():
+    return bpy.context.window_manager.diffposetalk_status
+
+
+def test_add_head_and_generate(settings, recordings):
+    assert bpy.ops.diffposetalk.add_head() == {"FINISHED"}
+    head = bpy.context.object
+    settings.audio_path = str(recordings / "speech.wav")
+    settings.seed, settings.takes, settings.start_frame = 4, 2, 30
+    assert bpy.ops.diffposetalk.generate() == {"FINISHED"}
+    action = head.data.shape_keys.animation_data.action
+    assert "seed 4" in action.name and action.frame_range[0] == 30
+    assert "2 takes" in status().text and not status().error and not status().running
+    first_preset = settings.style
+    assert first_preset
+
+
+def test_current_frame_and_new_seeds(settings, recordings):
+    bpy.ops.diffposetalk.add_head()
+    settings.audio_path, settings.start_at, settings.random_seed = (
+        str(recordings / "speech.wav"),
+        "CURRENT",
+        True,
+    )
+    bpy.context.scene.frame_set(77)
+    seed = settings.seed
+    bpy.ops.diffposetalk.generate()
+    action = bpy.context.object.data.shape_keys.animation_data.action
+    assert action.frame_range[0] == 77 and settings.seed != seed and action["seed"] == settings.seed
+
+
+@pytest.mark.parametrize(
+    "case", ["no audio", "missing audio", "nothing selected", "a light", "no motion file", "no strip"]
+)
+def test_errors_are_shown_and_change_nothing(settings, recordings, case):
+    bpy.ops.diffposetalk.add_head()
+    settings.audio_path = str(recordings / "speech.wav")
+    if case == "no audio":
+        settings.audio_path, message = "", "No audio file is chosen"
+    elif case == "missing audio":
+        settings.audio_path, message = "/nowhere/speech.wav", "does not exist"
+    elif case == "nothing selected":
+        bpy.ops.object.select_all(action="DESELECT")
+        message = "No object is selected"
+    elif case == "a light":
+        bpy.ops.object.select_all(action="DESELECT")
+        light = bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT"))
+        bpy.context.scene.collection.objects.link(light)
+        light.select_set(True)
+        message = "No object is selected"
+    elif case == "no motion file":
+        settings.style, message = "MOTION_FILE", "No motion file is chosen"
+    else:
+        settings.audio_source, message = "STRIP", "No sound strip is active"
+    before = scene_state()
+    with pytest.raises(RuntimeError, match=message):
+        bpy.ops.diffposetalk.generate()
+    if case == "no motion file":
+        assert message in status().error
+    else:
+        assert not bpy.ops.diffposetalk.generate.poll()  # the button is grey, and the panel says the message
+    assert not status().running and scene_state() == before
+
+
+def test_the_next_success_clears_the_error(settings, recordings):
+    bpy.ops.diffposetalk.add_head()
+    settings.audio_path = str(recordings / "empty.wav")
+    with pytest.raises(RuntimeError):
+        bpy.ops.diffposetalk.generate()
+    assert status().error
+    settings.audio_path = str(recordings / "speech.wav")
+    bpy.ops.diffposetalk.generate()
+    assert not status().error
+
+
+def test_check_backend(backend_python):
+    assert bpy.ops.diffposetalk.check_backend() == {"FINISHED"}
+    assert "Backend 0." in status().text and "Torch" in status().text and "device" in status().text
+
+
+def test_set_up_needs_permission_to_go_online():
+    if bpy.app.online_access:
+        pytest.skip("this Blender may go online")
+    assert not bpy.ops.diffposetalk.setup_backend.poll()
+
+
+def test_one_job_at_a_time(settings, recordings):
+    bpy.ops.diffposetalk.add_head()
+    settings.audio_path = str(recordings / "speech.wav")
+    assert bpy.ops.diffposetalk.generate.poll() and not bpy.ops.diffposetalk.cancel.poll()
+    status().running = True
+    try:
+        assert not bpy.ops.diffposetalk.generate.poll() and not bpy.ops.diffposetalk.check_backend.poll()
+        assert bpy.ops.diffposetalk.cancel.poll()
+    finally:
+        status().running = False
+
+
+def test_everything_in_the_tab_explains_itself(settings, part):
+    for name, prop in settings.bl_rna.properties.items():
+        if name not in ("rna_type", "name"):
+            assert len(prop.description) > 10 and prop.name, name
+    for operator in part("ui.generate.operators").CLASSES:
+        assert len(operator.__doc__) > 10 and operator.bl_label
+    for panel in part("ui.generate.panel").CLASSES:
+        assert panel.bl_category == "DiffPoseTalk"
+
+
+def test_generate_is_one_undo_step(settings, recordings):
+    bpy.ops.ed.undo_push(message="begin")
+    bpy.ops.diffposetalk.add_head()
+    bpy.ops.ed.undo_push(message="Add Head")
+    head = bpy.context.object.name
+    settings.audio_path = str(recordings / "speech.wav")
+    before = scene_state()
+    bpy.ops.diffposetalk.generate()
+    bpy.ops.ed.undo_push(message="Generate")  # the window does this after an operator; scripts do not
+    after = scene_state()
+    assert after != before
+    bpy.ops.ed.undo()
+    assert scene_state() == before
+    bpy.ops.ed.redo()
+    assert scene_state() == after and head in bpy.data.objects
+
+
+def test_disabling_takes_everything_back(addon, addon_zip):
+    bpy.ops.preferences.addon_disable(module=addon.__name__)
+    assert not hasattr(bpy.types.Scene, "diffposetalk") and "diffposetalk" not in sys.modules
+    with pytest.raises(ImportError):
+        importlib.import_module("diffposetalk")
+    bpy.ops.preferences.addon_enable(module=addon.__name__)
+    assert hasattr(bpy.types.Scene, "diffposetalk") and "diffposetalk" not in sys.modules
+    assert callable(importlib.import_module("diffposetalk").generate)
+
+
+def test_blender_has_no_complaints():
+    """Blender lists what an extension does against its policies, e.g. modules outside its own package."""
+    addon_utils._extensions_warnings_get._is_first = True
+    assert not addon_utils._extensions_warnings_get()

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where things are."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared"  # recordings beside the repository, not part of it
+CLIP = ROOT / "flame_assets" / "clips" / "jfk.flac"
+BUNDLED_HEAD = ROOT / "flame_assets" / "head" / "head.npz"
+BUNDLED_MODEL = ROOT / "flame_assets" / "model"
