@@ -119,9 +119,10 @@ def _targets(node: ast.AST, inside: list[str], top: str, known: Iterable[str]) -
                 yield ".".join(base)
     elif isinstance(node, ast.Import):
         yield from (a.name.removeprefix(prefix) for a in node.names if a.name.startswith(prefix))
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(prefix):
-        if node.value.removeprefix(prefix) in known:
-            yield node.value.removeprefix(prefix)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        named = node.value.removeprefix(prefix)
+        if named != node.value and named in known:
+            yield named
 
 
 def foundations(stands_on: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:

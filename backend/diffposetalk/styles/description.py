@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..evaluate.dynamics import blinks
 from ..head.geometry import FaceRegions
 from ..head.head_model import HeadModel
 from ..motion.arkit import INDEX, both
 from ..motion.clip import MotionClip
+from ..motion.dynamics import blinks
 from .measures import StyleMeasures
 
 MILLIMETRES = 1e3
