@@ -15,7 +15,8 @@ from .cuda_graph import StepGraphs
 from .denoiser import Denoiser
 from .device import Compute
 from .prepared_denoiser import PreparedDenoiser
-from .speech.encoder import SpeechEncoder, build_speech_encoder
+from .speech.build import build_speech_encoder
+from .speech.encoder import SpeechEncoder
 from .style_encoder import StyleEncoder
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ class DiffPoseTalk(nn.Module):
             graphs = StepGraphs() if self.compute.graphs else None
             self._prepared = PreparedDenoiser(self.denoiser, self.compute.dtype, graphs)
         return self._prepared
+
+    def train(self, mode: bool = True) -> DiffPoseTalk:
+        """Training or evaluation mode; either way weights may have changed since sampling was prepared."""
+        self._prepared = None
+        return super().train(mode)
 
     def encode_style(self, motion: torch.Tensor) -> torch.Tensor:
         """Style vectors (B, S) of motion vectors (B, T, D) in their own units."""

@@ -25,6 +25,7 @@ from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
 from .losses import GeometricLoss, RealFrames, denoiser_losses, mouth_vertices, moving_vertices
 from .recipe import DenoiserTraining
+from .samples import show_samples
 from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MOBILITY_FRAMES = 512
 """Frames of training motion from which the vertices that move are told."""
+VALIDATION_BATCHES = 2
 
 
 @dataclass(frozen=True)
@@ -424,6 +426,23 @@ def learning_rate(iteration: int, settings: DenoiserTraining) -> float:
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, done)))
 
 
+def validation_losses(
+    writer: SummaryWriter, step: int, objective: TwoWindowLosses, data: TrainingSet
+) -> None:
+    """The training's losses on recordings kept out of it, the same samples and noise every time."""
+    model = objective.model
+    if not data.drawable(2 * model.config.denoiser.window, validation=True):
+        return
+    source = BatchSource(data, model, objective.settings, validation=True)
+    objective.eval()
+    with torch.no_grad():
+        batches = [source.draw(-1 % 2**32, k).to(model.device) for k in range(VALIDATION_BATCHES)]
+        results = [objective(batch) for batch in batches]
+    for name in results[0]:
+        mean = sum(result[name].item() for result in results) / len(results)
+        writer.add_scalar(f"validation/{name}", mean, step)
+
+
 def train_denoiser(
     model: DiffPoseTalk,
     data: TrainingSet,
@@ -460,8 +479,6 @@ def train_denoiser(
         return (source.draw(settings.seed, iteration).to(accelerator.device),)
 
     def inspect(writer: SummaryWriter, step: int) -> None:
-        from .samples import show_samples, validation_losses
-
         validation_losses(writer, step, objective, data)
         show_samples(writer, step, trained, data, head, settings.styled)
 

@@ -190,7 +190,7 @@ def test_style_retrieval_is_watched(made: Path):
 
 
 def test_style_retrieval_of_known_styles():
-    from diffposetalk.train.samples import style_retrieval
+    from diffposetalk.train.style_training import style_retrieval
 
     class Mean(torch.nn.Module):
         def forward(self, motion: torch.Tensor) -> torch.Tensor:
