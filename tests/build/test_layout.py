@@ -147,7 +147,7 @@ def test_no_import_runs_up(package: Path, stands_on: dict[str, tuple[str, ...]])
         by_name = importer == "cli" and each.lazy  # a command's module, imported when it is called
         if importer and importer != imported and imported not in below[importer] and not by_name:
             wrong.append(str(each))
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("package", [BACKEND, ADD_ON], ids=["backend", "addon"])
@@ -201,7 +201,7 @@ def test_features_of_the_interface_do_not_know_each_other() -> None:
         importer, imported = each.importer.split("."), each.imported.split(".")
         if importer[0] == imported[0] == "ui" and len(importer) > 1 and importer[1] != imported[1:2]:
             wrong += [str(each)] if imported[1:2] not in ([importer[1]], ["common"]) else []
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
 
 
 def top_names(path: Path) -> set[str]:
