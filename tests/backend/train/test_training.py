@@ -16,6 +16,7 @@ from diffposetalk.head.head_model import HeadModel, load_head
 from diffposetalk.motion.arkit import INDEX
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.style_encoder import distances
+from diffposetalk.tracking.lip_gap import LipGap
 from diffposetalk.train.denoiser_training import Batch, BatchSource, TwoWindowLosses, train_denoiser
 from diffposetalk.train.losses import GeometricLoss, RealFrames, head_loss, mouth_vertices, moving_vertices
 from diffposetalk.train.new_model import new_model
@@ -33,7 +34,6 @@ from diffposetalk.train.own_model.style_views import view
 from diffposetalk.train.recipe import DenoiserTraining, LossWeights, StyleTraining
 from diffposetalk.train.samples import sample_clip
 from diffposetalk.train.style_training import motion_statistics, train_style_encoder
-from diffposetalk.train.tracked_motion import LipGap
 from diffposetalk.train.training_set import TrainingSet
 
 
