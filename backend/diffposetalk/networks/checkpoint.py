@@ -18,8 +18,8 @@ from ..config import ModelConfig
 from ..errors import ModelError
 from ..files.shipped import shipped
 from ..files.whole_file import whole_file
+from ..motion.style_measures import StyleMeasures
 from ..sound.audio import file_sha256
-from ..styles.measures import StyleMeasures
 from .device import choose_compute, device_errors
 from .model import DiffPoseTalk, StylePreset
 from .speech.whisper import WhisperSpeechEncoder

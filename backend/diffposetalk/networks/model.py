@@ -3,24 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..config import EXPRESSION_DIM, ModelConfig
-from ..diffusion.schedule import NoiseSchedule
+from ..motion.style_measures import StyleMeasures
 from .cuda_graph import StepGraphs
 from .denoiser import Denoiser
 from .device import Compute
 from .prepared_denoiser import PreparedDenoiser
+from .schedule import NoiseSchedule
 from .speech.build import build_speech_encoder
 from .speech.encoder import SpeechEncoder
 from .style_encoder import StyleEncoder
-
-if TYPE_CHECKING:
-    from ..styles.measures import StyleMeasures
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 

@@ -12,7 +12,7 @@ from ..head.head_model import HeadModel
 from ..motion.arkit import INDEX, both
 from ..motion.clip import MotionClip
 from ..motion.dynamics import blinks
-from .measures import StyleMeasures
+from ..motion.style_measures import StyleMeasures
 
 MILLIMETRES = 1e3
 BROWS = [INDEX["browInnerUp"], *both("browOuterUp"), *both("browDown")]

@@ -19,11 +19,11 @@ from support.training_sets import (
 
 from diffposetalk.cli import main
 from diffposetalk.diffusion.samplers import solver_steps
-from diffposetalk.diffusion.schedule import NoiseSchedule
 from diffposetalk.generation.draft import load_draft
 from diffposetalk.motion.clip import to_vectors
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.networks.schedule import NoiseSchedule
 from diffposetalk.train.denoiser_training import BatchSource, TwoWindowLosses
 from diffposetalk.train.distillation import Distillation, guided_prediction, step_table
 from diffposetalk.train.new_model import CachedFeatures
