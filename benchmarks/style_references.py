@@ -24,13 +24,13 @@ import numpy as np
 import torch
 
 from diffposetalk.config import FPS
-from diffposetalk.evaluate.evaluation import head_amplitude
 from diffposetalk.evaluate.references import read_references
 from diffposetalk.generation.windows import Line, generate_lines
 from diffposetalk.head import render
 from diffposetalk.head.head_model import HeadModel, load_head
 from diffposetalk.motion.arkit import EXPRESSIONS
 from diffposetalk.motion.clip import MotionClip, from_vectors, to_vectors
+from diffposetalk.motion.dynamics import head_amplitude
 from diffposetalk.networks.checkpoint import bundled_model_path, load_model
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.speech.encoder import SAMPLES_PER_FRAME

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..head.head_model import HeadModel
     from ..motion.clip import MotionClip
     from ..networks.model import DiffPoseTalk
-    from ..train.recordings import Skipped
+    from ..train.recording import Skipped
     from .references import Reference
     from .results import Corpus, Evaluation
     from .subjects import ModelSubject, Subject

@@ -14,10 +14,10 @@ from ..generation.windows import Line, Sampling, generate_lines
 from ..head.geometry import FaceRegions
 from ..motion.arkit import both
 from ..motion.clip import MotionClip, to_vectors
+from ..motion.dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
 from ..networks.model import DiffPoseTalk
 from ..sound.audio import SAMPLE_RATE, SpeechAudio
 from .confidence import Estimate, estimate
-from .dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
 from .evaluation import HEAD_RATE
 from .references import Reference
 
@@ -26,7 +26,7 @@ NOT_FASTER = 0.95
 
 @dataclass(frozen=True)
 class LongTake:
-    """Figures by the keys of `metrics.LONG_TAKE`, the takes they are of, and their mouth openings, metres."""
+    """Figures by the keys of `reported_figures.LONG_TAKE`, the takes they are of, and their mouth openings, metres."""
 
     seconds: float
     estimates: dict[str, Estimate]

@@ -13,12 +13,12 @@ from ..files.png import write_png
 from ..generation.windows import Line, generate_lines
 from ..head.head_model import HeadModel
 from ..motion.clip import MotionClip
+from ..motion.style_measures import StyleMeasures
 from ..networks.checkpoint import STYLES_NAME, bundled_model_path, load_model, save_styles
 from ..networks.model import DiffPoseTalk, StylePreset
 from ..sound.audio import load_speech
 from .creation import described, head_of_basis
 from .description import measure_style
-from .measures import StyleMeasures
 from .pictures import thumbnail_strip
 from .style_file import Style
 

@@ -24,8 +24,8 @@ from ..errors import OutputError, StyleError
 from ..files.array_file import read_arrays
 from ..files.whole_file import whole_file
 from ..motion.clip import MotionClip, from_vectors, to_vectors
+from ..motion.style_measures import StyleMeasures, mixed_measures
 from ..networks.model import DiffPoseTalk
-from .measures import StyleMeasures, mixed_measures
 from .mixing import mix_styles
 from .reading import StyleReading, encode_windows
 

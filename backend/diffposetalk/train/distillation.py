@@ -32,10 +32,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import __version__
 from ..diffusion.samplers import solver_steps
-from ..diffusion.schedule import NoiseSchedule
 from ..head.head_model import HeadModel
 from ..networks.denoiser import Denoiser
 from ..networks.model import DiffPoseTalk
+from ..networks.schedule import NoiseSchedule
 from ..networks.speech.hubert import HubertSpeechEncoder
 from .denoiser_training import (
     Batch,

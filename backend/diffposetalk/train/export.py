@@ -18,7 +18,8 @@ from ..config import ModelConfig
 from ..errors import DataError, ModelError
 from ..networks.checkpoint import load_model, save_model
 from ..networks.model import DiffPoseTalk, StylePreset
-from ..networks.speech.encoder import SpeechEncoder, build_speech_encoder
+from ..networks.speech.build import build_speech_encoder
+from ..networks.speech.encoder import SpeechEncoder
 from ..networks.speech.hubert import unloaded
 from .checkpoints import load_latest
 from .new_model import CachedFeatures

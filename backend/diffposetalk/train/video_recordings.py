@@ -29,7 +29,8 @@ from ..tracking.arkit_motion import stretches
 from ..tracking.face_track import OnProgress, track_face
 from ..tracking.quality import Quality, assess
 from ..tracking.video import read_sound
-from .recordings import VIDEO_SUFFIXES, OnSkip, Recording, Skipped, Split, place
+from .recording import OnSkip, Recording, Skipped, Split
+from .recordings import VIDEO_SUFFIXES, place
 
 LAYOUT = 1
 """Of the folder of a tracked video; those of another one are tracked again."""

@@ -21,9 +21,9 @@ from diffposetalk.evaluate.cli import _pictured
 from diffposetalk.evaluate.confidence import Estimate
 from diffposetalk.evaluate.evaluation import Figures, evaluate
 from diffposetalk.evaluate.long_take import evaluate_long_take, joined_speech, take_figures
-from diffposetalk.evaluate.metrics import BY_KEY, printed
 from diffposetalk.evaluate.paper_table import COLUMNS, TABLE_1
 from diffposetalk.evaluate.references import Reference
+from diffposetalk.evaluate.reported_figures import BY_KEY, printed
 from diffposetalk.evaluate.results import Corpus, Evaluation, to_json, to_text
 from diffposetalk.evaluate.style_following import drawn_style_references, evaluate_style_following
 from diffposetalk.evaluate.subjects import Recorded

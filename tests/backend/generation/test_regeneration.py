@@ -15,16 +15,16 @@ from support.paths import CLIP
 from diffposetalk.config import SAMPLERS
 from diffposetalk.diffusion.inpainting import MARGIN, InpaintingDenoiser, Standing, place_windows
 from diffposetalk.diffusion.samplers import sample
-from diffposetalk.diffusion.schedule import NoiseSchedule
 from diffposetalk.errors import Cancelled, DiffPoseTalkError
-from diffposetalk.evaluate.dynamics import motion_speed
 from diffposetalk.generation.ranges import Hold, parse_holds, regenerate
 from diffposetalk.generation.windows import Line, generate, generate_lines
 from diffposetalk.motion.arkit import INDEX
 from diffposetalk.motion.channel_groups import channel_groups, channel_names, channels_of
 from diffposetalk.motion.clip import MotionClip, to_vectors
+from diffposetalk.motion.dynamics import motion_speed
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.networks.schedule import NoiseSchedule
 from diffposetalk.sound.audio import SpeechAudio, load_speech
 
 FRAMES = 275

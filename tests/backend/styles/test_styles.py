@@ -20,13 +20,13 @@ from diffposetalk.errors import MotionError, StyleError
 from diffposetalk.head.head_model import load_head
 from diffposetalk.motion.clip import MotionClip, load_motion, resample
 from diffposetalk.motion.formats import read_motion
+from diffposetalk.motion.style_measures import StyleMeasures, mixed_measures
 from diffposetalk.networks.checkpoint import load_model, save_model
 from diffposetalk.networks.model import DiffPoseTalk, StylePreset
 from diffposetalk.styles import library, read_style, resolve_style, style_name
 from diffposetalk.styles.creation import named_after, style_from_motion, unbroken
 from diffposetalk.styles.description import measure_style
 from diffposetalk.styles.illustration import illustrate
-from diffposetalk.styles.measures import StyleMeasures, mixed_measures
 from diffposetalk.styles.mixing import mix_styles
 from diffposetalk.styles.pictures import PLOT_HEIGHT, PLOT_WIDTH, reference_plot, thumbnail_strip
 from diffposetalk.styles.style_file import (
