@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from ..config import ModelConfig
 from ..errors import ModelError
+from ..files.shipped import shipped
 from ..files.whole_file import whole_file
 from ..sound.audio import file_sha256
 from ..styles.measures import StyleMeasures
@@ -31,11 +32,7 @@ def bundled_model_path() -> Path:
     """The model that ships with the tool (source checkout or add-on folder), or DIFFPOSETALK_MODEL."""
     if os.environ.get("DIFFPOSETALK_MODEL"):
         return Path(os.environ["DIFFPOSETALK_MODEL"])
-    above = Path(__file__).resolve().parents[2]
-    for folder in ("flame_assets", "assets"):
-        if (above / folder / "model" / CONFIG_NAME).is_file():
-            return above / folder / "model"
-    return above / "flame_assets" / "model"
+    return shipped(f"model/{CONFIG_NAME}").parent
 
 
 def read_config(folder: str | Path) -> ModelConfig:
