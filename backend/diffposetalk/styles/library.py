@@ -162,6 +162,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def named_after(path: str | Path) -> str:
+    """A style's name from a file's."""
+    stem = Path(path).stem.replace("_", " ").strip(" .")
+    kept = "".join(c for c in stem if c not in _FORBIDDEN and c.isprintable())
+    return kept[:60].strip(" .") or "Style"
+
+
 def _files(folder: Path) -> list[Path]:
     if not folder.exists():
         return []
