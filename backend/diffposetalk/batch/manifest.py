@@ -29,6 +29,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DiffPoseTalkError, StyleError, one_line
+from ..files.file_name import has_hidden_ends, is_allowed
 from ..generation.windows import GUIDANCE_LIMIT
 from ..styles.request import StyleRequest
 
@@ -55,9 +56,6 @@ MAX_BYTES = 1 << 28
 MAX_TAKES = 64
 MAX_NAME = 200
 """Characters of one part of an output's name; file systems allow 255 bytes."""
-_RESERVED = frozenset(
-    ["con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))]
-)
 
 
 class ManifestError(DiffPoseTalkError):
@@ -152,9 +150,9 @@ def output_name(text: str) -> str:
     if name.startswith(("/", "~")) or "\\" in name or re.match(r"[A-Za-z]:", name) or ".." in parts:
         raise ValueError(f"its output “{text}” would lie outside the output folder")
     for part in parts:
-        if not part or part.startswith(".") or part.endswith((".", " ")) or part != part.strip():
+        if has_hidden_ends(part):
             raise ValueError(f"its output “{text}” is not a file name")
-        if re.search(r'[\x00-\x1f\x7f<>:"|?*]', part) or part.split(".")[0].casefold() in _RESERVED:
+        if not is_allowed(part):
             raise ValueError(f"its output “{text}” has characters or names that not every system allows")
         if len(part.encode()) > MAX_NAME:
             raise ValueError("its output's name is too long")

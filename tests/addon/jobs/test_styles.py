@@ -73,7 +73,11 @@ def test_a_style_from_a_motion_file_is_kept_described_and_used(
     assert [p.name for p in library.iterdir()] == ["She talks.dptstyle"]
     assert settings.style == "own:She talks" and "mouth" in status().text
     choice = part("jobs.style_list").find_choice(settings.style)
-    assert choice.description == "Nods a lot" and "head" in choice.figures and "blinks/min" in choice.figures
+    assert (
+        choice.description == "Nods a lot"
+        and "head" in choice.figures
+        and "blinks a minute" in choice.figures
+    )
     assert part("data.style_library").thumbnail(choice.style.path).startswith(b"\x89PNG")
     shown = bpy.context.window_manager.diffposetalk_reference
     assert shown.plot.endswith(".png") and not shown.contact_sheet
@@ -415,4 +419,4 @@ def test_figures_of_presets_are_shown(part, tmp_path):
     measures = {"mouth_opening": 14.2, "head_amplitude": 3.14, "head_tempo": 0.3, "blinks": None}
     (tmp_path / "styles.json").write_text(json.dumps([{**row, "measures": measures}, {**row, "measures": 3}]))
     first, second = part("data.bundled").style_presets(tmp_path)
-    assert first.figures == "mouth 14 mm, head 3.1°, 0.3 Hz" and second.figures == ""
+    assert first.figures == "mouth opens 14 mm, head moves 3.1° about every 3.3 s" and second.figures == ""
