@@ -210,6 +210,25 @@ def test_rename_export_import_delete(settings, library, reference, tmp_path):
     assert not bpy.ops.diffposetalk.delete_style.poll()
 
 
+def test_scripts_name_styles_by_the_words_of_the_command_line(
+    settings, reference, part, api, recordings, tmp_path
+):
+    api.add_style(reference, "Anna")
+    speech = recordings / "speech.wav"
+    head = api.add_head("Words")[0]
+    api.generate(head, speech, style="0.5 calm + 0.5 library:anna", steps=1, seed=3)
+    assert head.data.shape_keys.animation_data.action["style"] == "calm 0.50 + Anna 0.50"
+    api.generate(head, speech, style=f"{reference}@20", steps=1, seed=3)
+    assert head.data.shape_keys.animation_data.action["style"] == reference.name
+    api.generate(head, speech, style="none", steps=1, seed=3)
+    assert head.data.shape_keys.animation_data.action["style"] == "none"
+    rows = "audio,object,style\na.wav,Words,ref.json@mean\nb.wav,Words,library:Nobody\n"
+    (tmp_path / "lines.csv").write_text(rows)
+    [(_, job)], bad = part("jobs.batch").read_jobs(tmp_path / "lines.csv")
+    assert job.style == {"motion": str(tmp_path / "ref.json"), "window": "mean"}
+    assert "no style “Nobody”" in bad[0].error
+
+
 def test_presets_and_own_styles_are_one_list_that_is_searched(settings, library, reference, part):
     choice = part("jobs.style_list")
     presets = [p.id for p in part("data.bundled").style_presets(part("data.bundled").MODEL_DIRECTORY)]
