@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .config import PRECISIONS, QUALITIES, SAMPLERS
+from .config import PRECISIONS, QUALITIES, SAMPLERS, STYLE_WORDS
 from .errors import DiffPoseTalkError, OutputError
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     generate.add_argument("--seconds", type=float, help="use this much of the recording (s; default: all)")
     generate.add_argument(
         "--style",
-        help="a preset or a style of the library by name, a style file (.dptstyle), a motion file (.npz, .csv) to "
-        "take the style from, or a style vector (.npy); default: the model's own",
+        help=f"{STYLE_WORDS}; default: the model's own",
     )
     generate.add_argument(
         "--style-start-frame",
@@ -181,7 +180,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         audio_start=arguments.start,
         audio_seconds=arguments.seconds,
         seeds=seeds,
-        style=_style_spec(arguments, model),
+        style=_style_params(arguments, model),
         shape=arguments.shape,
         head_pose=not arguments.no_head_pose,
         speech_guidance=arguments.speech_guidance,
@@ -279,31 +278,20 @@ def _serve(arguments: argparse.Namespace) -> None:
     serve()
 
 
-def _style_spec(arguments: argparse.Namespace, model: DiffPoseTalk) -> dict[str, Any] | None:
-    """What `styles.resolve_style` takes, from the words given on the command line."""
+def _style_params(arguments: argparse.Namespace, model: DiffPoseTalk) -> dict[str, Any] | None:
+    """The style as the protocol has it, from the words given on the command line."""
+    from .styles.request import StyleRequest
 
-    def one(word: str) -> dict[str, Any]:
-        suffix = Path(word).suffix.lower()
-        if suffix in (".npz", ".csv"):
-            return {"motion": word, "start_frame": arguments.style_start_frame}
-        if suffix == ".npy":
-            return {"vector": word}
-        if suffix == ".dptstyle":
-            return {"file": word}
-        if word in model.styles:
-            return {"preset": word}
-        from .styles.library import library_folder, list_styles
-
-        mine = {entry.name.casefold() for entry in list_styles(library_folder())}
-        return {"library": word} if word.casefold() in mine else {"preset": word}
+    def params(word: str) -> dict[str, Any]:
+        return StyleRequest.parse(word, start_frame=arguments.style_start_frame).to_params()
 
     if arguments.mix_style is None:
-        return None if arguments.style is None else one(arguments.style)
+        return None if arguments.style is None else params(arguments.style)
     first = arguments.style or model.config.sampling.style
     if not first or not 0 <= arguments.mix <= 1:
         raise DiffPoseTalkError("Mixing needs two styles and an amount from 0 to 1.", "style_mix")
     amounts = [1 - arguments.mix, arguments.mix]
-    return {"mix": [one(first), one(arguments.mix_style)], "amounts": amounts}
+    return {"mix": [params(first), params(arguments.mix_style)], "amounts": amounts}
 
 
 def checked_output(path: Path, suffix: str) -> Path:

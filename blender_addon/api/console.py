@@ -152,8 +152,8 @@ def generate(
         objects: heads, or meshes with ARKit shape keys.
         audio: sound file or files.
         style: id of a preset, name of a style of the library, path of a style (.dptstyle), a motion file (.npz,
-            .csv) or a style vector (.npy), or a mixture {"mix": [{"preset": a}, {"file": b}], "amounts": [1 - t, t]};
-            None is the model's own.
+            .csv, .json), a video or a style vector (.npy), "0.7 calm + 0.3 Anna", "none", or what the protocol takes,
+            {"mix": [{"preset": a}, {"file": b}], "amounts": [1 - t, t]}; None is the model's own.
         seed, takes: the takes' seeds are seed, seed + 1, ...
         start_frame: frame where the speech begins.
         blocking: return when it is done, with its results. Otherwise return the job at once: Blender's timers
@@ -653,19 +653,7 @@ def _person(face: tuple[float, float] | None, neutral: str | Path | None) -> sty
 
 def _style_request(style: str | Path | dict[str, Any] | None) -> dict[str, Any] | None:
     """A style as the protocol takes it."""
-    if style is None or isinstance(style, dict):
-        return style
-    text = str(style)
-    suffix = Path(text).suffix.lower()
-    if suffix in (".npz", ".csv", ".json"):
-        return {"motion": bpy.path.abspath(text), "start_frame": None}
-    if suffix == ".npy":
-        return {"vector": bpy.path.abspath(text)}
-    if suffix == style_library.SUFFIX:
-        return {"file": bpy.path.abspath(text)}
-    own = next((s for s in style_list.own_styles(fresh=True) if s.name.casefold() == text.casefold()), None)
-    known = {preset.id for preset in bundled.style_presets(chosen_model_directory())}
-    return {"file": str(own.path)} if own is not None and text not in known else {"preset": text}
+    return style_list.asked_style(style)
 
 
 def _drive(job: GenerationJob, on_done: Callable[[GenerationJob], None] | None) -> None:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..client import BackendError
 from ..data.errors import UserError
 from ..takes import audio_strip, showing
 from ..takes.audio_strip import AudioSpan
-from . import exporting, motion_exchange
+from . import exporting, motion_exchange, style_list
 from .generation import GenerationJob, GenerationSettings, Speech
 
 EXPORTS: dict[str, Callable[..., Path]] = {
@@ -45,7 +46,7 @@ class BatchJob:
 
     audio: path of the recording.
     object: name of the head or character that speaks it.
-    style: as `generate` takes it: a preset's id, a path, or None for the model's own.
+    style: as `generate` takes it; None is the model's own.
     seed, takes: the takes' seeds are seed, seed + 1, ...
     start: scene frame where the speech begins.
     export: path to write, or several; the endings say what: .fbx, .abc, .glb, .usdc, and of the motion .csv (Live
@@ -169,9 +170,7 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
     if folder is not None:
         values["audio"] = _absolute(values["audio"], folder)
         values["export"] = tuple(_absolute(path.strip(), folder) for path in values["export"])
-        style = values.get("style")
-        if isinstance(style, str) and style.lower().endswith((".npz", ".npy", ".dptstyle")):
-            values["style"] = _absolute(style, folder)
+        values["style"] = style_list.asked_style(values.get("style"), partial(_absolute, folder=folder))
     job = BatchJob(**values)
     if job.takes < 1:
         raise UserError("“takes” is less than 1.")
@@ -182,7 +181,7 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return path if path.startswith("//") or Path(path).is_absolute() else str(folder / path)
+    return bpy.path.abspath(path) if path.startswith("//") else str(folder / path)
 
 
 def run_batch(

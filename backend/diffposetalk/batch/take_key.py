@@ -12,14 +12,12 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from ..errors import StyleError
 from ..files.array_file import read_arrays
 from ..generation.windows import Sampling
 from ..networks.model import DiffPoseTalk
 from ..sound.audio import file_sha256
-from ..styles.library import find_style, library_folder
+from ..styles.request import StyleRequest
 from .manifest import Job
 
 KEY_NAME = "batch_key"
@@ -57,32 +55,13 @@ class TakeKeys:
             *self.common,
             audio_sha256,
             [job.audio_start, job.audio_seconds],
-            None if style is None else self._style(style),
+            None if style is None else StyleRequest.parse(style).content(self.model, self.file_hash),
             None if job.shape is None else self.file_hash(job.shape),
             [job.speech_guidance, job.style_guidance],
             seed,
         ]
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def _style(self, spec: dict[str, Any]) -> Any:
-        """A style specification with every file and preset replaced by the hash of what it holds."""
-        if "preset" in spec:
-            preset = self.model.styles.get(str(spec["preset"]))
-            if preset is None:
-                known = ", ".join(self.model.styles) or "none"
-                raise StyleError(
-                    f"There is no style preset {spec['preset']!r}. Presets: {known}.", "style_preset"
-                )
-            return ["preset", hashlib.sha256(preset.vector.cpu().numpy().tobytes()).hexdigest()]
-        if "library" in spec:
-            path = find_style(library_folder(spec.get("folder")), str(spec["library"]))
-            return ["file", self.file_hash(str(path))]
-        content: dict[str, Any] = {}
-        for name, value in spec.items():
-            is_file = name in ("motion", "vector", "file") and isinstance(value, str)
-            content[name] = self.file_hash(value) if is_file else value
-        return content
 
 
 def stored_key(path: Path) -> str | None:

@@ -19,7 +19,7 @@ from ..generation.windows import Line, Sampling, generate_lines
 from ..motion.clip import MotionClip, from_vectors
 from ..motion.formats import read_motion
 from ..networks.model import DiffPoseTalk
-from ..styles import MIN_REFERENCE_FRAMES, extract_style, resolve_style
+from ..styles import MIN_REFERENCE_FRAMES, StyleRequest, extract_style
 from ..train.recordings import check_length
 from .phone_average import PhoneAverage
 from .references import Reference
@@ -28,7 +28,6 @@ Convert = Callable[[MotionClip], MotionClip]
 
 SPEAKER = "speaker"
 """Style of a model: that of another recording of the same speaker."""
-NONE = "none"
 _SEED = re.compile(r"^(?P<id>.*)-seed(?P<seed>\d+)$")
 
 
@@ -55,7 +54,7 @@ class ModelSubject:
     """A model, run with `runs` seeds, all takes of all recordings batched together.
 
     Attributes:
-        style: `speaker`, `none`, a preset's name, or a motion clip (.npz) or style vector (.npy).
+        style: `speaker`, or any word that names a style (`config.STYLE_WORDS`).
         speech_guidance, style_guidance: None takes the model's own.
         to_reference, from_reference: conversion of motion from and to the model's basis, where the references speak
             another.
@@ -96,10 +95,8 @@ class ModelSubject:
         Raises:
             StyleError: the preset is not known, or the file cannot be used.
         """
-        if self.style == NONE:
-            return None
         if self.style != SPEAKER:
-            return resolve_style(self.model, style_spec(self.style))
+            return StyleRequest.parse(self.style).resolve(self.model)
         speaker = references[index].speaker
         others = [
             references[(index + step) % len(references)]
@@ -115,7 +112,7 @@ class ModelSubject:
             "No other recording of the speaker has motion to take the style from: "
             + (f"the model's preset “{default}” is used." if default else "no style is used.")
         )
-        return resolve_style(self.model, {"preset": default}) if default else None
+        return StyleRequest("preset", default).resolve(self.model) if default else None
 
     def _shape(self, reference: Reference) -> torch.Tensor | None:
         known = reference.motion is not None and reference.motion.basis == self.model.config.basis
@@ -125,12 +122,6 @@ class ModelSubject:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
-
-
-def style_spec(style: str) -> dict[str, str]:
-    """What `styles.resolve_style` takes, from a preset's name or a file's."""
-    suffix = Path(style).suffix.lower()
-    return {"motion" if suffix == ".npz" else "vector" if suffix == ".npy" else "preset": style}
 
 
 class MotionFolder:

@@ -11,16 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..config import STYLE_WORDS
 from ..errors import OutputError, StyleError
 from .library import (
     add_style,
     check_name,
     delete_style,
     export_style,
-    find_style,
     import_style,
     library_folder,
     list_styles,
+    named_after,
     rename_style,
 )
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from ..motion.clip import MotionClip
     from ..networks.model import DiffPoseTalk
     from .style_file import Style
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".mts", ".ts")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,12 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--json", action="store_true", help="as JSON")
 
     show = _command(commands, "show", _show, "describe a style", model=True)
-    show.add_argument("style", help="a preset, a style of the library, or a style file (.dptstyle)")
+    show.add_argument("style", help=STYLE_WORDS)
     show.add_argument("--json", action="store_true", help="as JSON")
     show.add_argument("--thumbnail", type=Path, help="write its picture here (.png)")
 
     mix = _command(commands, "mix", _mix, "mix two styles", model=True)
-    mix.add_argument("first", help="a preset, a style of the library, or a style file")
+    mix.add_argument("first", help=STYLE_WORDS)
     mix.add_argument("second", help="the style mixed in")
     mix.add_argument(
         "--amount", type=float, default=0.5, help="of the second, 0 (none) to 1 (it alone); default: 0.5"
@@ -167,7 +166,7 @@ def _add_tracking(parser: argparse.ArgumentParser) -> None:
 
 def _extract(arguments: argparse.Namespace) -> None:
     destination = _destination(arguments)
-    from .creation import named_after, style_from_motion
+    from .creation import style_from_motion
 
     clip, source, notes = _reference(arguments)
     model = _load_model(arguments)
@@ -197,8 +196,10 @@ def _extract(arguments: argparse.Namespace) -> None:
 
 def _reference(arguments: argparse.Namespace) -> tuple[MotionClip, dict[str, Any], list[str]]:
     """The motion of a source, what is recorded of it, and what to tell the user."""
+    from ..tracking.video import is_video
+
     source: Path = arguments.source
-    if source.suffix.lower() in VIDEO_SUFFIXES:
+    if is_video(source):
         tracked = _tracked(arguments, source)
         return tracked.clip, {"kind": "video", "file": source.name}, list(tracked.quality.warnings)
     from ..motion.formats import read_motion
@@ -374,16 +375,14 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
     return write
 
 
-def _find(model: DiffPoseTalk, arguments: argparse.Namespace, text: str) -> Style:
-    """A style by what is written on the command line."""
-    from .style_file import SUFFIX, load_style, style_of_preset
+def _find(model: DiffPoseTalk, arguments: argparse.Namespace, word: str) -> Style:
+    from .request import StyleRequest
 
-    if text.lower().endswith(SUFFIX):
-        return load_style(text)
-    for key, preset in model.styles.items():
-        if text.casefold() in (key.casefold(), preset.name.casefold()):
-            return style_of_preset(model, key)
-    return load_style(find_style(library_folder(arguments.library), text))
+    folder = None if arguments.library is None else str(arguments.library)
+    style = StyleRequest.parse(word, folder=folder).style(model)
+    if style is None:
+        raise StyleError("“none” is no style to show or mix.", "style_missing")
+    return style
 
 
 def _presets(folder: Path | None) -> list[dict[str, Any]]:
