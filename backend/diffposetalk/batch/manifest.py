@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DiffPoseTalkError, one_line
-from ..generation.windows import GUIDANCE_LIMIT
+from ..generation.options import GUIDANCE_LIMIT
 
 FOREIGN = frozenset({"object", "start", "start_frame", "export", "note"})
 """Columns that Blender's console reads of the same manifest, and remarks."""
@@ -72,7 +72,7 @@ class Job:
         row: number in the manifest; of a CSV the line in the file as a spreadsheet numbers it (the header is 1).
         audio: the recording's path. output: name of the clip without suffix, parts separated by `/`.
         style: as `styles.resolve_style` takes it, None for the model's own.
-        others: as of `animate.animate`.
+        others: as of `GenerationOptions`.
     """
 
     row: int

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from ..config import ModelConfig
 from ..errors import ModelError
+from ..files.digest import file_sha256
 from ..files.whole_file import whole_file
-from ..sound.audio import file_sha256
 from ..styles.measures import StyleMeasures
 from .device import choose_compute, device_errors
 from .model import DiffPoseTalk, StylePreset

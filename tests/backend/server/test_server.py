@@ -441,11 +441,11 @@ def test_string_ids_and_ids_in_use(backend: Client, recording: Path, tmp_path: P
 def test_libraries_cannot_spoil_the_protocol() -> None:
     """What is printed, by Python or by C, goes to the log."""
     program = (
-        "import os, sys; from diffposetalk import server\n"
-        "class Loud(server.Backend):\n"
-        "    def probe_audio(self, call, *, path: str):\n"
-        "        print('printed'); os.write(1, b'written'); os.system('echo shouted'); return {}\n"
-        "server.Backend = Loud; server.serve()"
+        "import os, sys; from diffposetalk.server import backend, process\n"
+        "@backend.method()\n"
+        "def probe_audio(backend, call, *, path: str):\n"
+        "    print('printed'); os.write(1, b'written'); os.system('echo shouted'); return {}\n"
+        "process.serve()"
     )
     client = Client(sys.executable, "-c", program)
     greet(client)
@@ -458,12 +458,12 @@ def test_libraries_cannot_spoil_the_protocol() -> None:
 
 def test_unforeseen_errors_are_survived() -> None:
     program = (
-        "from diffposetalk import server\n"
-        "class Broken(server.Backend):\n"
-        "    def probe_audio(self, call, *, path: str):\n"
-        "        if path: raise OSError(28, 'No space left on device')\n"
-        "        return {}['missing']\n"
-        "server.Backend = Broken; server.serve()"
+        "from diffposetalk.server import backend, process\n"
+        "@backend.method()\n"
+        "def probe_audio(backend, call, *, path: str):\n"
+        "    if path: raise OSError(28, 'No space left on device')\n"
+        "    return {}['missing']\n"
+        "process.serve()"
     )
     client = Client(sys.executable, "-c", program)
     greet(client)
