@@ -201,6 +201,12 @@ def test_only_what_changed_is_made_again(model: DiffPoseTalk, lines: Path, tmp_p
     assert run(jobs) == [2, 0]
     assert run([jobs[0], Job(3, jobs[1].audio, "b", (1,), {"preset": "calm"})]) == [0, 1]
     assert run(jobs, options=GenerationOptions(steps=3)) == [2, 1]
+    vector = out.parent / "style.npy"
+    np.save(vector, np.ones(16, np.float32))
+    styled = [jobs[0], Job(3, jobs[1].audio, "b", (1,), {"vector": str(vector)})]
+    assert run(styled) == [2, 1] and run(styled) == [0, 0]
+    np.save(vector, np.full(16, 2, np.float32))  # another style under the same name
+    assert run(styled) == [0, 1]
     assert run([jobs[0], Job(3, jobs[1].audio, "b", (1,), speech_guidance=2.0)]) == [2, 1]
 
 
