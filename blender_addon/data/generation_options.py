@@ -68,7 +68,7 @@ class GenerationOptions:
             UserError: a value of the wrong type or out of range.
         """
         known = {field.name for field in fields(cls)}
-        values = {
+        values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in params.items()
             if name in known
@@ -86,7 +86,8 @@ class GenerationOptions:
 
     def without_built_in(self) -> "GenerationOptions":
         """The options as they can be asked for: a draft's guidance and steps are its own."""
-        return self if self.quality == "final" else replace(self, **dict.fromkeys(BUILT_IN))
+        left_out: dict[str, Any] = dict.fromkeys(BUILT_IN)
+        return self if self.quality == "final" else replace(self, **left_out)
 
     def key(self) -> str:
         """A digest of all options, the files that they name by their content. Raises UserError."""

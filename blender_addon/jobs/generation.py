@@ -174,7 +174,7 @@ class GenerationJob(BackendJob):
         heads = yield from heads_between(self, targets_of(objects_of(uids)), basis)
         # the identities of another basis's head mean nothing to the model
         shape = shape_file(objects_of(uids)[0], self._folder) if heads is None else None
-        asked = replace(settings.asked, shape=shape, seeds=settings.options.seeds if seeds is None else seeds)
+        asked = replace(settings.asked, shape=shape, seeds=tuple(seeds or settings.options.seeds))
         params = {
             "audio": speech.span.path,
             "audio_start": speech.span.start,
