@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, fields
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from .errors import ModelError
 
@@ -189,22 +189,24 @@ def from_fields(cls: Any, data: dict[str, Any]) -> Any:
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     hints = get_type_hints(cls)
     for name, value in values.items():
-        if not _matches(value, hints[name]):
+        if not fits(value, hints[name]):
             raise ValueError(f"{name} = {str(value)[:60]!r} in {cls.__name__}")
     return cls(**values)
 
 
-def _matches(value: Any, hint: Any) -> bool:
-    """Whether a value read from JSON (lists as tuples) is of a field's type; numbers must be finite."""
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON or TOML is of a type; lists may stand for tuples, and numbers must be finite."""
     origin, parts = get_origin(hint), get_args(hint)
-    if origin is UnionType:
-        return any(_matches(value, part) for part in parts)
-    if origin is tuple:
-        if not isinstance(value, tuple):
+    if hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin in (list, tuple):
+        if not isinstance(value, list | tuple):
             return False
-        if parts[-1] is Ellipsis:
-            return all(_matches(v, parts[0]) for v in value)
-        return len(value) == len(parts) and all(map(_matches, value, parts))
+        if origin is list or parts[-1] is Ellipsis:
+            return all(fits(item, parts[0]) for item in value)
+        return len(value) == len(parts) and all(map(fits, value, parts))
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
     if hint is int:

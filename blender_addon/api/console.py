@@ -20,6 +20,7 @@ from ..client import BackendError
 from ..data import bundled, style_library
 from ..data.adjustment import Adjustment
 from ..data.errors import UserError
+from ..data.generation_options import GenerationOptions
 from ..data.head_asset import load_head
 from ..data.mapping import PARTS
 from ..data.motion import read_motion, resample_motion
@@ -32,7 +33,7 @@ from ..install.preferences import addon_preferences, chosen_model_directory
 from ..jobs import capture, dialogue, exporting, style_list
 from ..jobs import styles as style_jobs
 from ..jobs.batch import BatchJob, BatchResult, run_batch
-from ..jobs.generation import QUALITIES, GenerationJob, GenerationSettings, Keyed, Speech
+from ..jobs.generation import GenerationJob, GenerationSettings, Keyed, Speech
 from ..jobs.lip_check import LipSyncJob
 from ..jobs.motion_exchange import ExportMotionJob, ImportMotionJob
 from ..jobs.regeneration import RangeRequest, RegenerationJob
@@ -190,8 +191,6 @@ def generate(
         raise UserError(f"{len(items)} objects and {len(paths)} recordings do not pair up.")
     if takes < 1:
         raise UserError("At least one take must be made.")
-    if quality not in QUALITIES:
-        raise UserError(f"The quality is one of {', '.join(QUALITIES)}.")
     speeches = [
         Speech(
             AudioSpan(audio_strip.check_audio_path(str(path)), audio_start, audio_seconds, start_frame),
@@ -200,17 +199,20 @@ def generate(
         )
         for path, group in zip(paths, groups, strict=True)
     ]
-    settings = GenerationSettings(
+    options = GenerationOptions(
         seeds=tuple(range(seed, seed + takes)),
         style=_style_request(style),
-        head_motion=head_motion,
-        head_strength=head_strength,
-        head_bone=head_bone,
+        head_pose=head_motion,
         speech_guidance=speech_guidance,
         style_guidance=style_guidance,
         sampler=sampler,
         steps=steps,
         quality=quality,
+    )
+    settings = GenerationSettings(
+        options,
+        head_strength=head_strength,
+        head_bone=head_bone,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=convert_basis,
@@ -359,9 +361,7 @@ def generate_dialogue(
         raise UserError("At least one take must be made.")
     lines, left_out = dialogue.dialogue_lines(scene)
     settings = GenerationSettings(
-        seeds=tuple(range(seed, seed + takes)),
-        style=_style_request(style),
-        steps=steps,
+        GenerationOptions(tuple(range(seed, seed + takes)), _style_request(style), steps=steps),
         head_strength=head_strength,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
@@ -432,8 +432,7 @@ def batch(
         UserError: the list or the report cannot be read or written at all.
     """
     settings = GenerationSettings(
-        seeds=(0,),
-        steps=steps,
+        GenerationOptions(steps=steps),
         head_strength=head_strength,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,

@@ -242,8 +242,9 @@ def _run_job(
         path = audio_strip.check_audio_path(job.audio)
         span = AudioSpan(path, job.audio_start, job.audio_seconds, job.start)
         seeds = tuple(range(job.seed, job.seed + job.takes))
-        own = replace(settings, seeds=seeds, style=style_request(job.style))
-        made = GenerationJob(scene, [Speech(span, (item,), place_sound and whole)], own)
+        options = replace(settings.options, seeds=seeds, style=style_request(job.style))
+        speech = Speech(span, (item,), place_sound and whole)
+        made = GenerationJob(scene, [speech], replace(settings, options=options))
         made.wait()
         if made.failure is not None:
             raise made.failure

@@ -30,7 +30,7 @@ from typing import Any
 
 from ..errors import DiffPoseTalkError, StyleError, one_line
 from ..files.file_name import has_hidden_ends, is_allowed
-from ..generation.windows import GUIDANCE_LIMIT
+from ..generation.options import GUIDANCE_LIMIT
 from ..styles.request import StyleRequest
 
 FOREIGN = frozenset({"object", "start", "start_frame", "export", "note"})
@@ -72,7 +72,7 @@ class Job:
         row: number in the manifest; of a CSV the line in the file as a spreadsheet numbers it (the header is 1).
         audio: the recording's path. output: name of the clip without suffix, parts separated by `/`.
         style: as `styles.resolve_style` takes it, None for the model's own.
-        others: as of `animate.animate`.
+        others: as of `GenerationOptions`.
     """
 
     row: int

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from ..errors import DataError, MotionError
-from ..generation.windows import Line, Sampling, generate_lines
+from ..generation.batching import generate_lines
+from ..generation.line import Line
+from ..generation.options import GenerationOptions
 from ..motion.clip import MotionClip, from_vectors
 from ..motion.formats import read_motion
 from ..networks.model import DiffPoseTalk
@@ -55,7 +57,7 @@ class ModelSubject:
 
     Attributes:
         style: `speaker`, or any word that names a style (`config.STYLE_WORDS`).
-        speech_guidance, style_guidance: None takes the model's own.
+        options: how takes are made, the first of whose seeds counts.
         to_reference, from_reference: conversion of motion from and to the model's basis, where the references speak
             another.
     """
@@ -64,29 +66,28 @@ class ModelSubject:
     name: str
     runs: int = 10
     style: str = SPEAKER
-    sampling: Sampling = field(default_factory=Sampling)
-    speech_guidance: float | None = None
-    style_guidance: float | None = None
-    first_seed: int = 0
+    options: GenerationOptions = field(default_factory=GenerationOptions)
     to_reference: Convert | None = None
     from_reference: Convert | None = None
     notes: list[str] = field(default_factory=list)
 
     def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
-        """Generate; run r of reference i has the seed first_seed + r * len(references) + i."""
+        """Generate; run r of reference i has the options' first seed + r * len(references) + i."""
+        first = self.options.seeds[0]
         lines = (
             Line(
                 reference.audio(),
-                [self.first_seed + run * len(references) + index for run in range(self.runs)],
-                style=self.style_of(references, index),
-                style_name=self.style,
-                shape=self._shape(reference),
-                speech_guidance=self.speech_guidance,
-                style_guidance=self.style_guidance,
+                replace(
+                    self.options,
+                    seeds=tuple(first + run * len(references) + index for run in range(self.runs)),
+                ),
+                self.style_of(references, index),
+                self.style,
+                self._shape(reference),
             )
             for index, reference in enumerate(references)
         )
-        for index, clips in generate_lines(self.model, lines, self.sampling):
+        for index, clips in generate_lines(self.model, lines):
             yield index, [self.to_reference(clip) if self.to_reference else clip for clip in clips]
 
     def style_of(self, references: Sequence[Reference], index: int) -> torch.Tensor | None:

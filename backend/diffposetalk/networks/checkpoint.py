@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from ..config import ModelConfig
 from ..errors import ModelError
+from ..files.digest import file_sha256
 from ..files.shipped import shipped
 from ..files.whole_file import whole_file
 from ..motion.style_measures import StyleMeasures
-from ..sound.audio import file_sha256
 from .device import choose_compute, device_errors
 from .model import DiffPoseTalk, StylePreset
 from .speech.whisper import WhisperSpeechEncoder

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import stat
@@ -17,6 +16,7 @@ import soxr
 
 from ..config import FPS
 from ..errors import AudioError
+from ..files.digest import file_sha256
 
 SAMPLE_RATE = 16_000  # Hz, what every speech encoder here hears
 MIN_SECONDS = 0.1
@@ -191,15 +191,6 @@ def mix_to_mono(block: np.ndarray) -> np.ndarray:
     if np.square(mono).mean() < 1e-3 * energy[loudest]:
         return np.ascontiguousarray(block[:, loudest])
     return mono
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _existing_file(path: str | Path) -> Path:

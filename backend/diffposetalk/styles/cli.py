@@ -129,7 +129,7 @@ def _command(
             help="the library's folder (default: DIFFPOSETALK_STYLES, or the user's own)",
         )
     if model:
-        from ..cli import add_model_arguments
+        from ..generation.arguments import add_model_arguments
 
         add_model_arguments(parser)
         parser.add_argument(
@@ -208,9 +208,9 @@ def _reference(arguments: argparse.Namespace) -> tuple[MotionClip, dict[str, Any
 
 
 def _tracked(arguments: argparse.Namespace, video: Path) -> Any:
-    from ..cli import ProgressLine
     from ..files.png import write_png
     from ..head.head_model import load_head
+    from ..terminal import ProgressLine
     from ..tracking.contact_sheet import contact_sheet
     from ..tracking.performance import track_performance
 
@@ -357,7 +357,7 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
     if output is None and not arguments.save:
         raise OutputError("Say where the style is to go: a file (-o) or a name in the library (--save).")
     if output is not None:
-        from ..cli import checked_output
+        from ..terminal import checked_output
 
         output = checked_output(output, ".npy" if output.suffix.lower() == ".npy" else ".dptstyle")
 
@@ -430,6 +430,6 @@ def _head(arguments: argparse.Namespace) -> HeadModel | None:
 
 
 def _load_model(arguments: argparse.Namespace) -> DiffPoseTalk:
-    from ..cli import load_chosen_model
+    from ..generation.arguments import load_chosen_model
 
     return load_chosen_model(arguments)

@@ -27,7 +27,7 @@ from diffposetalk.cli import main
 from diffposetalk.convert.checkpoint import convert_checkpoint
 from diffposetalk.errors import ModelError, OutputError
 from diffposetalk.files.torch_file import read_torch_file
-from diffposetalk.generation.windows import generate
+from diffposetalk.generation.batching import generate
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.speech.encoder import encode
 from diffposetalk.sound.audio import load_speech
