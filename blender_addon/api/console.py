@@ -25,7 +25,6 @@ from ..data.mapping import PARTS
 from ..data.motion import read_motion, resample_motion
 from ..engine import flame_file
 from ..engine.flame_file import FlameHead
-from ..engine.job import BackendJob
 from ..faces import rig
 from ..faces.targets import find_targets
 from ..install.preferences import addon_preferences, chosen_model_directory
@@ -107,9 +106,7 @@ def add_head(
     if flame:
         path = flame_file.chosen_flame_file() if flame is True else Path(bpy.path.abspath(str(flame)))
         job = FlameHead(path)
-        job.wait()
-        if job.failure is not None:
-            raise job.failure
+        job.complete()
         head = job.head
     else:
         head = bundled.bundled_head() if asset is None else load_head(asset)
@@ -327,7 +324,7 @@ def regenerate(
     seeds = tuple(range(seed, seed + count))
     request = RangeRequest(first_frame, last_frame, seeds, frozenset(hold), hold_hand_made)
     job = RegenerationJob(item, request, addon_preferences().device)
-    _wait(job)
+    job.complete()
     _push_undo("Regenerate Range")
     return job.results
 
@@ -367,7 +364,7 @@ def generate_dialogue(
         device=addon_preferences().device,
     )
     job = dialogue.DialogueJob(scene, lines, settings, only_changed, left_out)
-    _wait(job)
+    job.complete()
     _push_undo("Generate Dialogue")
     return job
 
@@ -403,7 +400,7 @@ def check_lips(
         UserError, BackendError: nothing can be checked; no marker was changed.
     """
     job = LipSyncJob(scene or bpy.context.scene, _listed(objects), transcript, addon_preferences().device)
-    _wait(job)
+    job.complete()
     _push_undo("Check Lips")
     return job
 
@@ -480,7 +477,7 @@ def import_motion(
         UserError, BackendError: the file or an object cannot be used; nothing was changed.
     """
     job = ImportMotionJob(scene or bpy.context.scene, _listed(objects), path, start_frame)
-    _wait(job)
+    job.complete()
     _push_undo("Import Motion")
     return job.results
 
@@ -493,7 +490,7 @@ def export_motion(item: bpy.types.Object, path: str | Path, fps: float | None = 
     """
     [action] = take_functions.chosen_takes([item])
     job = ExportMotionJob(action, path, fps)
-    _wait(job)
+    job.complete()
     return job.path
 
 
@@ -527,13 +524,6 @@ def _parts(parts: Sequence[str]) -> frozenset[str]:
     if not chosen <= set(PARTS):
         raise UserError(f"The parts are {', '.join(PARTS)}, not “{sorted(chosen - set(PARTS))[0]}”.")
     return chosen
-
-
-def _wait(job: BackendJob) -> None:
-    """Wait for a job. Raises what it failed with."""
-    job.wait()
-    if job.failure is not None:
-        raise job.failure
 
 
 def _listed(objects: Objects) -> list[bpy.types.Object]:
@@ -599,9 +589,7 @@ def add_style(
         job = style_jobs.ExtractStyle(
             machine, path, folder, named, chosen, person=_person(face, neutral), description=description
         )
-    job.wait()
-    if job.failure is not None:
-        raise job.failure
+    job.complete()
     return job.result.path
 
 
@@ -632,9 +620,7 @@ def capture_performance(
     find_targets(items, bundled.bundled_jaw_open_angle())
     path = Path(bpy.path.abspath(str(video)))
     job = style_jobs.TrackVideo(style_jobs.machine(), path, _person(face, neutral))
-    job.wait()
-    if job.failure is not None:
-        raise job.failure
+    job.complete()
     keyed = capture.key_capture(
         scene or bpy.context.scene,
         items,

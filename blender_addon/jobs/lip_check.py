@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Words and missed lip closures as markers on the timeline, as a job that is polled."""
 
-import shutil
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,11 @@ from ..client import BackendError
 from ..data import adjustment, bundled
 from ..data.errors import UserError
 from ..data.motion import Motion, write_motion
-from ..engine.job import BackendJob, Steps, private_folder
+from ..engine import flame_file
+from ..engine.job import BackendJob, Steps
 from ..faces.targets import Target
 from ..takes import audio_strip, record, showing
 from ..takes.spoken_lines import FPS, SpokenLine, spoken_lines
-from . import generation
 
 WORD_SIGN, CLOSURE_SIGN = "“", "✕ "  # what the names of our markers begin with, to take them away again
 MAX_TRANSCRIPT_BYTES = 1 << 16
@@ -89,10 +88,6 @@ class LipSyncJob(BackendJob):
         self.words = self.closures = 0
         self.source = ""
         self._scene = scene.session_uid
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> Steps:
         markers: list[tuple[str, int]] = []
@@ -141,9 +136,9 @@ class LipSyncJob(BackendJob):
         line, motion = check.line, check.motion
         if not check.said:
             directory = Path(line.source.get("model") or bundled.MODEL_DIRECTORY)
-            yield from generation.load_model(self, directory, self._device)
+            yield from self.load_model(directory, self._device)
             self.text = rpt_("Checking the lips")
-        head = yield from generation.head_file(self, motion.basis, check.head)
+        head = yield from flame_file.head_file(self, motion.basis, check.head)
         shown = slice(line.first, line.first + line.frames)
         part = replace(motion, exp=motion.exp[shown], head=motion.head[shown], jaw=motion.jaw[shown])
         later = (line.first - line.at) / FPS  # the first frame that the take shows, after the line's own

@@ -13,6 +13,7 @@ from ...data.head_asset import HeadAsset, load_shape
 from ...engine import flame_file
 from ...engine.flame_file import FlameHead
 from ...faces import placing, rig
+from ...install.course import Job, Steps
 from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
 from ...jobs.generation import GenerationJob, Speech
@@ -20,22 +21,14 @@ from ..common.job_operator import JobOperator
 from . import properties
 
 
-class BundledHead:
-    """The job of finding the bundled head, which is done at once."""
+class BundledHead(Job):
+    """Reading the head that comes with the add-on; `head` is there when it is done."""
 
-    text = "Reading the head"
-    progress = 0.0
-    failure: Exception | None = None
+    head: HeadAsset
 
-    def __init__(self) -> None:
-        self.head: HeadAsset = bundled.bundled_head()
-
-    def poll(self) -> str:
-        """It is there."""
-        return "done"
-
-    def cancel(self) -> None:
-        """There is nothing to give up."""
+    def _run(self) -> Steps:
+        self.head = bundled.bundled_head()
+        yield
 
 
 class DIFFPOSETALK_OT_add_head(JobOperator):
@@ -56,7 +49,11 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
     def start(self, context: bpy.types.Context) -> BundledHead | FlameHead:
         """Find the head; FLAME is converted the first time."""
         self.shape = load_shape(bpy.path.abspath(self.identity)) if self.identity else None
-        return BundledHead() if self.source == "BUNDLED" else FlameHead(flame_file.chosen_flame_file())
+        return (
+            BundledHead(rpt_("Reading the head"))
+            if self.source == "BUNDLED"
+            else FlameHead(flame_file.chosen_flame_file())
+        )
 
     def finish(self, context: bpy.types.Context) -> str:
         """Add it."""

@@ -3,12 +3,12 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ...data.errors import UserError
-from ...engine import session
 from ...engine.flame_file import FlameHead, chosen_flame_file
 from ...engine.job import BackendJob, Steps
 from ...install.preferences import addon_preferences, chosen_model_directory
@@ -17,21 +17,16 @@ from ..common.job_operator import JobOperator
 
 
 class LoadModel(BackendJob):
-    """Loading a model into the backend; `told` is what that says of it."""
+    """Loading a model into the backend; `model` is what that says of it."""
+
+    model: dict[str, Any]
 
     def __init__(self, folder: Path) -> None:
         super().__init__(rpt_("Loading the model"))
-        self._folder = folder
+        self._model_folder = folder
 
     def _run(self) -> Steps:
-        yield from self._load()
-
-    def _load(self) -> Steps:
-        self.text = rpt_("Loading the model")
-        session.forget_loaded()
-        params = {"model": str(self._folder), "device": addon_preferences().device}
-        self.told = yield from self.ask("load_model", params)
-        session.note_loaded(self._folder, params["device"], self.told)
+        self.model = yield from self.load_model(self._model_folder, addon_preferences().device, anew=True)
 
 
 class ConvertCheckpoint(LoadModel):
@@ -61,7 +56,7 @@ class ConvertCheckpoint(LoadModel):
             denoiser, style_encoder, statistics = map(str, self._files)
             params = {"denoiser": denoiser, "style_encoder": style_encoder, "statistics": statistics}
             yield from self.ask("convert_checkpoint", {**params, "output": str(self.folder)})
-        yield from self._load()
+        yield from super()._run()
 
 
 def models_folder() -> Path:
@@ -132,9 +127,9 @@ class DIFFPOSETALK_OT_check_model(JobOperator):
 
     def finish(self, context: bpy.types.Context) -> str:
         """Say what it is."""
-        told = self.job.told
+        model = self.job.model
         return rpt_("{name} runs on {device}: basis {basis}, {styles} styles").format(
-            name=told["name"], device=told["device"], basis=told["basis"], styles=len(told["styles"])
+            name=model["name"], device=model["device"], basis=model["basis"], styles=len(model["styles"])
         )
 
 

@@ -2,13 +2,15 @@
 # mypy: disable-error-code="valid-type"
 """The buttons that install, repair, extend and remove the backend, and the text that describes it for a report."""
 
+from typing import Any
+
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import BoolProperty
 
-from ...client import Call
 from ...data.errors import UserError
 from ...engine import session
+from ...engine.job import BackendJob, Steps
 from ...install import environment as backend_setup
 from ...install.environment import ALIGNMENT, TRACKING, Extra, SetupJob
 from ...install.preferences import addon_preferences, package_sources_chosen
@@ -165,31 +167,14 @@ class DIFFPOSETALK_OT_copy_diagnostics(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class BackendCheck:
-    """Starts the backend and waits for its handshake."""
+class BackendCheck(BackendJob):
+    """Starting the backend; `greeting` is what it says of itself."""
 
-    text = "Starting the backend"
-    progress = 0.0
+    greeting: dict[str, Any]
 
-    def __init__(self) -> None:
-        self._client = session.client()
-        self.greeting: Call = self._client.greeting
-        self.failure: Exception | None = None
-        self._cancelled = False
-
-    def poll(self) -> str:
-        """See whether it has answered."""
-        self._client.poll()
-        if self._cancelled:
-            return "cancelled"
-        if not self.greeting.done:
-            return "running"
-        self.failure = self.greeting.error
-        return "done" if self.failure is None else "failed"
-
-    def cancel(self) -> None:
-        """Wait no longer."""
-        self._cancelled = True
+    def _run(self) -> Steps:
+        yield from self.start_backend()
+        self.greeting = session.greeting()
 
 
 class DIFFPOSETALK_OT_check_backend(JobOperator):
@@ -201,12 +186,12 @@ class DIFFPOSETALK_OT_check_backend(JobOperator):
 
     def start(self, context: bpy.types.Context) -> BackendCheck:
         """Start the backend."""
-        return BackendCheck()
+        return BackendCheck(rpt_("Starting the backend"))
 
     def finish(self, context: bpy.types.Context) -> str:
         """Say what it is."""
-        told = self.job.greeting.result
-        return rpt_("Backend {version} runs: Python {python}, Torch {torch}, device {device}").format(**told)
+        text = rpt_("Backend {version} runs: Python {python}, Torch {torch}, device {device}")
+        return text.format(**self.job.greeting)
 
 
 CLASSES = (

@@ -147,9 +147,7 @@ class DIFFPOSETALK_OT_add_style(_Extraction, ImportHelper):
                 return {"CANCELLED"}
             self.report({"INFO"}, rpt_("Imported the style “{name}”").format(name=path.stem))
             return {"FINISHED"}
-        if bpy.app.background or context.window is None:
-            return JobOperator.execute(self, context)
-        return JobOperator.invoke(self, context, None)
+        return self.go(context)
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
         """Start reading the file."""
@@ -210,9 +208,7 @@ class DIFFPOSETALK_OT_add_style_from_animation(_Extraction):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Read the animation now, and the style of it in the background."""
-        if bpy.app.background or context.window is None:
-            return JobOperator.execute(self, context)
-        return JobOperator.invoke(self, context, None)
+        return self.go(context)
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
         """Sample the animation and start."""
