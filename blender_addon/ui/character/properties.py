@@ -9,6 +9,7 @@ from bpy.props import (
     EnumProperty,
     FloatProperty,
     IntProperty,
+    PointerProperty,
     StringProperty,
 )
 
@@ -138,15 +139,10 @@ class DiffPoseTalkCharacter(bpy.types.PropertyGroup):
 
 
 CLASSES = (DiffPoseTalkRow, DiffPoseTalkCharacter)
-
-
-def register() -> None:
-    """Let objects have a mapping."""
-    bpy.types.Object.diffposetalk = bpy.props.PointerProperty(
-        type=DiffPoseTalkCharacter, override={"LIBRARY_OVERRIDABLE"}
-    )
-
-
-def unregister() -> None:
-    """Take it back."""
-    del bpy.types.Object.diffposetalk
+PROPERTIES = (
+    (
+        bpy.types.Object,
+        "diffposetalk",
+        PointerProperty(type=DiffPoseTalkCharacter, override={"LIBRARY_OVERRIDABLE"}),
+    ),
+)

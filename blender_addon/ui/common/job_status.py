@@ -67,11 +67,7 @@ def set_setup_log(lines: list[str]) -> None:
     _setup_log[:] = lines
 
 
-def register() -> None:
-    """Give the window manager its status."""
-    bpy.types.WindowManager.diffposetalk_status = bpy.props.PointerProperty(type=DiffPoseTalkStatus)
-
-
-def unregister() -> None:
-    """Take it back."""
-    del bpy.types.WindowManager.diffposetalk_status
+CLASSES = (DiffPoseTalkStatus,)
+PROPERTIES = (
+    (bpy.types.WindowManager, "diffposetalk_status", bpy.props.PointerProperty(type=DiffPoseTalkStatus)),
+)

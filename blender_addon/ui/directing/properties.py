@@ -117,19 +117,15 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
 
 
 CLASSES = (DiffPoseTalkSpeaker, DiffPoseTalkWorkflow)
-
-
-def register() -> None:
-    """Let scenes have these settings."""
-    bpy.types.Scene.diffposetalk_workflow = PointerProperty(type=DiffPoseTalkWorkflow)
-    SOUND_STRIP.diffposetalk_transcript = StringProperty(
-        name="Transcript",
-        description="What is said in this strip, in English, for the lip-sync check. Empty: the text file (.txt) of "
-        "the recording's name beside it, if there is one",
-    )
-
-
-def unregister() -> None:
-    """Take it back."""
-    del SOUND_STRIP.diffposetalk_transcript
-    del bpy.types.Scene.diffposetalk_workflow
+PROPERTIES = (
+    (bpy.types.Scene, "diffposetalk_workflow", PointerProperty(type=DiffPoseTalkWorkflow)),
+    (
+        SOUND_STRIP,
+        "diffposetalk_transcript",
+        StringProperty(
+            name="Transcript",
+            description="What is said in this strip, in English, for the lip-sync check. Empty: the text file (.txt) "
+            "of the recording's name beside it, if there is one",
+        ),
+    ),
+)

@@ -8,6 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from ...data import bundled
 from ...jobs import style_list
 from ...jobs.scene_settings import MAX_SEED
+from ..common.reference import start_property, window_property
 
 HEAD_SOURCES = [
     ("BUNDLED", "Bundled", "The head that comes with the add-on; it shows ARKit's expressions"),
@@ -64,21 +65,8 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         "Face recording (.csv)",
         subtype="FILE_PATH",
     )
-    style_window: EnumProperty(
-        name="Four Seconds",
-        description="Which part of the reference the style is taken from",
-        items=[
-            ("auto", "Automatic", "The four seconds closest to its mean style in which the mouth moves"),
-            ("mean", "Mean of All", "The mean over all of it"),
-            ("START", "Chosen", "Four seconds from a frame on"),
-        ],
-    )
-    style_start_frame: IntProperty(
-        name="Start",
-        description="First frame (25 a second) of the four seconds that the style is taken from",
-        min=0,
-        default=0,
-    )
+    style_window: window_property("reference")
+    style_start_frame: start_property()
     style_second: EnumProperty(
         name="Mix With", description="Style that is mixed in", items=style_list.style_items
     )
@@ -196,13 +184,4 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
 
 
 CLASSES = (DiffPoseTalkSettings,)
-
-
-def register() -> None:
-    """Let scenes have these settings."""
-    bpy.types.Scene.diffposetalk = bpy.props.PointerProperty(type=DiffPoseTalkSettings)
-
-
-def unregister() -> None:
-    """Take them back."""
-    del bpy.types.Scene.diffposetalk
+PROPERTIES = ((bpy.types.Scene, "diffposetalk", bpy.props.PointerProperty(type=DiffPoseTalkSettings)),)

@@ -172,19 +172,16 @@ CLASSES = (
     DIFFPOSETALK_OT_copy_adjustment,
     DIFFPOSETALK_OT_retime_take,
 )
-
-
-def register() -> None:
-    """Let the list of takes show and choose the active one."""
-    bpy.types.WindowManager.diffposetalk_take = IntProperty(
-        name="Take",
-        description="The take that the active head shows; click another one to see it",
-        get=_index_of_active,
-        set=_show_index,
-        options={"SKIP_SAVE"},
-    )
-
-
-def unregister() -> None:
-    """Take it back."""
-    del bpy.types.WindowManager.diffposetalk_take
+PROPERTIES = (
+    (
+        bpy.types.WindowManager,
+        "diffposetalk_take",
+        IntProperty(
+            name="Take",
+            description="The take that the active head shows; click another one to see it",
+            get=_index_of_active,
+            set=_show_index,
+            options={"SKIP_SAVE"},
+        ),
+    ),
+)

@@ -114,13 +114,4 @@ class DiffPoseTalkTake(bpy.types.PropertyGroup):
 
 
 CLASSES = (DiffPoseTalkTakePart, DiffPoseTalkTake)
-
-
-def register() -> None:
-    """Let Actions be takes."""
-    bpy.types.Action.diffposetalk = PointerProperty(type=DiffPoseTalkTake)
-
-
-def unregister() -> None:
-    """Take it back."""
-    del bpy.types.Action.diffposetalk
+PROPERTIES = ((bpy.types.Action, "diffposetalk", PointerProperty(type=DiffPoseTalkTake)),)

@@ -22,7 +22,7 @@ from support.package_index import PackageIndex
 from support.read_only_disk import read_only
 from support.small_wheels import lock_of, write_backend, write_wheel
 
-BLENDER = Path(__file__).parent / "installing_blender.py"
+BLENDER = Path(__file__).parents[2] / "support/installing_blender.py"
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ def test_all_settings_are_somewhere(part, drawn):
 def test_all_settings_of_a_capture_are_somewhere(part, drawn):
     capture = bpy.context.scene.diffposetalk_capture
     capture.window = "START"
-    shown = set(drawn(part("ui.styles.panel").DIFFPOSETALK_PT_capture).properties)
+    shown = set(drawn(part("ui.capture.panel").DIFFPOSETALK_PT_capture).properties)
     known = {name for name in capture.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
     assert known <= shown
 
@@ -206,12 +206,12 @@ def test_conversion_is_offered_where_bases_differ(api, part, drawn, flame_like_h
 
 
 def test_settings_are_the_models_own_until_changed(part, drawn, tmp_path):
-    operators, preferences = part("ui.generate.operators"), part("install.preferences").addon_preferences()
+    scene_settings, preferences = part("jobs.scene_settings"), part("install.preferences").addon_preferences()
     settings, advanced = bpy.context.scene.diffposetalk, part("ui.generate.panel").DIFFPOSETALK_PT_advanced
     names = ("speech_guidance", "style_guidance", "sampler", "steps")
     bundled = part("data.bundled").sampling_defaults()
     assert all(getattr(settings, name) == pytest.approx(getattr(bundled, name)) for name in names)
-    assert all(getattr(operators.generation_settings(settings), name) is None for name in names)
+    assert all(getattr(scene_settings.generation_settings(bpy.context.scene), name) is None for name in names)
     assert not drawn(advanced).texts
     sampling = {"speech_guidance": 1.5, "style_guidance": 3.25, "sampler": "ddim", "steps": 50}
     (tmp_path / "config.json").write_text(json.dumps({"basis": "flame", "sampling": sampling}))
@@ -219,7 +219,7 @@ def test_settings_are_the_models_own_until_changed(part, drawn, tmp_path):
         preferences.model_directory = str(tmp_path)
         assert {"style guidance 3.25", "sampler ddim", "50 steps"} <= set(drawn(advanced).texts)
         settings.style_guidance = 2.5
-        assert operators.generation_settings(settings).style_guidance == 2.5
+        assert scene_settings.generation_settings(bpy.context.scene).style_guidance == 2.5
         assert "style guidance 3.25" not in drawn(advanced).texts
     finally:
         preferences.model_directory = ""

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the functions for scripts share: one undo step each, objects alone or in a list, styles by any name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import bpy
+
+from ..data import bundled, style_library
+from ..data.errors import UserError
+from ..data.mapping import PARTS
+from ..install.preferences import chosen_model_directory
+from ..jobs import style_list
+
+Objects: TypeAlias = bpy.types.Object | Sequence[bpy.types.Object]
+Paths: TypeAlias = str | Path | Sequence[str | Path]
+Style: TypeAlias = str | Path | dict[str, Any] | None
+
+
+def push_undo(message: str) -> None:
+    """Make what was done one undo step; Blender does so itself only for operators of the window."""
+    if not bpy.app.background:
+        bpy.ops.ed.undo_push(message=message)
+
+
+def listed(objects: Objects) -> list[bpy.types.Object]:
+    return [objects] if isinstance(objects, bpy.types.Object) else list(objects)
+
+
+def checked_parts(parts: Sequence[str]) -> frozenset[str]:
+    chosen = frozenset(parts)
+    if not chosen <= set(PARTS):
+        raise UserError(f"The parts are {', '.join(PARTS)}, not “{sorted(chosen - set(PARTS))[0]}”.")
+    return chosen
+
+
+def style_request(style: Style) -> dict[str, Any] | None:
+    """A style as the protocol takes it."""
+    if style is None or isinstance(style, dict):
+        return style
+    text = str(style)
+    suffix = Path(text).suffix.lower()
+    if suffix in (".npz", ".csv", ".json"):
+        return {"motion": bpy.path.abspath(text), "start_frame": None}
+    if suffix == ".npy":
+        return {"vector": bpy.path.abspath(text)}
+    if suffix == style_library.SUFFIX:
+        return {"file": bpy.path.abspath(text)}
+    own = next((s for s in style_list.own_styles(fresh=True) if s.name.casefold() == text.casefold()), None)
+    known = {preset.id for preset in bundled.style_presets(chosen_model_directory())}
+    return {"file": str(own.path)} if own is not None and text not in known else {"preset": text}

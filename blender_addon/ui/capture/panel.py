@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel of a video."""
+
+from pathlib import Path
+
+import bpy
+
+from ...jobs import style_list
+from ..common.layout import SidebarPanel, draw_long, sub_panel_layout
+from ..common.reference import draw_reference
+
+FACE_SCALE = 4.0
+
+
+class DIFFPOSETALK_PT_capture(SidebarPanel, bpy.types.Panel):
+    """Motion and styles from video."""
+
+    bl_idname = "DIFFPOSETALK_PT_capture"
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_label = "Video"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Show the settings and buttons."""
+        layout = sub_panel_layout(self, context)
+        settings = context.scene.diffposetalk_capture
+        draw_long(layout, context, settings, "video")
+        layout.operator("diffposetalk.find_faces", icon="VIEWZOOM")
+        faces = context.window_manager.diffposetalk_faces
+        if len(faces) > 1:
+            row = layout.row()
+            for face in faces:
+                column = row.column()
+                icon = style_list.picture_icon(Path(face.picture))
+                if icon:
+                    column.template_icon(icon, scale=FACE_SCALE)
+                column.operator("diffposetalk.pick_face", text="Use").place = face.place
+        draw_long(layout, context, settings, "face")
+        draw_long(layout, context, settings, "neutral")
+        layout.separator()
+        draw_long(layout, context, settings, "window")
+        if settings.window == "START":
+            layout.prop(settings, "start_frame")
+        layout.operator("diffposetalk.add_style_from_video", icon="ADD")
+        layout.separator()
+        layout.prop(settings, "frame")
+        layout.prop(settings, "translation")
+        layout.prop(settings, "place_sound")
+        layout.operator("diffposetalk.capture_performance", icon="OUTLINER_OB_ARMATURE")
+        draw_reference(layout, context)
+
+
+CLASSES = (DIFFPOSETALK_PT_capture,)
