@@ -46,11 +46,9 @@ class DIFFPOSETALK_OT_find_faces(JobOperator):
     job: FindFaces
 
     def start(self, context: bpy.types.Context) -> FindFaces:
-        """Start looking."""
         return FindFaces(styles.machine(), capture_video(context))
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Offer them."""
         found = context.window_manager.diffposetalk_faces
         found.clear()
         for face in self.job.faces:
@@ -78,7 +76,6 @@ class DIFFPOSETALK_OT_pick_face(bpy.types.Operator):
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Remember it."""
         context.scene.diffposetalk_capture.face = self.place
         return {"FINISHED"}
 
@@ -112,13 +109,11 @@ class DIFFPOSETALK_OT_capture_performance(JobOperator):
     job: TrackVideo
 
     def start(self, context: bpy.types.Context) -> TrackVideo:
-        """Check the heads, and start tracking."""
         for item in scene_settings.speakers(context):
             find_target(item, bundled.bundled_jaw_open_angle())
         return TrackVideo(styles.machine(), capture_video(context), capture_person(context))
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Key the motion."""
         settings = context.scene.diffposetalk_capture
         tracked = self.job.tracked
         show_reference(context, tracked=tracked)
@@ -148,7 +143,6 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """One job at a time, and only when Blender may go online."""
         if not bpy.app.online_access:
             cls.poll_message_set(
                 rpt_("Turn on Allow Online Access in Preferences, System, or choose the file yourself")
@@ -157,11 +151,9 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
         return super().poll(context)
 
     def start(self, context: bpy.types.Context) -> FetchTracker:
-        """Start the download."""
         return FetchTracker()
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Use it."""
         addon_preferences().tracker_model = ""
         return rpt_("The face tracker is in {path}").format(path=self.job.path)
 

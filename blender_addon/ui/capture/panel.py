@@ -6,22 +6,18 @@ from pathlib import Path
 import bpy
 
 from ...jobs import style_list
-from ..common.layout import SidebarPanel, draw_long, sub_panel_layout
+from ..common.layout import SubPanel, draw_long, sub_panel_layout
 from ..common.reference import draw_reference
 
 FACE_SCALE = 4.0
 
 
-class DIFFPOSETALK_PT_capture(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_capture(SubPanel, bpy.types.Panel):
     """Motion and styles from video."""
 
-    bl_idname = "DIFFPOSETALK_PT_capture"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Video"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings and buttons."""
         layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk_capture
         draw_long(layout, context, settings, "video")

@@ -4,7 +4,7 @@
 import bpy
 
 from ...faces import character
-from ..common.layout import SidebarPanel, sub_panel_layout
+from ..common.layout import SubPanel, sub_panel_layout
 from .operators import chosen_character
 
 
@@ -23,7 +23,6 @@ class DIFFPOSETALK_UL_mapping(bpy.types.UIList):
         index: int = 0,
         flt_flag: int = 0,
     ) -> None:
-        """Draw one row."""
         row = layout.row(align=True)
         kind = item.bl_rna.properties["kind"].enum_items[item.kind]
         row.label(text=item.source)
@@ -31,17 +30,13 @@ class DIFFPOSETALK_UL_mapping(bpy.types.UIList):
         row.prop(item, "gain", text="", emboss=False)
 
 
-class DIFFPOSETALK_PT_character(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_character(SubPanel, bpy.types.Panel):
     """What of the active object's character is keyed."""
 
-    bl_idname = "DIFFPOSETALK_PT_character"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Character"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 20
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the mapping of the active object's character."""
         layout = sub_panel_layout(self, context, while_running=True)
         owner = chosen_character(context)
         if owner is None:

@@ -16,6 +16,13 @@ class SidebarPanel:
     bl_category = "DiffPoseTalk"
 
 
+class SubPanel(SidebarPanel):
+    """A panel below the main one, closed until it is wanted."""
+
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+
 def sub_panel_layout(
     panel: bpy.types.Panel, context: bpy.types.Context, *, while_running: bool = False
 ) -> bpy.types.UILayout:

@@ -14,9 +14,11 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import EnumProperty, IntProperty, PointerProperty, StringProperty
 
 from ...data import style_library
+from ...data.errors import UserError
 from ...jobs import style_list
 from ...jobs.styles import Extracted, ExtractStyle, ReferenceWindow, TrackedVideo
 from .job_operator import JobOperator
+from .work_operator import WorkOperator
 from .wrapped_text import draw_text
 
 PLOT_SCALE = 11.0
@@ -96,7 +98,6 @@ class ExtractionOperator(JobOperator):
     )
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Choose the new style, and say what it is like."""
         made = self.job.result
         select_style(context, made.path)
         show_reference(context, made)
@@ -126,21 +127,20 @@ def draw_reference(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
         draw_text(layout, note, context.region.width, "ERROR")
 
 
-class DIFFPOSETALK_OT_view_picture(bpy.types.Operator):
+class DIFFPOSETALK_OT_view_picture(WorkOperator):
     """Open the picture in the system's viewer, at its full size"""
 
     bl_idname = "diffposetalk.view_picture"
     bl_label = "View Full Size"
+    bl_options = {"REGISTER"}
 
     path: StringProperty(name="Picture", description="File to open", subtype="FILE_PATH")
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Open it."""
+    def act(self, context: bpy.types.Context) -> str:
         if not os.path.isfile(self.path):
-            self.report({"ERROR"}, "The picture is not there any more. Track the video again.")
-            return {"CANCELLED"}
+            raise UserError("The picture is not there any more. Track the video again.")
         bpy.ops.wm.path_open(filepath=self.path)
-        return {"FINISHED"}
+        return ""
 
 
 CLASSES = (DiffPoseTalkReference, DIFFPOSETALK_OT_view_picture)

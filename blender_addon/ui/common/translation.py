@@ -33,10 +33,8 @@ def catalogue() -> dict[str, dict[tuple[str, str], str]]:
 
 
 def register() -> None:
-    """Let Blender know them."""
     bpy.app.translations.register(ADDON, catalogue())
 
 
 def unregister() -> None:
-    """Take them back."""
     bpy.app.translations.unregister(ADDON)

@@ -13,6 +13,7 @@ from ...data.errors import UserError
 from ...jobs import exporting, motion_exchange, scene_settings
 from ..common.active_take import active_take
 from ..common.job_operator import JobOperator
+from ..common.work_operator import WorkOperator
 
 FBX_ITEMS = [
     ("BLENDER", "Blender", "Comes back into Blender as it was"),
@@ -21,28 +22,23 @@ FBX_ITEMS = [
 ]
 
 
-class ExportOperator(bpy.types.Operator, ExportHelper):
+class ExportOperator(WorkOperator, ExportHelper):
     """An operator that writes the selected heads to a chosen file."""
+
+    bl_options = {"REGISTER"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Something must be selected."""
         if not context.selected_objects:
             cls.poll_message_set(rpt_("Select a head first"))
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Write the file."""
-        try:
-            path = self.export(context, context.selected_objects, self.filepath)
-        except UserError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+    def act(self, context: bpy.types.Context) -> str:
+        path = self.export(context, context.selected_objects, self.filepath)
         if unplayed := exporting.unplayed(context.selected_objects):
             self.report({"WARNING"}, " ".join(unplayed))
-        self.report({"INFO"}, rpt_("Exported {path}").format(path=path))
-        return {"FINISHED"}
+        return rpt_("Exported {path}").format(path=path)
 
 
 class DIFFPOSETALK_OT_export_fbx(ExportOperator):
@@ -115,12 +111,10 @@ class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask for the file."""
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def start(self, context: bpy.types.Context) -> motion_exchange.ExportMotionJob:
-        """Start with the active object's take."""
         action = active_take(context)
         if action is None:
             raise UserError("The active object shows no take.")
@@ -130,7 +124,6 @@ class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
         return motion_exchange.ExportMotionJob(action, path, self.fps or None)
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say where it is."""
         return rpt_("Exported {path}").format(path=self.job.path)
 
 
@@ -145,19 +138,16 @@ class DIFFPOSETALK_OT_import_motion(JobOperator, ImportHelper):
     start_frame: IntProperty(name="Start Frame", description="Frame of the motion's beginning", default=1)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask for the file."""
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def start(self, context: bpy.types.Context) -> motion_exchange.ImportMotionJob:
-        """Start with the selected heads."""
         bone = context.scene.diffposetalk.head_bone
         return motion_exchange.ImportMotionJob(
             context.scene, scene_settings.speakers(context), self.filepath, self.start_frame, bone
         )
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what was keyed."""
         return rpt_("Keyed {name} on {heads} heads").format(
             name=self.job.path.name, heads=len(self.job.results)
         )

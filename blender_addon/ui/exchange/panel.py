@@ -3,20 +3,16 @@
 
 import bpy
 
-from ..common.layout import SidebarPanel, button_row, sub_panel_layout
+from ..common.layout import SubPanel, button_row, sub_panel_layout
 
 
-class DIFFPOSETALK_PT_export(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_export(SubPanel, bpy.types.Panel):
     """Files for other programs."""
 
-    bl_idname = "DIFFPOSETALK_PT_export"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Export and Import"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 15
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the buttons."""
         layout = sub_panel_layout(self, context, while_running=True)
         row = button_row(layout, context)
         row.operator("diffposetalk.export_fbx", text="FBX", icon="EXPORT")

@@ -47,7 +47,6 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
     )
 
     def start(self, context: bpy.types.Context) -> BundledHead | FlameHead:
-        """Find the head; FLAME is converted the first time."""
         self.shape = load_shape(bpy.path.abspath(self.identity)) if self.identity else None
         return (
             BundledHead(rpt_("Reading the head"))
@@ -56,7 +55,6 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
         )
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Add it."""
         name = "Head" if self.source == "BUNDLED" else None
         mesh, armature = rig.add_head(context, self.job.head, name, self.shape)
         if self.options.is_invoke:  # scripts place it themselves
@@ -75,7 +73,6 @@ class DIFFPOSETALK_OT_generate(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """One job at a time, and somebody who says something."""
         if not super().poll(context):
             return False
         missing = scene_settings.missing_for_generate(context)
@@ -84,7 +81,6 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         return not missing
 
     def start(self, context: bpy.types.Context) -> GenerationJob:
-        """Start generating with the scene's settings."""
         settings = context.scene.diffposetalk
         if settings.random_seed:
             settings.seed = random.randint(0, 99999)
@@ -96,7 +92,6 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         return GenerationJob(context.scene, [speech], scene_settings.generation_settings(context.scene))
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what was keyed."""
         addon_preferences().first_steps = False
         result = self.job.results[0]
         if result.warnings:
@@ -127,7 +122,6 @@ class DIFFPOSETALK_OT_new_seed(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Draw it."""
         context.scene.diffposetalk.seed = random.randint(0, 99999)
         return {"FINISHED"}
 

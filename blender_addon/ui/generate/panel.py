@@ -9,7 +9,7 @@ from ...install.preferences import chosen_model_directory
 from ...jobs import scene_settings
 from ...takes import audio_strip
 from ..common import job_status
-from ..common.layout import SidebarPanel, is_narrow, sub_panel_layout
+from ..common.layout import SidebarPanel, SubPanel, is_narrow, sub_panel_layout
 from ..common.wrapped_text import draw_text
 from . import first_steps, properties, settings_presets, style_menu
 
@@ -68,11 +68,9 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
     bl_label = "DiffPoseTalk"
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
-        """Settings to choose from, and back to the defaults."""
         settings_presets.draw_header(self.layout, with_reset=not is_narrow(context))
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the five controls, the button, and how it goes; at first the first steps."""
         if first_steps.wanted():
             first_steps.draw_card(self.layout, context)
             return
@@ -121,16 +119,12 @@ def draw_model_defaults(layout: bpy.types.UILayout, settings: properties.DiffPos
             column.label(text=text, icon="BLANK1")
 
 
-class DIFFPOSETALK_PT_options(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_options(SubPanel, bpy.types.Panel):
     """Where the speech begins, which variant it is, and what the head does."""
 
-    bl_idname = "DIFFPOSETALK_PT_options"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Start, Seed and Head"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings."""
         layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk
         column = layout.column()
@@ -152,17 +146,13 @@ class DIFFPOSETALK_PT_options(SidebarPanel, bpy.types.Panel):
         sub.prop(settings, "head_bone", text="Turns")
 
 
-class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_advanced(SubPanel, bpy.types.Panel):
     """What is seldom changed."""
 
-    bl_idname = "DIFFPOSETALK_PT_advanced"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Advanced"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 30
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings."""
         layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk
         layout.prop(settings, "head_source")

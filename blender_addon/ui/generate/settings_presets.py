@@ -56,7 +56,6 @@ class DIFFPOSETALK_OT_reset_settings(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put them back."""
         settings = context.scene.diffposetalk
         for prop in settings.bl_rna.properties:
             if prop.identifier not in NEVER_RESET and not prop.is_readonly:
@@ -77,10 +76,8 @@ CLASSES = (DIFFPOSETALK_PT_presets, DIFFPOSETALK_OT_add_preset, DIFFPOSETALK_OT_
 
 
 def register() -> None:
-    """Let Blender find the presets of the add-on beside the user's."""
     bpy.utils.register_preset_path(str(SHIPPED))
 
 
 def unregister() -> None:
-    """Take it back."""
     bpy.utils.unregister_preset_path(str(SHIPPED))

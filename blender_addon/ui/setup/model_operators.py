@@ -72,11 +72,9 @@ class DIFFPOSETALK_OT_check_flame(JobOperator):
     job: FlameHead
 
     def start(self, context: bpy.types.Context) -> FlameHead:
-        """Start reading."""
         return FlameHead(chosen_flame_file())
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what it is."""
         head = self.job.head
         return rpt_("{name}: {vertices} vertices, {expressions} expressions; it can be used").format(
             name=head.name, vertices=len(head.v_template), expressions=len(head.expression_names)
@@ -92,7 +90,6 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """When all three files are chosen."""
         preferences = addon_preferences()
         names = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
         if not all(getattr(preferences, name) for name in names):
@@ -101,13 +98,11 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
         return super().poll(context)
 
     def start(self, context: bpy.types.Context) -> ConvertCheckpoint:
-        """Start converting."""
         chosen = addon_preferences()
         names = (chosen.checkpoint, chosen.checkpoint_style_encoder, chosen.checkpoint_statistics)
         return ConvertCheckpoint(*(Path(bpy.path.abspath(name)) for name in names))
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Use it."""
         addon_preferences().model_directory = str(self.job.folder)
         return rpt_("The checkpoint is converted and chosen as Model Folder: {folder}").format(
             folder=self.job.folder
@@ -122,11 +117,9 @@ class DIFFPOSETALK_OT_check_model(JobOperator):
     job: LoadModel
 
     def start(self, context: bpy.types.Context) -> LoadModel:
-        """Start loading."""
         return LoadModel(chosen_model_directory())
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what it is."""
         model = self.job.model
         return rpt_("{name} runs on {device}: basis {basis}, {styles} styles").format(
             name=model["name"], device=model["device"], basis=model["basis"], styles=len(model["styles"])

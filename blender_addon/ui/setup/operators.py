@@ -17,6 +17,7 @@ from ...install.preferences import addon_preferences, package_sources_chosen
 from ...jobs import diagnostics
 from ..common import job_status
 from ..common.job_operator import JobOperator
+from ..common.work_operator import WorkOperator
 
 
 class SetupOperator(JobOperator):
@@ -26,7 +27,6 @@ class SetupOperator(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """One job at a time, and only when Blender may go online or has all wheels in a folder."""
         if not bpy.app.online_access and not addon_preferences().wheels_only:
             cls.poll_message_set(
                 rpt_(
@@ -48,7 +48,6 @@ class SetupOperator(JobOperator):
         return state
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Use what was installed."""
         preferences = addon_preferences()
         preferences.backend_python = ""
         if self.job.notes:
@@ -77,7 +76,6 @@ class DIFFPOSETALK_OT_setup_backend(SetupOperator):
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        """Of the two buttons."""
         if properties.anew:
             return (
                 "Fetch and install the backend's packages again, for when the backend does not start any more"
@@ -85,7 +83,6 @@ class DIFFPOSETALK_OT_setup_backend(SetupOperator):
         return str(cls.__doc__)
 
     def start(self, context: bpy.types.Context) -> SetupJob:
-        """Start the installation."""
         return self.begin(anew=self.anew)
 
 
@@ -95,7 +92,6 @@ class ExtraOperator(SetupOperator):
     extra: Extra
 
     def start(self, context: bpy.types.Context) -> SetupJob:
-        """Start the installation."""
         if addon_preferences().backend_python:
             raise UserError(f"In the Python that you chose as Backend Python, run: {self.extra.by_hand}.")
         return self.begin((self.extra,))
@@ -117,15 +113,15 @@ class DIFFPOSETALK_OT_install_alignment(ExtraOperator):
     extra = ALIGNMENT
 
 
-class DIFFPOSETALK_OT_remove_backend(bpy.types.Operator):
+class DIFFPOSETALK_OT_remove_backend(WorkOperator):
     """Delete the backend's packages from the add-on's folder. Styles, heads, models and uv's cache stay"""
 
     bl_idname = "diffposetalk.remove_backend"
     bl_label = "Remove Backend"
+    bl_options = {"REGISTER"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Where there is one, and nothing runs."""
         if context.window_manager.diffposetalk_status.running:
             cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
             return False
@@ -135,36 +131,32 @@ class DIFFPOSETALK_OT_remove_backend(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first."""
         return context.window_manager.invoke_confirm(self, event)  # type: ignore[no-any-return]
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Remove it."""
+    def act(self, context: bpy.types.Context) -> str:
         session.stop()
         try:
             backend_setup.remove_environment()
         except UserError as error:
             job_status.show(context, running=False, error=str(error))
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            raise
+        text = rpt_("The backend was removed")
         job_status.set_setup_log([])
-        job_status.show(context, running=False, text=rpt_("The backend was removed"))
-        return {"FINISHED"}
+        job_status.show(context, running=False, text=text)
+        return text
 
 
-class DIFFPOSETALK_OT_copy_diagnostics(bpy.types.Operator):
+class DIFFPOSETALK_OT_copy_diagnostics(WorkOperator):
     """Copy versions, device, settings, the last error and the ends of the logs, without passwords or your name"""
 
     bl_idname = "diffposetalk.copy_diagnostics"
     bl_label = "Copy Diagnostics"
+    bl_options = {"REGISTER"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put the text on the clipboard."""
-        context.window_manager.clipboard = diagnostics.describe(
-            context.window_manager.diffposetalk_status.error
-        )
-        self.report({"INFO"}, rpt_("The diagnostics are on the clipboard"))
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> str:
+        manager = context.window_manager
+        manager.clipboard = diagnostics.describe(manager.diffposetalk_status.error)
+        return rpt_("The diagnostics are on the clipboard")
 
 
 class BackendCheck(BackendJob):
@@ -185,11 +177,9 @@ class DIFFPOSETALK_OT_check_backend(JobOperator):
     job: BackendCheck
 
     def start(self, context: bpy.types.Context) -> BackendCheck:
-        """Start the backend."""
         return BackendCheck(rpt_("Starting the backend"))
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what it is."""
         text = rpt_("Backend {version} runs: Python {python}, Torch {torch}, device {device}")
         return text.format(**self.job.greeting)
 

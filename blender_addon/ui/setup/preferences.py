@@ -159,7 +159,6 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the chosen page, and the job under way or how the last one ended."""
         layout = self.layout
         preferences = addon_preferences()
         status = context.window_manager.diffposetalk_status

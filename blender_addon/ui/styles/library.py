@@ -13,6 +13,7 @@ from ...data import style_library
 from ...data.errors import UserError
 from ...jobs import style_list
 from ..common.reference import select_style
+from ..common.work_operator import WorkOperator
 
 
 def chosen_style(context: bpy.types.Context) -> style_library.LibraryStyle:
@@ -24,28 +25,21 @@ def chosen_style(context: bpy.types.Context) -> style_library.LibraryStyle:
     raise UserError("This style comes with the model. Choose a style of your own.")
 
 
-class _LibraryOperator(bpy.types.Operator):
+class _LibraryOperator(WorkOperator):
     """An operator on the chosen style of the library."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Only for styles of the user's own."""
         if not context.scene.diffposetalk.style.startswith(style_list.OWN):
             cls.poll_message_set(rpt_("Choose a style of your own: this one comes with the model"))
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Do it, or say why it cannot be done."""
-        try:
-            self.report({"INFO"}, self.act(context, chosen_style(context)))
-        except UserError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> str:
+        return self.work(context, chosen_style(context))
 
-    def act(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
-        """The work; returns a sentence for the user. Raises UserError."""
+    def work(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
+        """Do it. Returns a sentence for the user. Raises UserError."""
         raise NotImplementedError
 
 
@@ -54,17 +48,14 @@ class DIFFPOSETALK_OT_rename_style(_LibraryOperator):
 
     bl_idname = "diffposetalk.rename_style"
     bl_label = "Rename Style"
-    bl_options = {"REGISTER", "UNDO"}
 
     style_name: StringProperty(name="Name", description="The new name", maxlen=style_library.MAX_NAME)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask for the name."""
         self.style_name = context.scene.diffposetalk.style.removeprefix(style_list.OWN)
         return context.window_manager.invoke_props_dialog(self)
 
-    def act(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
-        """Rename the file."""
+    def work(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
         path = style_library.rename_style(style, self.style_name)
         select_style(context, path)
         return rpt_("Renamed “{old}” to “{new}”").format(old=style.name, new=path.stem)
@@ -75,13 +66,12 @@ class DIFFPOSETALK_OT_delete_style(_LibraryOperator):
 
     bl_idname = "diffposetalk.delete_style"
     bl_label = "Delete Style"
+    bl_options = {"REGISTER"}  # a file's removal is not undone
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first: it cannot be undone."""
         return context.window_manager.invoke_confirm(self, event)
 
-    def act(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
-        """Remove the file, and choose the model's own style."""
+    def work(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
         style_library.delete_style(style)
         left = style_list.choices(fresh=True)
         if left:
@@ -94,16 +84,15 @@ class DIFFPOSETALK_OT_export_style(_LibraryOperator, ExportHelper):
 
     bl_idname = "diffposetalk.export_style"
     bl_label = "Export Style"
+    bl_options = {"REGISTER"}
     filename_ext = style_library.SUFFIX
     filter_glob: StringProperty(default=f"*{style_library.SUFFIX}", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask where to."""
         self.filepath = context.scene.diffposetalk.style.removeprefix(style_list.OWN) + style_library.SUFFIX
         return ExportHelper.invoke(self, context, event)
 
-    def act(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
-        """Copy the file."""
+    def work(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
         path = style_library.export_style(style, Path(bpy.path.abspath(self.filepath)))
         return rpt_("Exported {path}").format(path=path)
 

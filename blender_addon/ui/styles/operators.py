@@ -74,18 +74,15 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask for the file first."""
         if self.filepath and self.properties.is_property_set("filepath"):
             return JobOperator.invoke(self, context, event)
         return ImportHelper.invoke(self, context, event)
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings beside the files."""
         self.draw_window(self.layout)
         self.layout.prop(self, "face")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Import a style file at once; start the job for anything else."""
         path = Path(bpy.path.abspath(self.filepath))
         if path.suffix.lower() == style_library.SUFFIX:
             try:
@@ -98,7 +95,6 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
         return self.go(context)
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
-        """Start reading the file."""
         path = Path(bpy.path.abspath(self.filepath))
         known = (*MOTION_SUFFIXES, *VIDEO_SUFFIXES)
         if path.suffix.lower() not in known:
@@ -141,13 +137,11 @@ class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
     last_frame: IntProperty(name="To", description="Last frame of the scene that is read", default=100)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask which frames."""
         if context.scene.use_preview_range:
             self.frames = "PREVIEW"
         return context.window_manager.invoke_props_dialog(self)
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings."""
         self.draw_window(self.layout)
         self.layout.prop(self, "frames")
         if self.frames == "FIXED":
@@ -155,11 +149,9 @@ class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
             self.layout.prop(self, "last_frame")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Read the animation now, and the style of it in the background."""
         return self.go(context)
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
-        """Sample the animation and start."""
         target = find_target(scene_settings.speakers(context)[0], bundled.bundled_jaw_open_angle())
         first, last = scene_motion.frame_range(
             context.scene, target, self.frames, self.first_frame, self.last_frame
@@ -196,7 +188,6 @@ class DIFFPOSETALK_OT_save_mix(JobOperator):
     )
 
     def start(self, context: bpy.types.Context) -> MixStyles:
-        """Start mixing."""
         settings = context.scene.diffposetalk
         specs, names = [], []
         for identifier in (settings.style, settings.style_second):
@@ -211,7 +202,6 @@ class DIFFPOSETALK_OT_save_mix(JobOperator):
         return MixStyles(styles.machine(), specs, amounts, style_list.library_folder(), name)
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Choose the mixture."""
         select_style(context, self.job.result.path)
         context.scene.diffposetalk.style_mix = 0.0
         made = self.job.result
@@ -226,7 +216,6 @@ class DIFFPOSETALK_OT_preview_reference(JobOperator):
     job: PreviewReference
 
     def start(self, context: bpy.types.Context) -> PreviewReference:
-        """Start reading it."""
         settings = context.scene.diffposetalk
         if not settings.style_motion:
             raise UserError("No motion file is chosen for the style. Choose one.")
@@ -234,7 +223,6 @@ class DIFFPOSETALK_OT_preview_reference(JobOperator):
         return PreviewReference(styles.machine(), Path(bpy.path.abspath(settings.style_motion)), window)
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Show the plot."""
         show_reference(context, plot=self.job.plot, notes=self.job.notes)
         return rpt_("The reference has {frames} frames, {seconds:.1f} s").format(
             frames=self.job.count, seconds=self.job.count / 25
@@ -253,13 +241,11 @@ class DIFFPOSETALK_OT_find_style(bpy.types.Operator):
     second: BoolProperty(name="Second", description="Choose the style that is mixed in", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Open the search."""
         style_list.own_styles(fresh=True)
         context.window_manager.invoke_search_popup(self)
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Choose what was found."""
         setattr(context.scene.diffposetalk, "style_second" if self.second else "style", self.style)
         return {"FINISHED"}
 

@@ -5,23 +5,19 @@ import bpy
 
 from ...jobs import style_list
 from ...jobs.style_list import OWN
-from ..common.layout import SidebarPanel, button_row, draw_long, sub_panel_layout
+from ..common.layout import SubPanel, button_row, draw_long, sub_panel_layout
 from ..common.reference import draw_reference
 from ..common.wrapped_text import draw_text
 
 PICTURE_SCALE = 6.0
 
 
-class DIFFPOSETALK_PT_style(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_style(SubPanel, bpy.types.Panel):
     """What the style is like, mixing, and the library."""
 
-    bl_idname = "DIFFPOSETALK_PT_style"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Style"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show it."""
         layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk
         width = context.region.width

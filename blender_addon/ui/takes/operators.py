@@ -19,7 +19,6 @@ class DIFFPOSETALK_OT_delete_take(TakeOperator):
     bl_label = "Delete Take"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Delete it."""
         title = action.name
         showing.delete_take(action, target)
         return rpt_("Deleted {name}").format(name=title)
@@ -32,7 +31,6 @@ class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
     bl_label = "Delete Unrated"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Delete them."""
         others = [
             other
             for other in record.takes_of(target.owner)
@@ -52,7 +50,6 @@ class DIFFPOSETALK_OT_step_take(TakeOperator):
     step: IntProperty(name="Step", description="1 is the next one, -1 the previous", default=1)
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Show it."""
         known = record.takes_of(target.owner)
         following = known[(known.index(action) + self.step) % len(known)]
         showing.show_take(following, target)
@@ -69,7 +66,6 @@ class DIFFPOSETALK_OT_rate_take(TakeOperator):
     rating: IntProperty(name="Rating", description="From 0 to 5", min=0, max=5)
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Rate it."""
         rated = bpy.data.actions.get(self.take, action).diffposetalk
         rated.rating = 0 if rated.rating == self.rating else self.rating
         return rpt_("Rated {rating}").format(rating=rated.rating)
@@ -82,7 +78,6 @@ class DIFFPOSETALK_OT_reset_take(TakeOperator):
     bl_label = "Reset"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Put it back."""
         showing.set_adjustment(action, Adjustment())
         return rpt_("The take is as it was generated")
 
@@ -94,7 +89,6 @@ class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
     bl_label = "Apply to All Takes"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Copy them."""
         others = [other for other in record.takes_of(target.owner) if other != action]
         for other in others:
             showing.set_adjustment(other, showing.adjustment_of(action))
@@ -127,7 +121,6 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask, beginning with what the take has."""
         action = active_take(context)
         if action is not None:
             keyed = record.read_keyed(action.diffposetalk)
@@ -135,7 +128,6 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
         return context.window_manager.invoke_props_dialog(self)
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Time it."""
         scene = context.scene
         keyed = record.read_keyed(action.diffposetalk)
         fps = scene.render.fps / scene.render.fps_base if self.rate == "SCENE" else keyed.fps

@@ -4,7 +4,7 @@
 import bpy
 
 from ...takes import record
-from ..common.layout import SidebarPanel, button_row, is_narrow, sub_panel_layout
+from ..common.layout import SubPanel, button_row, is_narrow, sub_panel_layout
 from .operators import active_take, chosen_target
 
 STARS = 5
@@ -25,7 +25,6 @@ class DIFFPOSETALK_UL_takes(bpy.types.UIList):
         index: int = 0,
         flt_flag: int = 0,
     ) -> None:
-        """Draw one take: its name and rating."""
         row = layout.row(align=True)
         if is_narrow(context):  # the stars are below the list
             row.prop(item, "name", text="", emboss=False)
@@ -36,7 +35,6 @@ class DIFFPOSETALK_UL_takes(bpy.types.UIList):
     def filter_items(
         self, context: bpy.types.Context, data: bpy.types.AnyType, property: str
     ) -> tuple[list[int], list[int]]:
-        """Show only takes of the active head."""
         target = chosen_target(context)
         wanted = set() if target is None else {a.name for a in record.takes_of(target.owner)}
         text = self.filter_name.lower()
@@ -60,17 +58,13 @@ def draw_stars(row: bpy.types.UILayout, take: bpy.types.Action) -> None:
         rate.take, rate.rating = take.name, star
 
 
-class DIFFPOSETALK_PT_takes(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_takes(SubPanel, bpy.types.Panel):
     """The variants of a line, to look at, rate, keep and delete."""
 
-    bl_idname = "DIFFPOSETALK_PT_takes"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Takes"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 5
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the list."""
         layout = sub_panel_layout(self, context, while_running=True)
         row = layout.row()
         row.template_list(
@@ -95,17 +89,13 @@ class DIFFPOSETALK_PT_takes(SidebarPanel, bpy.types.Panel):
         row.operator("diffposetalk.delete_other_takes")
 
 
-class DIFFPOSETALK_PT_adjust(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_adjust(SubPanel, bpy.types.Panel):
     """What is changed of the shown take; it can always be put back."""
 
-    bl_idname = "DIFFPOSETALK_PT_adjust"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Adjust Take"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 6
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the sliders."""
         layout = sub_panel_layout(self, context, while_running=True)
         action = active_take(context)
         if action is None:
