@@ -48,9 +48,11 @@ def add_head(
         head = job.head
     else:
         head = bundled.bundled_head() if asset is None else load_head(asset)
-    made = rig.add_head(bpy.context, head, name, None if shape is None else np.asarray(shape, np.float32))
+    head_and_rig = rig.add_head(
+        bpy.context, head, name, None if shape is None else np.asarray(shape, np.float32)
+    )
     push_undo("Add Head")
-    return made
+    return head_and_rig
 
 
 def key_motion(
@@ -82,8 +84,8 @@ def key_motion(
     scene = scene or bpy.context.scene
     path = Path(bpy.path.abspath(str(motion)))
     clip = resample_motion(read_motion(path), audio_strip.frames_per_second(scene))
-    found = tuple(find_targets(listed(objects), bundled.bundled_jaw_open_angle()))
-    performance = Performance(found, (Take(clip, f"{path.stem} · motion"),), start_frame)
+    targets = tuple(find_targets(listed(objects), bundled.bundled_jaw_open_angle()))
+    performance = Performance(targets, (Take(clip, f"{path.stem} · motion"),), start_frame)
     [[actions]] = key_performances([performance], head_bone, head_strength)
     scene.frame_end = max(scene.frame_end, last_frame(clip, start_frame))
     push_undo("Key Motion")

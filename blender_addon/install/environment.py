@@ -167,8 +167,10 @@ def upgrade_offer() -> str:
     environment = current_environment()
     if environment is None or not environment.python.is_file() or not environment.outdated:
         return ""
-    made = environment.facts.get("version", "an older version")
-    return f"The backend's packages were installed for version {made}; this is {VERSION} and wants others."
+    installed = environment.facts.get("version", "an older version")
+    return (
+        f"The backend's packages were installed for version {installed}; this is {VERSION} and wants others."
+    )
 
 
 def remove_environment() -> None:
@@ -318,8 +320,7 @@ class SetupJob(Job):
                 [python, "-c", f"import {', '.join(extra.modules)}"],
                 f"{extra.title} could be installed and does not run here. {extra.hint}",
             )
-        told = yield from self._check(python)
-        self._use(told)
+        self._use((yield from self._check(python)))
 
     def _remove_leftovers(self) -> None:
         """Remove what installations that were broken off have left."""
@@ -330,10 +331,10 @@ class SetupJob(Job):
 
     def _uv(self) -> Generator[None, None, Path]:
         """uv: one that is here, else the one that the package names, fetched by pip and checked."""
-        found = package_sources.find_uv(self.sources, self._folder)
-        if found is not None:
-            self.log.append(f"uv: {found}")
-            return found
+        uv = package_sources.find_uv(self.sources, self._folder)
+        if uv is not None:
+            self.log.append(f"uv: {uv}")
+            return uv
         self.text = rpt_("Downloading uv")
         wheels = self._environment / "uv"
         wheels.mkdir(parents=True)
@@ -428,10 +429,10 @@ class SetupJob(Job):
 
     def _names(self) -> list[str]:
         """Names of the backend's packages."""
-        found: list[str] = []
+        names: list[str] = []
         for path in (REQUIREMENTS, LOCK, *(extra.lock for extra in self.extras)):
-            found += re.findall(r"^([A-Za-z0-9._-]+)==", path.read_text(encoding="utf-8"), re.MULTILINE)
-        return sorted(set(found))
+            names += re.findall(r"^([A-Za-z0-9._-]+)==", path.read_text(encoding="utf-8"), re.MULTILINE)
+        return sorted(set(names))
 
     def _check(self, python: str) -> Generator[None, None, dict[str, Any]]:
         """Generate a second of motion in a backend of the new environment: on its device, or on the processor."""
@@ -474,7 +475,7 @@ class SetupJob(Job):
             raise BackendError("The backend runs, but what it generates is no motion.", "internal")
         return seconds
 
-    def _use(self, told: dict[str, Any]) -> None:
+    def _use(self, checked: dict[str, Any]) -> None:
         """Let the new environment be the one in use, and remove the one from before."""
         before = current_environment()
         size = sum(path.stat().st_size for path in self._environment.rglob("*") if path.is_file())
@@ -484,7 +485,10 @@ class SetupJob(Job):
             "version": VERSION,
             "key": packages_key(names),
             "extras": list(names),
-            **{name: told[name] for name in ("python", "torch", "device", "chosen_device", "check_seconds")},
+            **{
+                name: checked[name]
+                for name in ("python", "torch", "device", "chosen_device", "check_seconds")
+            },
             "seconds": round(time.monotonic() - self._began, 1),
             "bytes": size,
             "made": time.strftime("%Y-%m-%dT%H:%M:%S"),

@@ -202,9 +202,9 @@ def export_alembic(
 def provenance_of(item: bpy.types.Object) -> dict[str, Any]:
     """Where the motion that `item` shows comes from; empty for motion made by hand."""
     for action, _ in keying.played_actions(item.data.shape_keys if item.type == "MESH" else item):
-        told = {name: action[name] for name in PROVENANCE_KEYS if name in action}
-        if told:
-            return told
+        origin = {name: action[name] for name in PROVENANCE_KEYS if name in action}
+        if origin:
+            return origin
     return {}
 
 

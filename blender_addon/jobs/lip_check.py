@@ -96,7 +96,7 @@ class LipSyncJob(BackendJob):
             line, keyed = check.line, check.keyed
             self.progress = number / len(self._lines)
             try:
-                told = yield from self._answer(check)
+                answer = yield from self._answer(check)
             except BackendError as error:
                 if error.kind == "extra_missing":
                     raise UserError(
@@ -107,20 +107,20 @@ class LipSyncJob(BackendJob):
                     raise
                 self.problems.append(_named(line, error))
                 continue
-            sources[str(told["source"])] = None
+            sources[str(answer["source"])] = None
 
             def frame(seconds: float, line: SpokenLine = line, keyed: record.KeyedAs = keyed) -> int:
                 into = line.first / FPS + seconds
                 return round(keyed.start_frame + into * keyed.stretch * keyed.fps)
 
-            words = [(word, start) for word, start, _ in told["words"] if start < line.frames / FPS]
+            words = [(word, start) for word, start, _ in answer["words"] if start < line.frames / FPS]
             markers += [(f"{WORD_SIGN}{word}”", frame(max(0.0, start))) for word, start in words]
             self.words += len(words)
-            for mark in told["marks"]:
+            for mark in answer["marks"]:
                 where = f" in “{mark['word']}”" if mark.get("word") else ""
                 name = f"{CLOSURE_SIGN}{mark['phone'] or 'closure'}{where}: {mark['gap_mm']:.1f} mm open"
                 markers.append((name, frame(mark["frame"] / FPS)))
-            self.closures += len(told["marks"])
+            self.closures += len(answer["marks"])
         if not sources:
             raise UserError(" ".join(self.problems))
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)

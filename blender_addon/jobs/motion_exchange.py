@@ -126,10 +126,10 @@ def key_motion_take(
     head_bone: str = "neck",
 ) -> list[bpy.types.Action]:
     """Key motion that was not generated here as a take. Returns the first Action of each target; raises UserError."""
-    found = tuple(find_targets(objects, bundled.bundled_jaw_open_angle()))
+    targets = tuple(find_targets(objects, bundled.bundled_jaw_open_angle()))
     shown = adjustment.timed(motion, audio_strip.frames_per_second(scene))
     take = Take(shown, f"{name} · motion", motion, {"file": name})
-    key_performances([Performance(found, (take,), start_frame)], head_bone)
+    key_performances([Performance(targets, (take,), start_frame)], head_bone)
     scene.frame_end = max(scene.frame_end, last_frame(shown, start_frame))
-    shown_takes = (showing.shown_take(target.owner, target) for target in found)
+    shown_takes = (showing.shown_take(target.owner, target) for target in targets)
     return [action for action in shown_takes if action is not None]

@@ -161,31 +161,32 @@ class ReferenceJob(BackendJob):
             "face": None if person.face is None else list(person.face),
             "neutral": None if person.neutral is None else str(person.neutral),
         }
-        told = yield from self.ask("track_video", params, on_notice=self.show_progress)
+        answer = yield from self.ask("track_video", params, on_notice=self.show_progress)
         self.progress = 0.0
         _tracked[key] = TrackedVideo(
             video,
-            Path(told["motion"]),
-            Path(told["contact_sheet"]),
-            str(told["summary"]),
-            tuple(told["warnings"]),
-            tuple((float(a), float(b)) for a, b in told["unseen"]),
+            Path(answer["motion"]),
+            Path(answer["contact_sheet"]),
+            str(answer["summary"]),
+            tuple(answer["warnings"]),
+            tuple((float(a), float(b)) for a, b in answer["unseen"]),
         )
         return _tracked[key]
 
     def _check_tracking(self) -> Steps:
         self.text = rpt_("Looking for the face tracker")
         params = {"tracker": self.machine.tracker or None}
-        told = yield from self.ask("tracking_status", params, STATUS_SECONDS)
-        if told["missing_packages"]:
+        status = yield from self.ask("tracking_status", params, STATUS_SECONDS)
+        if status["missing_packages"]:
             raise UserError(
                 "The backend lacks the packages that track faces in video. Press Install Video Tracking in the "
                 "add-on's preferences."
             )
-        if told["tracker"] is None:
+        if status["tracker"] is None:
+            problem = status["problem"] if self.machine.tracker else ""
             raise UserError(
                 "The face tracker's model is missing. In the add-on's preferences press Fetch Face Tracker, or "
-                f"choose the file face_landmarker.task there. {told['problem'] if self.machine.tracker else ''}".strip()
+                f"choose the file face_landmarker.task there. {problem}".strip()
             )
 
 
@@ -242,12 +243,12 @@ class ExtractStyle(ReferenceJob):
         if motion.suffix.lower() in VIDEO_SUFFIXES:
             tracked = yield from self.track(motion, self._person)
             motion, source = tracked.motion, {"kind": "video", "file": self._reference.name}
-        told = yield from self.model()
-        basis = self._basis or motion_basis(motion) or str(told["basis"])
-        heads = yield from self.heads(basis, str(told["basis"]))
+        model = yield from self.model()
+        basis = self._basis or motion_basis(motion) or str(model["basis"])
+        heads = yield from self.heads(basis, str(model["basis"]))
         self.text = rpt_("Reading the style")
         name = style_library.free_name(self._library, self._name)
-        part = self._folder / (name + style_library.SUFFIX)
+        file = self._folder / (name + style_library.SUFFIX)
         read = {
             "motion": str(motion),
             "window": self._window.window,
@@ -259,15 +260,15 @@ class ExtractStyle(ReferenceJob):
             "source": source,
             "notes": list(tracked.warnings) if tracked is not None else [],
         }
-        told = yield from self.ask("extract_style", {**read, **extra, "output": str(part)})
+        answer = yield from self.ask("extract_style", {**read, **extra, "output": str(file)})
         plot = None
         if motion.suffix.lower() != ".npy":
             plot = plot_file()
             yield from self.ask("preview_reference", {**read, "output": str(plot)})
-        target = self._library / part.name
-        move_into(part, target)
+        target = self._library / file.name
+        move_into(file, target)
         self.result = Extracted(
-            target, str(told["figures"]), tuple(told["notes"]), plot, tuple(told["starts"]), tracked
+            target, str(answer["figures"]), tuple(answer["notes"]), plot, tuple(answer["starts"]), tracked
         )
 
 
@@ -298,12 +299,12 @@ class MixStyles(ReferenceJob):
         yield from self.model()
         self.text = rpt_("Mixing the styles")
         name = style_library.free_name(self._library, self._name)
-        part = self._folder / (name + style_library.SUFFIX)
-        params = {"styles": self._specs, "amounts": self._amounts, "output": str(part)}
-        told = yield from self.ask("mix_styles", params)
-        target = self._library / part.name
-        move_into(part, target)
-        self.result = Extracted(target, str(told["figures"]), tuple(told["notes"]))
+        file = self._folder / (name + style_library.SUFFIX)
+        params = {"styles": self._specs, "amounts": self._amounts, "output": str(file)}
+        answer = yield from self.ask("mix_styles", params)
+        target = self._library / file.name
+        move_into(file, target)
+        self.result = Extracted(target, str(answer["figures"]), tuple(answer["notes"]))
 
 
 class PreviewReference(ReferenceJob):
@@ -332,8 +333,8 @@ class PreviewReference(ReferenceJob):
             "start_frame": self._window.start_frame,
             "output": str(plot),
         }
-        told = yield from self.ask("preview_reference", params)
-        self.plot, self.count, self.notes = plot, int(told["count"]), tuple(told["notes"])
+        answer = yield from self.ask("preview_reference", params)
+        self.plot, self.count, self.notes = plot, int(answer["count"]), tuple(answer["notes"])
 
 
 class TrackVideo(ReferenceJob):
@@ -380,10 +381,10 @@ class FindFaces(ReferenceJob):
             "output_dir": str(session_folder()),
             "tracker": self.machine.tracker or None,
         }
-        told = yield from self.ask("find_faces", params)
+        answer = yield from self.ask("find_faces", params)
         self.faces = tuple(
             FoundFace(float(f["x"]), float(f["y"]), float(f["size"]), Path(f["picture"]))
-            for f in told["faces"]
+            for f in answer["faces"]
         )
 
 
@@ -402,8 +403,8 @@ class FetchTracker(BackendJob):
         super().__init__(rpt_("Fetching the face tracker"))
 
     def _run(self) -> Steps:
-        told = yield from self.ask("fetch_tracker", {"allow_online": True}, on_notice=self.show_progress)
-        self.path = str(told["path"])
+        answer = yield from self.ask("fetch_tracker", {"allow_online": True}, on_notice=self.show_progress)
+        self.path = str(answer["path"])
 
 
 def _check_exists(path: Path, name: str) -> None:
@@ -425,11 +426,11 @@ def motion_basis(path: Path) -> str | None:
         return None
 
 
-def move_into(made: Path, target: Path) -> None:
+def move_into(file: Path, target: Path) -> None:
     """Move a finished file into the library, whole or not at all. Raises UserError."""
     part = target.with_name(f".part-{os.getpid()}-{target.name}")
     try:
-        shutil.copyfile(made, part)  # the library may be on another disk
+        shutil.copyfile(file, part)  # the library may be on another disk
         os.replace(part, target)
     except OSError as error:
         part.unlink(missing_ok=True)

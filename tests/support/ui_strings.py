@@ -42,7 +42,10 @@ def described(cls: type) -> set[str]:
         if base.__module__.startswith(ADDON)
         for name in vars(base).get("__annotations__", ())
     }
-    for prop in cls.bl_rna.properties:
+    shown = cls.bl_rna
+    if issubclass(cls, bpy.types.Operator):
+        shown = getattr(bpy.ops.diffposetalk, cls.bl_idname.partition(".")[2]).get_rna_type()
+    for prop in shown.properties:
         if prop.identifier not in own or prop.is_hidden or prop.name == prop.identifier:
             continue
         texts |= {prop.name, prop.description}

@@ -39,7 +39,7 @@ def capture_person(context: bpy.types.Context) -> Person:
 
 
 class DIFFPOSETALK_OT_find_faces(JobOperator):
-    """Look who is in the capture's video, to choose one of several"""
+    """Find the faces in the video, to choose one of several"""
 
     bl_idname = "diffposetalk.find_faces"
     bl_label = "Find Faces"
@@ -49,10 +49,10 @@ class DIFFPOSETALK_OT_find_faces(JobOperator):
         return FindFaces(styles.machine(), capture_video(context))
 
     def finish(self, context: bpy.types.Context) -> str:
-        found = context.window_manager.diffposetalk_faces
-        found.clear()
+        faces = context.window_manager.diffposetalk_faces
+        faces.clear()
         for face in self.job.faces:
-            item = found.add()
+            item = faces.add()
             item.place, item.picture = (face.x, face.y), str(face.picture)
         if not self.job.faces:
             raise UserError("No face was found in the video. It must show one from the front, large enough.")
@@ -68,7 +68,8 @@ class DIFFPOSETALK_OT_pick_face(bpy.types.Operator):
 
     place: FloatVectorProperty(
         name="Place",
-        description="Where it is, as shares of the picture from left and top. Negative: the largest",
+        description="Where it is in the picture, as shares from the left and from the top. Negative: the "
+        "largest face",
         size=2,
         min=-1.0,
         max=1.0,

@@ -10,6 +10,7 @@ from ..common.layout import SubPanel, draw_long, sub_panel_layout
 from ..common.reference import draw_reference
 
 FACE_SCALE = 4.0
+ANY_FACE = (-1.0, -1.0)
 
 
 class DIFFPOSETALK_PT_capture(SubPanel, bpy.types.Panel):
@@ -31,7 +32,11 @@ class DIFFPOSETALK_PT_capture(SubPanel, bpy.types.Panel):
                 if icon:
                     column.template_icon(icon, scale=FACE_SCALE)
                 column.operator("diffposetalk.pick_face", text="Use").place = face.place
-        draw_long(layout, context, settings, "face")
+        if min(settings.face) < 0:
+            layout.label(text="The largest face is taken", icon="INFO")
+        else:
+            row = draw_long(layout, context, settings, "face")
+            row.operator("diffposetalk.pick_face", text="", icon="X").place = ANY_FACE
         draw_long(layout, context, settings, "neutral")
         layout.separator()
         draw_long(layout, context, settings, "window")

@@ -31,9 +31,9 @@ class DiffPoseTalkCapture(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
     )
     face: FloatVectorProperty(
-        name="Which Face",
-        description="Place of the face that is meant, as shares of the picture from left and top. Negative: the "
-        "largest face",
+        name="Face",
+        description="Where in the picture the face is, as shares from the left and from the top; Find "
+        "Faces helps to fill it in. Negative: the largest face",
         size=2,
         min=-1.0,
         max=1.0,
@@ -42,9 +42,9 @@ class DiffPoseTalkCapture(bpy.types.PropertyGroup):
     )
     neutral: StringProperty(
         name="Neutral Face",
-        description="Picture or short video of the same person at rest, mouth closed, head straight: by it a smile "
-        "or frown that is held throughout is told from the shape of the face. Empty: rest is estimated from the "
-        "video itself",
+        description="Picture or short video of the same person at rest: mouth closed, head straight. It "
+        "tells a smile or frown that is held throughout from the shape of the face. Empty: "
+        "the resting face is estimated from the video",
         subtype="FILE_PATH",
     )
     window: window_property("video")

@@ -79,12 +79,16 @@ class DIFFPOSETALK_OT_clear_mapping(CharacterOperator):
 
 
 class DIFFPOSETALK_OT_mapping_preset(CharacterOperator):
-    """Fill the mapping with the names of a known tool; only keys that the character has are used"""
+    """Fill the mapping with the names that a known tool gives; only keys that the character has are used"""
 
     bl_idname = "diffposetalk.mapping_preset"
-    bl_label = "Preset"
+    bl_label = "Known Rigs"
 
-    preset: EnumProperty(name="Preset", description="Whose names", items=rig_presets.PRESETS)
+    preset: EnumProperty(
+        name="Known Rigs",
+        description="Whose names of shape keys and bones the mapping is filled with",
+        items=rig_presets.PRESETS,
+    )
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
         rig = character.armature_of(context.active_object)
@@ -92,7 +96,9 @@ class DIFFPOSETALK_OT_mapping_preset(CharacterOperator):
         own = character.guess_mapping(context.active_object).bones
         table = mapping.MappingTable(table.rows, own, table.name)
         if not table.rows:
-            raise UserError("This armature has no Rigify face: generate the rig, or choose another preset.")
+            raise UserError(
+                "This armature has no Rigify face: generate the rig, or choose another of the known rigs."
+            )
         character.store_mapping(owner, table)
         return rpt_("Filled with {rows} rows").format(rows=len(table.rows))
 

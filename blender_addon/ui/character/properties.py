@@ -40,7 +40,7 @@ class DiffPoseTalkRow(bpy.types.PropertyGroup):
     )
     object: StringProperty(
         name="Object",
-        description="Object that has the target; * is whichever mesh of the character has it",
+        description="Object that has the target; * stands for any mesh of the character that has it",
         default="*",
         override=OVERRIDABLE,
     )
@@ -55,7 +55,7 @@ class DiffPoseTalkRow(bpy.types.PropertyGroup):
     )
     gain: FloatProperty(
         name="Gain",
-        description="Factor of the channel's value",
+        description="What the channel's value is multiplied by",
         default=1.0,
         soft_min=-2.0,
         soft_max=2.0,
@@ -63,7 +63,7 @@ class DiffPoseTalkRow(bpy.types.PropertyGroup):
     )
     offset: FloatProperty(
         name="Offset",
-        description="Added to it",
+        description="What is then added to it",
         default=0.0,
         soft_min=-1.0,
         soft_max=1.0,
@@ -86,7 +86,7 @@ class DiffPoseTalkCharacter(bpy.types.PropertyGroup):
         override=OVERRIDABLE,
     )
     preset: StringProperty(
-        name="Preset", description="Name of the preset that it came from", override=OVERRIDABLE
+        name="Known Rigs", description="Which known rig the mapping was filled from", override=OVERRIDABLE
     )
     rows: CollectionProperty(type=DiffPoseTalkRow, override={"LIBRARY_OVERRIDABLE", "USE_INSERTION"})
     active_row: IntProperty(name="Row", description="The row shown below the list", override=OVERRIDABLE)
@@ -131,8 +131,8 @@ class DiffPoseTalkCharacter(bpy.types.PropertyGroup):
     )
     layered: BoolProperty(
         name="On Top of the Body's Animation",
-        description="Push an Action that the armature has into the NLA editor and turn head, jaw and eyes on top of "
-        "it. Otherwise they turn from the rest pose and the Action is put aside",
+        description="Push the armature's Action into the NLA editor, and turn head, jaw and eyes on top "
+        "of it. Otherwise they turn from the rest pose, and the Action is put aside",
         default=True,
         override=OVERRIDABLE,
     )

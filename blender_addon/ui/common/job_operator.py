@@ -127,7 +127,7 @@ class JobOperator(bpy.types.Operator):
 
 
 class DIFFPOSETALK_OT_cancel(bpy.types.Operator):
-    """Give up the running job; nothing is changed"""
+    """Cancel the running job; nothing is changed"""
 
     bl_idname = "diffposetalk.cancel"
     bl_label = "Cancel"

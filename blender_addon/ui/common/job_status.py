@@ -46,8 +46,8 @@ def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: i
         width: of the region in pixels; text is broken into as many lines as it needs.
     """
     if status.running:
-        part = f" {100 * status.progress:.0f} %" if status.progress > 0 else ""
-        layout.progress(factor=status.progress, text=status.text + part)
+        percent = f" {100 * status.progress:.0f} %" if status.progress > 0 else ""
+        layout.progress(factor=status.progress, text=status.text + percent)
         layout.operator("diffposetalk.cancel", icon="CANCEL")
     elif status.error:
         box = layout.box()

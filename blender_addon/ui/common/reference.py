@@ -30,9 +30,13 @@ def window_property(of: str) -> EnumProperty:
         name="Four Seconds",
         description=f"Which part of the {of} the style is taken from",
         items=[
-            ("auto", "Automatic", "The four seconds closest to its mean style in which the mouth moves"),
-            ("mean", "Mean of All", "The mean over all of it"),
-            ("START", "Chosen", "Four seconds from a frame on"),
+            (
+                "auto",
+                "Automatic",
+                "Four seconds in which the mouth moves, and that are most typical of the whole",
+            ),
+            ("mean", "Whole Reference", "The mean style over all of it"),
+            ("START", "From a Frame", "The four seconds that begin at the frame below"),
         ],
     )
 
@@ -98,13 +102,13 @@ class ExtractionOperator(JobOperator):
     )
 
     def finish(self, context: bpy.types.Context) -> str:
-        made = self.job.result
-        select_style(context, made.path)
-        show_reference(context, made)
-        for note in made.notes:
+        style = self.job.result
+        select_style(context, style.path)
+        show_reference(context, style)
+        for note in style.notes:
             self.report({"WARNING"}, note)
-        figures = f": {made.figures}" if made.figures else ""
-        return rpt_("Added the style “{name}”").format(name=made.path.stem) + figures
+        figures = f": {style.figures}" if style.figures else ""
+        return rpt_("Added the style “{name}”").format(name=style.path.stem) + figures
 
 
 def draw_reference(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -16,7 +16,7 @@ from ..common.work_operator import WorkOperator
 
 
 class DIFFPOSETALK_OT_regenerate_range(JobOperator):
-    """Make a range of the shown take again, joined to what stands around it, as a take of its own"""
+    """Generate a range of the shown take again, joined to the motion around it, as a new take"""
 
     bl_idname = "diffposetalk.regenerate_range"
     bl_label = "Regenerate Range"
@@ -41,7 +41,7 @@ class DIFFPOSETALK_OT_regenerate_range(JobOperator):
 
     def finish(self, context: bpy.types.Context) -> str:
         request = self.job.request
-        return rpt_("Made frames {first:g} to {last:g} again").format(
+        return rpt_("Regenerated frames {first:g} to {last:g}").format(
             first=request.first_frame, last=request.last_frame
         )
 
@@ -89,7 +89,7 @@ class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
 
 
 class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
-    """Make the motion of all sound strips of the sequencer, each by its speaker and at its place"""
+    """Generate the motion of all sound strips of the sequencer, each for its speaker and at its place"""
 
     bl_idname = "diffposetalk.generate_dialogue"
     bl_label = "Generate Dialogue"
@@ -107,14 +107,14 @@ class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
         job = self.job
         if job.left_out or job.warnings:
             self.report({"WARNING"}, "; ".join([*job.left_out, *job.warnings]))
-        told = rpt_("{made} lines made, {kept} as before, {left_out} left out; {takes} takes").format(
+        text = rpt_("{made} lines generated, {kept} unchanged, {left_out} left out; {takes} takes").format(
             made=job.made, kept=job.kept, left_out=len(job.left_out), takes=len(job.takes)
         )
-        return f"{told}. {'. '.join(job.warnings)}" if job.warnings else told
+        return f"{text}. {'. '.join(job.warnings)}" if job.warnings else text
 
 
 class DIFFPOSETALK_OT_step_line(TakeOperator):
-    """Let the dialogue's line at the current frame be that of the next seed; the other lines stay"""
+    """Switch the dialogue's line at the current frame to its next take; the other lines stay"""
 
     bl_idname = "diffposetalk.step_line"
     bl_label = "Next Take of Line"
@@ -124,7 +124,7 @@ class DIFFPOSETALK_OT_step_line(TakeOperator):
 
 
 class DIFFPOSETALK_OT_add_speaker(WorkOperator):
-    """Let the active object speak strips of the sequencer"""
+    """Add a speaker: the active object speaks strips of the sequencer"""
 
     bl_idname = "diffposetalk.add_speaker"
     bl_label = "Add Speaker"
@@ -141,7 +141,7 @@ class DIFFPOSETALK_OT_add_speaker(WorkOperator):
 
 
 class DIFFPOSETALK_OT_remove_speaker(WorkOperator):
-    """Remove the active speaker's rule"""
+    """Remove the active speaker from the list"""
 
     bl_idname = "diffposetalk.remove_speaker"
     bl_label = "Remove Speaker"
@@ -156,7 +156,7 @@ class DIFFPOSETALK_OT_remove_speaker(WorkOperator):
 
 
 class DIFFPOSETALK_OT_check_lips(JobOperator):
-    """Mark where lips of the selected heads should close and do not; with a transcript also the words"""
+    """Mark where the lips of the selected heads should close and do not; with a transcript also the words"""
 
     bl_idname = "diffposetalk.check_lips"
     bl_label = "Check Lips"
@@ -173,7 +173,7 @@ class DIFFPOSETALK_OT_check_lips(JobOperator):
         job = self.job
         if job.problems:
             self.report({"WARNING"}, " ".join(job.problems))
-        text = rpt_("{closures} closures are not reached").format(closures=job.closures)
+        text = rpt_("{closures} missed lip closures").format(closures=job.closures)
         if job.words:
             text += rpt_(", {words} words marked").format(words=job.words)
         if job.problems:
@@ -182,13 +182,13 @@ class DIFFPOSETALK_OT_check_lips(JobOperator):
 
 
 class DIFFPOSETALK_OT_clear_marks(WorkOperator):
-    """Take the markers of words and closures away; other markers stay"""
+    """Remove the markers of words and lip closures; other markers stay"""
 
     bl_idname = "diffposetalk.clear_marks"
     bl_label = "Clear Marks"
 
     def act(self, context: bpy.types.Context) -> str:
-        return rpt_("Took {count} markers away").format(count=lip_check.clear_markers(context.scene))
+        return rpt_("Removed {count} markers").format(count=lip_check.clear_markers(context.scene))
 
 
 CLASSES = (

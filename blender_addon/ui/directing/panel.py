@@ -39,7 +39,7 @@ class DIFFPOSETALK_PT_layers(SubPanel, bpy.types.Panel):
         settings = context.scene.diffposetalk_workflow
         column = layout.column()
         column.use_property_split = False  # three buttons side by side
-        column.label(text="Keys")
+        column.label(text="What Is Keyed")
         row = button_row(column, context)
         for name in ("key_lips", "key_upper", "key_head"):
             row.prop(settings, name, toggle=True)
@@ -48,7 +48,7 @@ class DIFFPOSETALK_PT_layers(SubPanel, bpy.types.Panel):
         column.prop(settings, "nla_blend")
         column.operator("diffposetalk.push_take", icon="NLA_PUSHDOWN")
         column = layout.column()
-        column.prop(settings, "reduce_bound", text="Error (mm)")
+        column.prop(settings, "reduce_bound")
         column.operator("diffposetalk.reduce_keys", icon="IPO_BEZIER")
 
 
@@ -69,8 +69,8 @@ class DIFFPOSETALK_UL_speakers(bpy.types.UIList):
     ) -> None:
         row = layout.row(align=True)
         row.prop(item, "object", text="", emboss=False)
-        told = {"CHANNEL": f"channel {item.channel}", "NAME": item.pattern, "COLOR": item.color.title()}
-        row.label(text=told[item.by])
+        recognised = {"CHANNEL": f"channel {item.channel}", "NAME": item.pattern, "COLOR": item.color.title()}
+        row.label(text=recognised[item.by])
 
 
 class DIFFPOSETALK_PT_dialogue(SubPanel, bpy.types.Panel):

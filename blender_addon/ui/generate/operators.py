@@ -64,7 +64,7 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
 
 
 class DIFFPOSETALK_OT_generate(JobOperator):
-    """Make face and head motion from the speech, and key it on the selected heads"""
+    """Generate face and head motion from the speech, and key it on the selected heads"""
 
     bl_idname = "diffposetalk.generate"
     bl_label = "Generate"
@@ -115,7 +115,7 @@ class DIFFPOSETALK_OT_generate(JobOperator):
 
 
 class DIFFPOSETALK_OT_new_seed(bpy.types.Operator):
-    """Draw another seed"""
+    """Choose another random seed"""
 
     bl_idname = "diffposetalk.new_seed"
     bl_label = "New Seed"

@@ -65,7 +65,7 @@ def models_folder() -> Path:
 
 
 class DIFFPOSETALK_OT_check_flame(JobOperator):
-    """Read the FLAME model, and convert it where that has not been done"""
+    """Read the FLAME model, and convert it if needed"""
 
     bl_idname = "diffposetalk.check_flame"
     bl_label = "Check FLAME"
@@ -82,7 +82,7 @@ class DIFFPOSETALK_OT_check_flame(JobOperator):
 
 
 class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
-    """Make a model folder of the three files, load it, and choose it. Nothing in the files is run"""
+    """Make a model folder of the three files, load it, and choose it. No code in the files is run"""
 
     bl_idname = "diffposetalk.convert_checkpoint"
     bl_label = "Convert Checkpoint"
@@ -110,7 +110,7 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
 
 
 class DIFFPOSETALK_OT_check_model(JobOperator):
-    """Load the model of the Model Folder, with HuBERT where it hears through that, and say what it is"""
+    """Load the model in Model Folder, with HuBERT if it needs that, and say what it is"""
 
     bl_idname = "diffposetalk.check_model"
     bl_label = "Check Model"

@@ -63,24 +63,24 @@ class SetupOperator(JobOperator):
 
 
 class DIFFPOSETALK_OT_setup_backend(SetupOperator):
-    """Download the backend's packages into a folder of the add-on's own, and try them by generating a second"""
+    """Download the backend's packages into the add-on's own folder, and test them by generating a second of motion"""
 
     bl_idname = "diffposetalk.setup_backend"
     bl_label = "Set Up Backend"
 
     anew: BoolProperty(
-        name="Fetch All Anew",
-        description="Use nothing that was fetched before, as a file of it may be damaged",
+        name="Download Everything Again",
+        description="Use nothing that was downloaded before, as one of the files may be damaged",
         options={"SKIP_SAVE"},
     )
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         if properties.anew:
-            return (
-                "Fetch and install the backend's packages again, for when the backend does not start any more"
+            return rpt_(
+                "Download and install the backend's packages again, for when the backend does not start any more"
             )
-        return str(cls.__doc__)
+        return rpt_(str(cls.__doc__))
 
     def start(self, context: bpy.types.Context) -> SetupJob:
         return self.begin(anew=self.anew)

@@ -129,13 +129,13 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
     )
     checkpoint_statistics: StringProperty(
         name="Statistics",
-        description="stats_train.npz of the same release; without it motion would be violent",
+        description="stats_train.npz of the same release; without it the motion would be far too strong",
         subtype="FILE_PATH",
     )
     hubert_folder: StringProperty(
         name="HuBERT",
-        description="Folder of HuBERT base (config.json and weights), which the paper's checkpoints hear with. Empty: "
-        "DIFFPOSETALK_HUBERT, or the Hugging Face cache",
+        description="Folder of HuBERT base (config.json and weights), through which the paper's "
+        "checkpoints hear speech. Empty: DIFFPOSETALK_HUBERT, or the Hugging Face cache",
         subtype="DIR_PATH",
     )
 
@@ -154,7 +154,7 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
 
     first_steps: BoolProperty(
         name="Show First Steps",
-        description="Show the way to a first animation in place of the controls, until one has been made",
+        description="Show the way to a first animation instead of the controls, until one has been made",
         default=True,
     )
 
@@ -201,8 +201,8 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
     elif environment is not None and working:
         facts = environment.facts
         size = sources.size_text(facts.get("bytes", 0))
-        told = f"{facts.get('version')}, PyTorch {facts.get('torch')}, {facts.get('device')}, {size}"
-        draw_text(box, told, width, "CHECKMARK")
+        summary = f"{facts.get('version')}, PyTorch {facts.get('torch')}, {facts.get('device')}, {size}"
+        draw_text(box, summary, width, "CHECKMARK")
     elif environment is not None:
         draw_text(box, backend_setup.setup_problem(), width, "ERROR")
     if not preferences.backend_python and (not working or offer):

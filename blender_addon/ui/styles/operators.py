@@ -66,7 +66,8 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
     )
     face: FloatVectorProperty(
         name="Face",
-        description="Place of the face in the video, as shares of the picture from left and top. Negative: the largest",
+        description="Where in the video's picture the face is, as shares from the left and from the top. "
+        "Negative: the largest face",
         size=2,
         min=-1.0,
         max=1.0,
@@ -80,7 +81,6 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
 
     def draw(self, context: bpy.types.Context) -> None:
         self.draw_window(self.layout)
-        self.layout.prop(self, "face")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         path = Path(bpy.path.abspath(self.filepath))
@@ -130,7 +130,7 @@ class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
                 "The timeline's preview range; the scene's range where there is none",
             ),
             ("SELECTED", "Selected Keys", "From the first to the last selected key"),
-            ("FIXED", "From To", "The frames below"),
+            ("FIXED", "Frame Range", "The frames below"),
         ],
     )
     first_frame: IntProperty(name="From", description="First frame of the scene that is read", default=1)
@@ -202,10 +202,10 @@ class DIFFPOSETALK_OT_save_mix(JobOperator):
         return MixStyles(styles.machine(), specs, amounts, style_list.library_folder(), name)
 
     def finish(self, context: bpy.types.Context) -> str:
-        select_style(context, self.job.result.path)
+        style = self.job.result
+        select_style(context, style.path)
         context.scene.diffposetalk.style_mix = 0.0
-        made = self.job.result
-        return rpt_("Saved “{name}”").format(name=made.path.stem) + f": {made.figures}"
+        return rpt_("Saved “{name}”").format(name=style.path.stem) + f": {style.figures}"
 
 
 class DIFFPOSETALK_OT_preview_reference(JobOperator):

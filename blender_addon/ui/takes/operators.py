@@ -25,7 +25,7 @@ class DIFFPOSETALK_OT_delete_take(TakeOperator):
 
 
 class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
-    """Delete this head's takes whose rating is 0, but for the one that is shown"""
+    """Delete the takes of this head that have no rating, except the shown one"""
 
     bl_idname = "diffposetalk.delete_other_takes"
     bl_label = "Delete Unrated"
@@ -57,7 +57,7 @@ class DIFFPOSETALK_OT_step_take(TakeOperator):
 
 
 class DIFFPOSETALK_OT_rate_take(TakeOperator):
-    """Rate the shown take; the same rating again takes it back"""
+    """Rate the take; press the same star again to clear the rating"""
 
     bl_idname = "diffposetalk.rate_take"
     bl_label = "Rate Take"
@@ -72,7 +72,7 @@ class DIFFPOSETALK_OT_rate_take(TakeOperator):
 
 
 class DIFFPOSETALK_OT_reset_take(TakeOperator):
-    """Put the shown take back as it was generated; keys made by hand stay"""
+    """Undo all adjustments of the shown take; keys made by hand stay"""
 
     bl_idname = "diffposetalk.reset_take"
     bl_label = "Reset"
@@ -83,7 +83,7 @@ class DIFFPOSETALK_OT_reset_take(TakeOperator):
 
 
 class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
-    """Give all other takes of this head the shown one's changes"""
+    """Copy the adjustments of the shown take to all other takes of this head"""
 
     bl_idname = "diffposetalk.copy_adjustment"
     bl_label = "Apply to All Takes"
@@ -99,10 +99,10 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
     """Move, stretch or resample the shown take; keys made by hand stay where they are"""
 
     bl_idname = "diffposetalk.retime_take"
-    bl_label = "Time Take"
+    bl_label = "Retime Take"
 
     start_frame: FloatProperty(
-        name="Start", description="Scene frame where the motion begins, in parts of frames if wanted"
+        name="Start", description="Frame of the scene where the motion begins; fractions are allowed"
     )
     stretch: FloatProperty(
         name="Stretch",

@@ -111,7 +111,7 @@ class DIFFPOSETALK_PT_adjust(SubPanel, bpy.types.Panel):
         for names in groups:
             column = layout.column(align=True)
             for name in names:
-                column.prop(take, name, **({"text": "Smoothing"} if name.startswith("smooth") else {}))
+                column.prop(take, name)
         row = button_row(layout, context)
         row.operator("diffposetalk.reset_take", icon="LOOP_BACK")
         row.operator("diffposetalk.copy_adjustment")
