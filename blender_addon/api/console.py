@@ -14,7 +14,15 @@ from ..data.errors import UserError
 from ..jobs.batch import BatchJob, BatchResult
 from ..jobs.generation import GenerationJob, Keyed
 from ..version import VERSION
-from .files import export_alembic, export_fbx, export_gltf, export_motion, export_usd, import_motion
+from .files import (
+    export_alembic,
+    export_fbx,
+    export_gltf,
+    export_heads,
+    export_motion,
+    export_usd,
+    import_motion,
+)
 from .heads import add_head, key_motion
 from .speaking import batch, generate, generate_dialogue
 from .styles import add_style, capture_performance, styles
@@ -47,6 +55,7 @@ __all__ = [
     "export_alembic",
     "export_fbx",
     "export_gltf",
+    "export_heads",
     "export_motion",
     "export_usd",
     "generate",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import bpy
 
+from ..data.errors import UserError
 from ..jobs import exporting
 from ..jobs.motion_exchange import ExportMotionJob, ImportMotionJob
 from ..takes import showing
@@ -63,3 +64,17 @@ def export_usd(objects: Objects, path: str | Path, frame_range: tuple[int, int] 
 def export_alembic(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
     """Write animated heads as Alembic; see `exporting.export_alembic`."""
     return exporting.export_alembic(bpy.context, listed(objects), path, frame_range)
+
+
+def export_heads(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
+    """Write animated heads as any of the files that there are exporters for; the path's ending says which.
+
+    Raises:
+        UserError: there is no exporter of that ending, or the file cannot be written.
+    """
+    suffix = Path(str(path)).suffix.lower()
+    for exporter in exporting.EXPORTERS:
+        if exporter.suffix == suffix:
+            return exporter.write(bpy.context, listed(objects), path, frame_range)
+    endings = ", ".join(exporter.suffix for exporter in exporting.EXPORTERS)
+    raise UserError(f"“{path}” has no ending that heads are exported to: {endings} are.")

@@ -22,12 +22,7 @@ from ..takes.audio_strip import AudioSpan
 from . import exporting, motion_exchange
 from .generation import GenerationJob, GenerationSettings, Speech
 
-EXPORTS: dict[str, Callable[..., Path]] = {
-    ".fbx": exporting.export_fbx,
-    ".abc": exporting.export_alembic,
-    ".glb": exporting.export_gltf,
-    ".usdc": exporting.export_usd,
-}
+EXPORTS = {exporter.suffix: exporter.write for exporter in exporting.EXPORTERS}
 _NUMBERS: dict[str, type] = {
     "seed": int,
     "start": float,
@@ -284,9 +279,7 @@ def _export(
             else:
                 [action] = showing.chosen_takes([item])
                 job = motion_exchange.ExportMotionJob(action, path)
-                job.wait()
-                if job.failure is not None:
-                    raise job.failure
+                job.complete()
                 written = job.path
             result.exports.append(str(written))
         except (UserError, BackendError) as error:

@@ -3,7 +3,9 @@
 
 import bpy
 
+from ...jobs.exporting import EXPORTERS
 from ..common.layout import SubPanel, button_row, sub_panel_layout
+from .operators import operator_name
 
 
 class DIFFPOSETALK_PT_export(SubPanel, bpy.types.Panel):
@@ -14,12 +16,10 @@ class DIFFPOSETALK_PT_export(SubPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = sub_panel_layout(self, context, while_running=True)
-        row = button_row(layout, context)
-        row.operator("diffposetalk.export_fbx", text="FBX", icon="EXPORT")
-        row.operator("diffposetalk.export_alembic", text="Alembic", icon="EXPORT")
-        row = button_row(layout, context)
-        row.operator("diffposetalk.export_gltf", text="glTF", icon="EXPORT")
-        row.operator("diffposetalk.export_usd", text="USD", icon="EXPORT")
+        for number, exporter in enumerate(EXPORTERS):
+            if number % 2 == 0:
+                row = button_row(layout, context)
+            row.operator(operator_name(exporter), text=exporter.name, icon="EXPORT")
         row = button_row(layout, context)
         row.operator("diffposetalk.export_motion", icon="EXPORT")
         row.operator("diffposetalk.import_motion", icon="IMPORT")

@@ -15,7 +15,6 @@ from . import first_steps, properties, settings_presets, style_menu
 
 LABEL_SHARE = 0.28  # of the width, for the names of the main controls
 PROPERTY_SHARE = 0.4  # the same where Blender shows properties
-OFFERED_SAMPLERS = ("unipc", "dpmpp_2m", "ddpm")  # scripts and earlier scenes may have chosen others
 
 
 def bases_differ(context: bpy.types.Context) -> bool:
@@ -156,7 +155,7 @@ class DIFFPOSETALK_MT_sampler(bpy.types.Menu):
     bl_label = "Sampler"
 
     def draw(self, context: bpy.types.Context) -> None:
-        for name in OFFERED_SAMPLERS:
+        for name in properties.OFFERED_SAMPLERS:
             self.layout.prop_enum(context.scene.diffposetalk, "sampler", name)
 
 

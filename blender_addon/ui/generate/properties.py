@@ -18,6 +18,7 @@ HEAD_SOURCES = [
         "Your own FLAME model, which the add-on's preferences name; it shows FLAME's expressions",
     ),
 ]
+OFFERED_SAMPLERS = ("unipc", "dpmpp_2m", "ddpm")  # scripts and earlier scenes may have chosen others
 _DEFAULTS = bundled.sampling_defaults()
 
 

@@ -6,6 +6,7 @@ import bpy
 from ...takes import record
 from ..common.layout import SubPanel, button_row, is_narrow, sub_panel_layout
 from .operators import active_take, chosen_target
+from .properties import SLIDERS
 
 STARS = 5
 
@@ -102,13 +103,7 @@ class DIFFPOSETALK_PT_adjust(SubPanel, bpy.types.Panel):
             layout.label(text="The active object shows no take", icon="INFO")
             return
         take = action.diffposetalk
-        groups = (
-            ("mouth", "lip_press", "smooth_lower"),
-            ("upper", "blink_strength", "blink_rate", "eyelid_offset", "smooth_upper"),
-            ("head_pitch", "head_yaw", "head_roll"),
-            ("time_offset", "asymmetry"),
-        )
-        for names in groups:
+        for names in SLIDERS:
             column = layout.column(align=True)
             for name in names:
                 column.prop(take, name)

@@ -115,5 +115,13 @@ class DiffPoseTalkTake(bpy.types.PropertyGroup):
     )
 
 
+SLIDERS = (
+    ("mouth", "lip_press", "smooth_lower"),
+    ("upper", "blink_strength", "blink_rate", "eyelid_offset", "smooth_upper"),
+    ("head_pitch", "head_yaw", "head_roll"),
+    ("time_offset", "asymmetry"),
+)
+"""Adjust Take's sliders in the panel, by group."""
+
 CLASSES = (DiffPoseTalkTakePart, DiffPoseTalkTake)
 PROPERTIES = ((bpy.types.Action, "diffposetalk", PointerProperty(type=DiffPoseTalkTake)),)
