@@ -240,9 +240,7 @@ def _run_job(
         seeds = tuple(range(job.seed, job.seed + job.takes))
         own = replace(settings, seeds=seeds, style=style_request(job.style))
         made = GenerationJob(scene, [Speech(span, (item,), place_sound and whole)], own)
-        made.wait()
-        if made.failure is not None:
-            raise made.failure
+        made.complete()
         keyed = made.results[0]
         result.actions = [action.name for by_take in keyed.actions for action in by_take]
         result.warnings = keyed.warnings

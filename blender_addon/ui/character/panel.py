@@ -4,26 +4,14 @@
 import bpy
 
 from ...faces import character
-from ..common.layout import SubPanel, sub_panel_layout
+from ..common.layout import RowList, SubPanel, sub_panel_layout
 from .operators import chosen_character
 
 
-class DIFFPOSETALK_UL_mapping(bpy.types.UIList):
+class DIFFPOSETALK_UL_mapping(RowList):
     """Source and target of each row."""
 
-    def draw_item(
-        self,
-        context: bpy.types.Context,
-        layout: bpy.types.UILayout,
-        data: bpy.types.AnyType,
-        item: bpy.types.PropertyGroup,
-        icon: int,
-        active_data: bpy.types.AnyType,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
-    ) -> None:
-        row = layout.row(align=True)
+    def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
         kind = item.bl_rna.properties["kind"].enum_items[item.kind]
         row.label(text=item.source)
         row.label(text=item.target, icon=kind.icon)

@@ -4,7 +4,7 @@
 import bpy
 
 from ...takes import audio_strip
-from ..common.layout import SidebarPanel, SubPanel, button_row, draw_long, sub_panel_layout
+from ..common.layout import RowList, SidebarPanel, SubPanel, button_row, draw_long, sub_panel_layout
 
 
 class DIFFPOSETALK_PT_range(SubPanel, bpy.types.Panel):
@@ -52,22 +52,10 @@ class DIFFPOSETALK_PT_layers(SubPanel, bpy.types.Panel):
         column.operator("diffposetalk.reduce_keys", icon="IPO_BEZIER")
 
 
-class DIFFPOSETALK_UL_speakers(bpy.types.UIList):
+class DIFFPOSETALK_UL_speakers(RowList):
     """Who speaks what."""
 
-    def draw_item(
-        self,
-        context: bpy.types.Context,
-        layout: bpy.types.UILayout,
-        data: bpy.types.AnyType,
-        item: bpy.types.PropertyGroup,
-        icon: int,
-        active_data: bpy.types.AnyType,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
-    ) -> None:
-        row = layout.row(align=True)
+    def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
         row.prop(item, "object", text="", emboss=False)
         recognised = {"CHANNEL": f"channel {item.channel}", "NAME": item.pattern, "COLOR": item.color.title()}
         row.label(text=recognised[item.by])

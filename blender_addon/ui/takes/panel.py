@@ -4,29 +4,17 @@
 import bpy
 
 from ...takes import record
-from ..common.layout import SubPanel, button_row, is_narrow, sub_panel_layout
+from ..common.layout import RowList, SubPanel, button_row, is_narrow, sub_panel_layout
 from .operators import active_take, chosen_target
 from .properties import SLIDERS
 
 STARS = 5
 
 
-class DIFFPOSETALK_UL_takes(bpy.types.UIList):
+class DIFFPOSETALK_UL_takes(RowList):
     """The takes of the active head."""
 
-    def draw_item(
-        self,
-        context: bpy.types.Context,
-        layout: bpy.types.UILayout,
-        data: bpy.types.AnyType,
-        item: bpy.types.Action,
-        icon: int,
-        active_data: bpy.types.AnyType,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
-    ) -> None:
-        row = layout.row(align=True)
+    def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
         if is_narrow(context):  # the stars are below the list
             row.prop(item, "name", text="", emboss=False)
             return
