@@ -10,7 +10,7 @@ from ..data.adjustment import Adjustment
 from ..data.errors import UserError
 from ..install.preferences import addon_preferences
 from ..jobs import dialogue
-from ..jobs.lip_check import LipSyncJob
+from ..jobs.lip_check import LipCheckJob
 from ..jobs.regeneration import RangeRequest, RegenerationJob
 from ..takes import layers, record, showing
 from .calls import Objects, listed, push_undo
@@ -101,12 +101,12 @@ def step_line(item: bpy.types.Object, frame: float) -> bpy.types.Action:
 
 def check_lips(
     objects: Objects, transcript: str | dict[str, str] = "", scene: bpy.types.Scene | None = None
-) -> LipSyncJob:
+) -> LipCheckJob:
     """Mark on the timeline where lips should close and do not, and the words of transcripts.
 
     Args:
         objects: heads or characters, whose shown takes are checked.
-        transcript: what is said, in English; for a dialogue by the names of its strips. See `lip_sync.LipSyncJob`.
+        transcript: what is said, in English; for a dialogue by the names of its strips. See `lip_check.LipCheckJob`.
 
     Returns:
         The finished job: `words`, `closures`, `source`, `problems`.
@@ -114,7 +114,7 @@ def check_lips(
     Raises:
         UserError, BackendError: nothing can be checked; no marker was changed.
     """
-    job = LipSyncJob(scene or bpy.context.scene, listed(objects), transcript, addon_preferences().device)
+    job = LipCheckJob(scene or bpy.context.scene, listed(objects), transcript, addon_preferences().device)
     job.complete()
     push_undo("Check Lips")
     return job

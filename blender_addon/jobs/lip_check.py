@@ -35,7 +35,7 @@ class _Check:
     head: str
 
 
-class LipSyncJob(BackendJob):
+class LipCheckJob(BackendJob):
     """Checking the takes that objects show, and marking what was found.
 
     words, closures: when done, how many were marked.

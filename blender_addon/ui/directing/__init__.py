@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ranges made again, layers, dialogue, lip-sync check."""
+"""Ranges generated again, layers, dialogue, the lip check."""
 
 from ..common.feature import feature
 from . import operators, panel, properties

@@ -161,11 +161,11 @@ class DIFFPOSETALK_OT_check_lips(JobOperator):
     bl_idname = "diffposetalk.check_lips"
     bl_label = "Check Lips"
     bl_options = {"REGISTER", "UNDO"}
-    job: lip_check.LipSyncJob
+    job: lip_check.LipCheckJob
 
-    def start(self, context: bpy.types.Context) -> lip_check.LipSyncJob:
+    def start(self, context: bpy.types.Context) -> lip_check.LipCheckJob:
         text = context.scene.diffposetalk_workflow.transcript
-        return lip_check.LipSyncJob(
+        return lip_check.LipCheckJob(
             context.scene, scene_settings.speakers(context), text, addon_preferences().device
         )
 
