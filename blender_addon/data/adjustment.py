@@ -4,7 +4,7 @@
 Nothing is lost: the motion as it was made is kept beside the keys, and every change starts from it.
 """
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -223,8 +223,3 @@ def _turned(rotations: np.ndarray, at: np.ndarray) -> np.ndarray:
     if not rotations[:, 1:].any():
         return np.column_stack([interpolate(rotations[:, :1], at), np.zeros((len(at), 2))])
     return axis_angles(interpolate(continuous_quaternions(rotations), at))
-
-
-def to_dict(change: Adjustment) -> dict[str, float]:
-    """The changes as plain data."""
-    return asdict(change)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Words and missed lip closures as markers on the timeline, as a job that is polled."""
 
-import shutil
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,11 @@ from ..client import BackendError
 from ..data import adjustment, bundled
 from ..data.errors import UserError
 from ..data.motion import Motion, write_motion
-from ..engine.job import BackendJob, Steps, private_folder
+from ..engine import flame_file
+from ..engine.job import BackendJob, Steps
 from ..faces.targets import Target
 from ..takes import audio_strip, record, showing
 from ..takes.spoken_lines import FPS, SpokenLine, spoken_lines
-from . import generation
 
 WORD_SIGN, CLOSURE_SIGN = "“", "✕ "  # what the names of our markers begin with, to take them away again
 MAX_TRANSCRIPT_BYTES = 1 << 16
@@ -36,7 +35,7 @@ class _Check:
     head: str
 
 
-class LipSyncJob(BackendJob):
+class LipCheckJob(BackendJob):
     """Checking the takes that objects show, and marking what was found.
 
     words, closures: when done, how many were marked.
@@ -89,10 +88,6 @@ class LipSyncJob(BackendJob):
         self.words = self.closures = 0
         self.source = ""
         self._scene = scene.session_uid
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> Steps:
         markers: list[tuple[str, int]] = []
@@ -101,7 +96,7 @@ class LipSyncJob(BackendJob):
             line, keyed = check.line, check.keyed
             self.progress = number / len(self._lines)
             try:
-                told = yield from self._answer(check)
+                answer = yield from self._answer(check)
             except BackendError as error:
                 if error.kind == "extra_missing":
                     raise UserError(
@@ -112,20 +107,20 @@ class LipSyncJob(BackendJob):
                     raise
                 self.problems.append(_named(line, error))
                 continue
-            sources[str(told["source"])] = None
+            sources[str(answer["source"])] = None
 
             def frame(seconds: float, line: SpokenLine = line, keyed: record.KeyedAs = keyed) -> int:
                 into = line.first / FPS + seconds
                 return round(keyed.start_frame + into * keyed.stretch * keyed.fps)
 
-            words = [(word, start) for word, start, _ in told["words"] if start < line.frames / FPS]
+            words = [(word, start) for word, start, _ in answer["words"] if start < line.frames / FPS]
             markers += [(f"{WORD_SIGN}{word}”", frame(max(0.0, start))) for word, start in words]
             self.words += len(words)
-            for mark in told["marks"]:
+            for mark in answer["marks"]:
                 where = f" in “{mark['word']}”" if mark.get("word") else ""
                 name = f"{CLOSURE_SIGN}{mark['phone'] or 'closure'}{where}: {mark['gap_mm']:.1f} mm open"
                 markers.append((name, frame(mark["frame"] / FPS)))
-            self.closures += len(told["marks"])
+            self.closures += len(answer["marks"])
         if not sources:
             raise UserError(" ".join(self.problems))
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
@@ -141,9 +136,9 @@ class LipSyncJob(BackendJob):
         line, motion = check.line, check.motion
         if not check.said:
             directory = Path(line.source.get("model") or bundled.MODEL_DIRECTORY)
-            yield from generation.load_model(self, directory, self._device)
+            yield from self.load_model(directory, self._device)
             self.text = rpt_("Checking the lips")
-        head = yield from generation.head_file(self, motion.basis, check.head)
+        head = yield from flame_file.head_file(self, motion.basis, check.head)
         shown = slice(line.first, line.first + line.frames)
         part = replace(motion, exp=motion.exp[shown], head=motion.head[shown], jaw=motion.jaw[shown])
         later = (line.first - line.at) / FPS  # the first frame that the take shows, after the line's own

@@ -4,44 +4,27 @@
 import bpy
 
 from ...faces import character
-from ..common.layout import SidebarPanel, sub_panel_layout
+from ..common.layout import RowList, SubPanel, sub_panel_layout
 from .operators import chosen_character
 
 
-class DIFFPOSETALK_UL_mapping(bpy.types.UIList):
+class DIFFPOSETALK_UL_mapping(RowList):
     """Source and target of each row."""
 
-    def draw_item(
-        self,
-        context: bpy.types.Context,
-        layout: bpy.types.UILayout,
-        data: bpy.types.AnyType,
-        item: bpy.types.PropertyGroup,
-        icon: int,
-        active_data: bpy.types.AnyType,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
-    ) -> None:
-        """Draw one row."""
-        row = layout.row(align=True)
+    def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
         kind = item.bl_rna.properties["kind"].enum_items[item.kind]
         row.label(text=item.source)
         row.label(text=item.target, icon=kind.icon)
         row.prop(item, "gain", text="", emboss=False)
 
 
-class DIFFPOSETALK_PT_character(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_character(SubPanel, bpy.types.Panel):
     """What of the active object's character is keyed."""
 
-    bl_idname = "DIFFPOSETALK_PT_character"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Character"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 20
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the mapping of the active object's character."""
         layout = sub_panel_layout(self, context, while_running=True)
         owner = chosen_character(context)
         if owner is None:

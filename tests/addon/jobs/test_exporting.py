@@ -182,3 +182,14 @@ def test_bad_exports(api, talking_head, tmp_path):
         with pytest.raises(api.UserError):
             api.export_alembic(objects, path)
     assert scene_state() == before and not list(tmp_path.iterdir())
+
+
+def test_the_ending_says_which_exporter_writes_heads(api, part, tmp_path):
+    head, _ = api.add_head("Ann")
+    exporters = part("jobs.exporting").EXPORTERS
+    assert {exporter.suffix for exporter in exporters} == {".fbx", ".abc", ".glb", ".usdc"}
+    for exporter in exporters:
+        assert getattr(bpy.ops.diffposetalk, f"export_{exporter.name.lower()}").get_rna_type().name
+    assert api.export_heads(head, tmp_path / "ann.FBX").read_bytes().startswith(b"Kaydara FBX")
+    with pytest.raises(api.UserError, match=r"\.usdc"):
+        api.export_heads(head, tmp_path / "ann.obj")

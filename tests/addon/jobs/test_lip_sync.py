@@ -60,7 +60,7 @@ def test_the_models_own_judgement_then_a_transcript(api, part, recordings):
     missed = marks("✕")
     assert [name.split(":")[0] for _, name in missed] == ["✕ M in “my”", "✕ M in “americans”"]
     assert frames[2] - 2 <= missed[0][0] <= frames[3] and frames[4] <= missed[1][0]
-    assert "2 closures are not reached, 5 words marked" in bpy.context.window_manager.diffposetalk_status.text
+    assert "2 missed lip closures, 5 words marked" in bpy.context.window_manager.diffposetalk_status.text
 
     for place in (missed[0][0], missed[0][0] - 1, missed[0][0] + 1):  # closed by hand, as an animator would
         for one in part("takes.record").take_actions(action):

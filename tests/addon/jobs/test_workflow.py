@@ -225,7 +225,7 @@ def test_parts_are_chosen_in_the_panel(api, part, recordings):
 
 
 def test_everything_explains_itself(part):
-    for feature in ("character", "takes", "directing", "exchange"):
+    for feature in ("capture", "character", "directing", "exchange", "styles", "takes"):
         for operator in part(f"ui.{feature}.operators").CLASSES:
             assert (
                 len(operator.__doc__) > 10
