@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A gate in the real backend's way: what a test wants to see is there until the test lets it go on."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,30 @@ FAULTS = Path(__file__).parent / "faults.py"
 class Gate:
     """Holds a generation in the midst of a window; a cancelled one is let go.
 
-    python: what to set as the backend's interpreter. It runs the real backend, which looks for the gate at every step.
+    command: the real backend, which looks for the gate at every step.
+    python: a program that runs it, to set as the backend's interpreter.
     """
 
     def __init__(self, backend_python: str, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self.command = [backend_python, str(FAULTS), "gate", str(folder)]
         self.python = folder / "python"
-        self.python.write_text(f'#!/bin/sh\nexec "{backend_python}" "{FAULTS}" gate "{folder}"\n')
+        self.python.write_text(f"#!/bin/sh\nexec {shlex.join(self.command)}\n")
         self.python.chmod(0o755)
 
     def close(self, window: int = 0) -> None:
         """From now on a generation stands still in this window, counted from 0."""
-        self.open()
-        (self._folder / f"window {window}").touch()
+        gate = self._folder / f"window {window}"
+        gate.touch()
+        self._remove({gate})
 
     def open(self) -> None:
         """Let everything pass."""
-        for path in self._folder.glob("window *"):
+        self._remove(set())
+
+    def _remove(self, but: set[Path]) -> None:
+        for path in set(self._folder.glob("window *")) - but:
             path.unlink()
 
 

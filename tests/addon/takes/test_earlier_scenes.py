@@ -17,12 +17,8 @@ SETTINGS = {"style": "calm", "sampler": "ddim", "steps": 8, "speech_guidance": 1
 
 
 @pytest.fixture(autouse=True)
-def opened(backend_python, part, monkeypatch, tmp_path):
+def opened(real_backend, tmp_path):
     """The scene, with its recording beside it."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("install.preferences").addon_preferences()
-    preferences.backend_python = preferences.model_directory = ""
-    preferences.device = "cpu"
     shutil.copy(CLIP, tmp_path)
     shutil.copy(FIXTURES / "scene_0.1.0.blend", tmp_path)
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene_0.1.0.blend"))

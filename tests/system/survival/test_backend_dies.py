@@ -74,6 +74,17 @@ def test_a_backend_that_makes_no_progress_can_be_cancelled(part, head, stopped_a
     generate_again(head)
 
 
+def test_a_backend_that_stands_still_can_be_cancelled(part, head, start, generate_again):
+    before = scene_state()
+    job = start(head)
+    pid = part("engine.session").client().process.pid
+    os.kill(pid, signal.SIGSTOP)
+    job.cancel()
+    assert job.wait(PATIENCE) == "cancelled" and scene_state() == before
+    assert not os.path.exists(f"/proc/{pid}")
+    generate_again(head)
+
+
 def test_killed_between_two_jobs(part, head, generate_again):
     generate_again(head)
     process = part("engine.session").client().process
