@@ -8,11 +8,13 @@ from support.installed_addon import (  # noqa: F401 - fixtures and hooks
     backend_python,
     empty_file,
     flame_like_head,
+    gate,
     head_path,
     model_vertices,
     part,
     pytest_sessionfinish,
     pytest_unconfigure,
+    real_backend,
     recordings,
     synthetic_head,
 )

@@ -25,6 +25,8 @@ import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from support.gate import Gate  # noqa: E402
+
 ADDON = "bl_ext.user_default.diffposetalk"
 Vertices = Callable[..., np.ndarray]
 OUTCOME = pytest.StashKey[int]()
@@ -101,8 +103,10 @@ def empty_file(addon: ModuleType) -> None:
     scene.frame_set(1)
     scene.cursor.location = (0, 0, 0)
     scene.render.fps, scene.render.fps_base = 25, 1.0
-    for prop in scene.diffposetalk.bl_rna.properties:
-        scene.diffposetalk.property_unset(prop.identifier)
+    scene.timeline_markers.clear()
+    for group in (scene.diffposetalk, scene.diffposetalk_workflow, scene.diffposetalk_capture):
+        for prop in group.bl_rna.properties:
+            group.property_unset(prop.identifier)
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +116,36 @@ def backend_python() -> str:
     if not python:
         pytest.fail("Set DIFFPOSETALK_BACKEND_PYTHON to a Python that has the backend's packages.")
     return python
+
+
+@pytest.fixture
+def real_backend(
+    backend_python: str, part: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> bpy.types.AddonPreferences:
+    """Jobs run by the environment's interpreter on the CPU, whatever a test before chose. The add-on's preferences."""
+    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
+    preferences = part("install.preferences").addon_preferences()
+    for name in ("backend_python", "model_directory", "flame_model", "style_library"):
+        preferences.property_unset(name)
+    preferences.device = "cpu"
+    return preferences
+
+
+@pytest.fixture
+def gate(
+    real_backend: bpy.types.AddonPreferences,
+    backend_python: str,
+    part: Callable[[str], ModuleType],
+    tmp_path: Path,
+) -> Iterator[Gate]:
+    """Stands in the backend's way in this test; it is open."""
+    made = Gate(backend_python, tmp_path / "gate")
+    part("engine.session").stop()
+    real_backend.backend_python = str(made.python)
+    yield made
+    made.open()
+    part("engine.session").stop()
+    real_backend.backend_python = ""
 
 
 @pytest.fixture(scope="session")

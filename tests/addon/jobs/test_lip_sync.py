@@ -12,16 +12,7 @@ import pytest
 HAS_SOUND = bpy.app.build_options.audaspace
 SAID = "And so, my fellow Americans"
 
-
-@pytest.fixture(autouse=True)
-def backend_from_environment(backend_python, part, monkeypatch):
-    """Use the environment's interpreter, and no preference of another test."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("install.preferences").addon_preferences()
-    preferences.backend_python = preferences.model_directory = ""
-    preferences.device = "cpu"
-    bpy.context.scene.timeline_markers.clear()
-    bpy.context.scene.diffposetalk_workflow.speakers.clear()
+pytestmark = pytest.mark.usefixtures("real_backend")
 
 
 def held_open(part, action):

@@ -16,16 +16,10 @@ GRID = SHARED / "data" / "grid_s1"
 
 
 @pytest.fixture(autouse=True)
-def settings(backend_python, part, monkeypatch, tmp_path):
+def settings(real_backend, part, monkeypatch, tmp_path):
     """The scene's settings, an empty library, and the environment's backend."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
     monkeypatch.setenv("DIFFPOSETALK_STYLES", str(tmp_path / "library"))
-    chosen = part("install.preferences").addon_preferences()
-    chosen.backend_python, chosen.device, chosen.style_library = "", "cpu", ""
     part("jobs.style_list").own_styles(fresh=True)
-    capture = bpy.context.scene.diffposetalk_capture
-    for prop in capture.bl_rna.properties:
-        capture.property_unset(prop.identifier)
     settings = bpy.context.scene.diffposetalk
     settings.steps = 2
     return settings
