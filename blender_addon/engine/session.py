@@ -75,7 +75,7 @@ def _backend_environment(hubert: str) -> dict[str, str]:
     bundled = presets.BACKEND_DIRECTORY
     environment = backend_environment(bundled if (bundled / "diffposetalk").is_dir() else None)
     if hubert:
-        environment["DIFFPOSETALK_HUBERT"] = bpy.path.abspath(hubert)
+        environment["DIFFPOSETALK_HUBERT"] = os.path.abspath(bpy.path.abspath(hubert))
     return environment
 
 

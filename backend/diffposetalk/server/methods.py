@@ -40,6 +40,7 @@ PARENT_POLL_SECONDS = 0.5
 TIDY_UP_SECONDS = 5.0  # what a cancelled call may take to remove its files when the process ends
 PROGRESS_SECONDS = 0.05  # between two progress notifications of one stage
 MAX_TAKES = 64
+WORKING_FOLDER = "diffposetalk-run-"  # how the folder's name begins in which the add-on starts the backend
 LONGEST_NAME = 80  # characters of a file's name in a message
 
 log = logging.getLogger(__name__)
@@ -724,7 +725,17 @@ def serve() -> None:
         status = 1
     connection.stop(TIDY_UP_SECONDS)
     sys.stderr.flush()
+    _remove_working_folder()
     os._exit(status)  # threads of libraries must not keep the process
+
+
+def _remove_working_folder() -> None:
+    """Remove the empty folder that Blender made for this process to work in; Blender may be gone."""
+    with contextlib.suppress(OSError):
+        folder = Path.cwd()
+        if folder.name.startswith(WORKING_FOLDER):
+            os.chdir(folder.parent)  # Windows keeps a folder that somebody works in
+            folder.rmdir()
 
 
 def _leave_on_signal(*_: object) -> None:
@@ -757,6 +768,7 @@ def _watch(parent: int, connection: Connection) -> None:
             pass
     log.warning("the client is gone")
     connection.stop(TIDY_UP_SECONDS)
+    _remove_working_folder()
     os._exit(1)
 
 
