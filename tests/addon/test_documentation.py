@@ -22,7 +22,7 @@ def small_model(backend_python, addon, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "small"
     bundled = Path(addon.__file__).parent / "assets" / "model" / "config.json"
     environment = {**os.environ, "PYTHONPATH": str(Path(addon.__file__).parent / "backend")}
-    script = ROOT / "tests" / "backend" / "tiny_model.py"
+    script = ROOT / "tests" / "support" / "tiny_model.py"
     subprocess.run([backend_python, str(script), str(bundled), str(folder)], env=environment, check=True)
     return folder
 

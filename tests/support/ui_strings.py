@@ -26,7 +26,8 @@ HELPERS = {"_control": 1, "draw_text": 1, "rpt_": 0, "n_": 0}  # functions, and 
 
 def classes(addon: ModuleType) -> list[type]:
     """All classes that the add-on registers."""
-    return list(addon._CLASSES)
+    modules = [module for feature in addon.FEATURES for module in vars(feature).values()]
+    return [cls for module in modules for cls in getattr(module, "CLASSES", ())]
 
 
 def described(cls: type) -> set[str]:
@@ -53,7 +54,7 @@ def described(cls: type) -> set[str]:
 def drawn(folder: Path) -> set[str]:
     """The texts that the add-on's modules put into layouts."""
     texts = set()
-    for path in folder.glob("*.py"):
+    for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue

@@ -34,7 +34,7 @@ def bundled_head_path() -> Path:
     """The head asset that ships with the tool (source checkout or add-on folder), or DIFFPOSETALK_HEAD."""
     if os.environ.get("DIFFPOSETALK_HEAD"):
         return Path(os.environ["DIFFPOSETALK_HEAD"])
-    above = Path(__file__).resolve().parents[2]
+    above = Path(__file__).resolve().parents[3]
     for folder in ("flame_assets", "assets"):
         if (above / folder / "head" / "head.npz").is_file():
             return above / folder / "head" / "head.npz"

@@ -31,7 +31,7 @@ def bundled_model_path() -> Path:
     """The model that ships with the tool (source checkout or add-on folder), or DIFFPOSETALK_MODEL."""
     if os.environ.get("DIFFPOSETALK_MODEL"):
         return Path(os.environ["DIFFPOSETALK_MODEL"])
-    above = Path(__file__).resolve().parents[2]
+    above = Path(__file__).resolve().parents[3]
     for folder in ("flame_assets", "assets"):
         if (above / folder / "model" / CONFIG_NAME).is_file():
             return above / folder / "model"

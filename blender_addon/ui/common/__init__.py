@@ -5,9 +5,7 @@ import bpy
 
 from . import job_operator, job_status, translation
 
-_register, _unregister = bpy.utils.register_classes_factory(
-    (job_status.DiffPoseTalkStatus, job_operator.DIFFPOSETALK_OT_cancel)
-)
+_register, _unregister = bpy.utils.register_classes_factory((*job_status.CLASSES, *job_operator.CLASSES))
 
 
 def register() -> None:

@@ -149,3 +149,6 @@ class DIFFPOSETALK_OT_cancel(bpy.types.Operator):
         """Tell the job's operator."""
         context.window_manager.diffposetalk_status.cancel_requested = True
         return {"FINISHED"}
+
+
+CLASSES = (DIFFPOSETALK_OT_cancel,)

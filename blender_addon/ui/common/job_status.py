@@ -67,6 +67,9 @@ def set_setup_log(lines: list[str]) -> None:
     _setup_log[:] = lines
 
 
+CLASSES = (DiffPoseTalkStatus,)
+
+
 def register() -> None:
     """Give the window manager its status."""
     bpy.types.WindowManager.diffposetalk_status = bpy.props.PointerProperty(type=DiffPoseTalkStatus)

@@ -19,10 +19,11 @@ from types import SimpleNamespace
 import bpy
 import pytest
 from support.package_index import PackageIndex
+from support.paths import ROOT
 from support.read_only_disk import read_only
 from support.small_wheels import lock_of, write_backend, write_wheel
 
-BLENDER = Path(__file__).parent / "installing_blender.py"
+BLENDER = ROOT / "tests" / "support" / "installing_blender.py"
 
 
 @pytest.fixture(scope="session")

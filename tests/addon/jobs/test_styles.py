@@ -156,7 +156,7 @@ def test_the_style_of_selected_keys(api, settings, library, reference, part):
             frames = [point.co[0] for point in curve.keyframe_points]
             curve.keyframe_points.foreach_set("select_control_point", [20 <= f <= 90 for f in frames])
     target = part("faces.targets").find_target(head, 0.36)
-    assert part("ui.styles.operators").frame_range(bpy.context.scene, target, "SELECTED") == (20, 90)
+    assert part("takes.scene_motion").frame_range(bpy.context.scene, target, "SELECTED") == (20, 90)
     assert bpy.ops.diffposetalk.add_style_from_animation(frames="SELECTED") == {"FINISHED"}
     assert "short" in bpy.context.window_manager.diffposetalk_reference.notes  # 2.8 s
 

@@ -225,8 +225,8 @@ def test_parts_are_chosen_in_the_panel(api, part, recordings):
 
 
 def test_everything_explains_itself(part):
-    for module in ("character", "take", "workflow"):
-        for operator in part(f"{module}_operators").CLASSES:
+    for feature in ("character", "takes", "directing", "exchange"):
+        for operator in part(f"ui.{feature}.operators").CLASSES:
             assert (
                 len(operator.__doc__) > 10
                 and operator.bl_label
@@ -236,7 +236,7 @@ def test_everything_explains_itself(part):
                 operator.get_rna_type().properties.items() if hasattr(operator, "get_rna_type") else ()
             ):
                 assert name == "rna_type" or prop.name
-        for panel in part(f"{module}_panel").CLASSES:
+        for panel in part(f"ui.{feature}.panel").CLASSES:
             if issubclass(panel, bpy.types.Panel):
                 assert panel.bl_category == "DiffPoseTalk" and "DEFAULT_CLOSED" in panel.bl_options
     groups = [

@@ -206,12 +206,13 @@ def test_conversion_is_offered_where_bases_differ(api, part, drawn, flame_like_h
 
 
 def test_settings_are_the_models_own_until_changed(part, drawn, tmp_path):
-    operators, preferences = part("ui.generate.operators"), part("install.preferences").addon_preferences()
+    preferences = part("install.preferences").addon_preferences()
+    generation_settings = part("jobs.scene_settings").generation_settings
     settings, advanced = bpy.context.scene.diffposetalk, part("ui.generate.panel").DIFFPOSETALK_PT_advanced
     names = ("speech_guidance", "style_guidance", "sampler", "steps")
     bundled = part("data.bundled").sampling_defaults()
     assert all(getattr(settings, name) == pytest.approx(getattr(bundled, name)) for name in names)
-    assert all(getattr(operators.generation_settings(settings), name) is None for name in names)
+    assert all(getattr(generation_settings(bpy.context.scene), name) is None for name in names)
     assert not drawn(advanced).texts
     sampling = {"speech_guidance": 1.5, "style_guidance": 3.25, "sampler": "ddim", "steps": 50}
     (tmp_path / "config.json").write_text(json.dumps({"basis": "flame", "sampling": sampling}))
@@ -219,7 +220,7 @@ def test_settings_are_the_models_own_until_changed(part, drawn, tmp_path):
         preferences.model_directory = str(tmp_path)
         assert {"style guidance 3.25", "sampler ddim", "50 steps"} <= set(drawn(advanced).texts)
         settings.style_guidance = 2.5
-        assert operators.generation_settings(settings).style_guidance == 2.5
+        assert generation_settings(bpy.context.scene).style_guidance == 2.5
         assert "style guidance 3.25" not in drawn(advanced).texts
     finally:
         preferences.model_directory = ""
