@@ -93,7 +93,7 @@ class MessageProcess:
         """Write one message; False when nobody reads any more."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
         except (OSError, ValueError):
             return False

@@ -2,8 +2,9 @@
 """JSON-RPC 2.0 over a pair of byte streams, one message a line (https://www.jsonrpc.org/specification).
 
 Nothing here knows what the methods do. Requests are read on the calling thread, where quick methods are
-answered at once; methods marked long run one at a time, in order, on a worker thread. So a call can be
-cancelled, and others answered, while one is running. Batches are not accepted: a line is one message.
+answered at once; methods marked long run one at a time, in order, on a worker thread, and those marked aside, too, on
+another. So a call can be cancelled, and others answered, while one is running. Batches are not accepted: a line is
+one message.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import math
 import queue
+import sys
 import threading
+import time
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -75,6 +77,11 @@ class Method:
 
     function: Callable[..., Any]
     long: bool = False
+    aside: bool = False
+    """It may take a while, but does not wait for long ones."""
+
+
+_Waiting = queue.SimpleQueue[tuple[Call, Method, dict[str, Any]] | None]
 
 
 def read_lines(stream: BinaryIO, limit: int = MAX_LINE_BYTES) -> Iterator[bytes | None]:
@@ -152,9 +159,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is dict or hint is dict:
         return isinstance(value, dict)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return type(value) is int and -(2**63) <= value < 2**63
     return isinstance(value, hint)
 
 
@@ -181,12 +188,16 @@ class Connection:
         self._write_lock = threading.Lock()
         self._calls_lock = threading.Lock()
         self._calls: dict[RequestId, Call] = {}
-        self._waiting: queue.SimpleQueue[tuple[Call, Method, dict[str, Any]] | None] = queue.SimpleQueue()
-        self._worker = threading.Thread(target=self._work, name="calls", daemon=True)
+        self._waiting: dict[bool, _Waiting] = {aside: queue.SimpleQueue() for aside in (False, True)}
+        self._workers = [
+            threading.Thread(target=self._work, args=(waiting,), name="calls", daemon=True)
+            for waiting in self._waiting.values()
+        ]
 
     def serve(self) -> None:
         """Read and answer until the client's stream ends or a method asks to close."""
-        self._worker.start()
+        for worker in self._workers:
+            worker.start()
         for line in read_lines(self.reader):
             if line == b"":
                 continue
@@ -201,9 +212,12 @@ class Connection:
     def stop(self, seconds: float) -> None:
         """Cancel all calls and give the running one this long to tidy up."""
         self._cancel_all()
-        self._waiting.put(None)
-        if self._worker.is_alive():
-            self._worker.join(seconds)
+        for waiting in self._waiting.values():
+            waiting.put(None)
+        deadline = time.monotonic() + seconds
+        for worker in self._workers:
+            if worker.is_alive():
+                worker.join(max(0.0, deadline - time.monotonic()))
 
     def cancel(self, request_id: RequestId) -> bool:
         """Cancel a call; one that still waits is answered at once. Returns whether there was such a call."""
@@ -252,12 +266,15 @@ class Connection:
                 raise RpcError(METHOD_NOT_FOUND, f"There is no method “{name}”.", "method_not_found")
             params = bind_params(method.function, message.get("params"))
             call = Call(request_id, wants_reply, self._send)
-            if method.long:
+            if method.long or method.aside:
                 self._enqueue(call, method, params)
                 return
         except RpcError as error:
             if wants_reply:
                 self._send(_error_reply(request_id, error))
+            return
+        except Exception as error:  # a message that was not foreseen does not end the process
+            self._send(_error_reply(request_id, self.explain(error)))
             return
         self._send_reply(call, self._run(call, method, params))
 
@@ -266,10 +283,10 @@ class Connection:
             if call.id in self._calls:
                 raise RpcError(INVALID_REQUEST, "A call with this id is still running.", "invalid_request")
             self._calls[call.id] = call
-        self._waiting.put((call, method, params))
+        self._waiting[method.aside].put((call, method, params))
 
-    def _work(self) -> None:
-        while (item := self._waiting.get()) is not None:
+    def _work(self, waiting: _Waiting) -> None:
+        while (item := waiting.get()) is not None:
             call, method, params = item
             with self._calls_lock:
                 if self._calls.get(call.id) is not call:  # cancelled while it waited, and answered

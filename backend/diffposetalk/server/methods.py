@@ -62,7 +62,7 @@ class Backend:
         return {
             "initialize": Method(self.initialize),
             "load_model": Method(self.load_model, long=True),
-            "probe_audio": Method(self.probe_audio),
+            "probe_audio": Method(self.probe_audio, aside=True),
             "generate": Method(self.generate, long=True),
             "regenerate": Method(self.regenerate, long=True),
             "extract_style": Method(self.extract_style, long=True),
@@ -155,7 +155,10 @@ class Backend:
     def probe_audio(self, call: Call, *, path: str) -> dict[str, Any]:
         """Describe a recording."""
         self._require_handshake()
-        return _describe(probe(path))
+        progress = _Progress(call)
+        return _describe(
+            probe(path, call.cancelled.is_set, lambda done, total: progress("read", done, total))
+        )
 
     def generate(
         self,
