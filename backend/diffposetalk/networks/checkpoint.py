@@ -15,8 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..config import ModelConfig
-from ..errors import ModelError
-from ..files.whole_file import whole_file
+from ..errors import ModelError, OutputError
+from ..files.text_file import read_text
+from ..files.whole_file import allowed, whole_file
+from ..motion.arkit import EXPRESSIONS
 from ..sound.audio import file_sha256
 from ..styles.measures import StyleMeasures
 from .device import choose_compute, device_errors
@@ -46,7 +48,7 @@ def read_config(folder: str | Path) -> ModelConfig:
     """
     path = Path(folder) / CONFIG_NAME
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
     except OSError as error:
         raise ModelError(
             f"{str(folder)!r} is not a model directory: it has no {CONFIG_NAME}.", "model_missing"
@@ -55,7 +57,16 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not valid JSON.", "model_config") from error
     if not isinstance(data, dict):
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not a JSON object.", "model_config")
-    return ModelConfig.from_dict(data)
+    config = ModelConfig.from_dict(data)
+    if (
+        config.basis == "arkit"
+        and config.expression_names
+        and set(config.expression_names) != set(EXPRESSIONS)
+    ):
+        raise ModelError(
+            f"{CONFIG_NAME} in {str(folder)!r} names expressions that are not ARKit's.", "model_config"
+        )
+    return config
 
 
 def load_model(
@@ -144,14 +155,14 @@ def load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
         return {}
     try:
         styles = {}
-        for entry in json.loads(path.read_text(encoding="utf-8")):
+        for entry in json.loads(read_text(path)):
             vector = torch.tensor([float(v) for v in entry["vector"]])
             if vector.shape != (config.denoiser.style_dim,) or not torch.isfinite(vector).all():
                 raise ValueError("vector")
             measures = StyleMeasures.from_dict(entry.get("measures"))
             name, description = str(entry["name"]), str(entry["description"])
             styles[str(entry["id"])] = StylePreset(name, description, vector, measures)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ModelError(f"{STYLES_NAME} in {str(folder)!r} is not valid.", "model_styles") from error
     return styles
 
@@ -181,17 +192,23 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(folder / WEIGHTS_NAME, tensors)
     text = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
-    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+    with whole_file(folder / CONFIG_NAME) as file:
+        file.write((text + "\n").encode())
     if styles is not None:
         save_styles(folder / STYLES_NAME, styles)
 
 
 def save_weights(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write a safetensors file, whole or not at all."""
+    """Write a safetensors file, whole or not at all. Raises OutputError."""
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part)
-    part.chmod(0o644)  # safetensors writes files that only their owner may read
-    os.replace(part, path)
+    try:
+        save_file(tensors, part)
+        part.chmod(allowed(0o666))  # safetensors writes files that only their owner may read
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:  # the latter where the disk is full
+        part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"Cannot write “{path}”: {reason}. Is the disk full?") from error
 
 
 def save_styles(path: Path, styles: dict[str, StylePreset]) -> None:

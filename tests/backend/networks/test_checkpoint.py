@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from support.tiny_model import tiny_config
 
 from diffposetalk.config import ModelConfig
 from diffposetalk.errors import ModelError
-from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.checkpoint import load_model, save_model
 
 
 @pytest.fixture
@@ -96,6 +98,16 @@ def test_a_pickle_is_never_run(folder: Path, tmp_path: Path):
         '{"name": {"a": 1}}',
         '{"fps": 1e999}',
         '{"expression_names": [1, 2]}',
+        '{"fps": 0}',
+        '{"fps": -5}',
+        '{"fps": 1e300}',
+        f'{{"fps": {"9" * 401}}}',
+        '{"expression_names": ["one", "two"]}',
+        json.dumps({"basis": "flame", "expression_names": ["same"] * 50}),
+        json.dumps({"basis": "arkit", "expression_names": [f"no{i}" for i in range(50)]}),
+        '{"coefficient_range": [1, 0]}',
+        '{"jaw_range": [0.3, 0.3]}',
+        '{"sampling": {"style_guidance": -1}}',
         '{"coefficient_range": [[0, 1]]}',
         '{"provenance": []}',
         '{"style_encoder": {"heads": 0}}',
@@ -110,6 +122,20 @@ def test_a_pickle_is_never_run(folder: Path, tmp_path: Path):
 def test_configurations_that_are_not_valid(folder: Path, text: str):
     (folder / "config.json").write_text(text)
     assert kind(folder) == "model_config"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+@pytest.mark.parametrize("mask", [0o077, 0o022])
+def test_the_umask_is_honoured(tiny_model: Path, tmp_path: Path, mask: int):
+    model = load_model(tiny_model, "cpu")
+    before = os.umask(mask)
+    try:
+        save_model(model, tmp_path / "made", model.styles)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "made").iterdir()}
+    assert set(modes.values()) == {0o666 & ~mask} and len(modes) >= 2
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o777 & ~mask
 
 
 def test_damaged_styles(folder: Path):
