@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.signal import savgol_filter
 
 from .. import __version__
 from ..config import DETERMINISTIC_SAMPLERS, EXPRESSION_DIM, SAMPLERS, SamplingConfig
@@ -38,6 +37,7 @@ from ..diffusion.samplers import Denoise, sample
 from ..errors import Cancelled, DiffPoseTalkError, memory_ran_out
 from ..motion.channel_groups import MOUTH, channels_of
 from ..motion.clip import MotionClip, from_vectors
+from ..motion.savitzky_golay import savitzky_golay_filter
 from ..networks.device import device_errors, empty_cache, give_memory_back
 from ..networks.model import DiffPoseTalk
 from ..networks.speech.encoder import OnChunk
@@ -638,7 +638,7 @@ def smooth_head(motion: np.ndarray, frames: int) -> np.ndarray:
         return motion
     head = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
     out = motion.copy()
-    out[..., head] = savgol_filter(motion[..., head], frames, 2, axis=1)
+    out[..., head] = savitzky_golay_filter(motion[..., head], frames, 2, axis=1)
     return out
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.overrides import TorchFunctionMode
 
 from ..config import ModelConfig
 from ..errors import ModelError, OutputError
 from ..files.text_file import read_text
 from ..files.whole_file import allowed, whole_file
-from ..motion.arkit import EXPRESSIONS
 from ..sound.audio import file_sha256
 from ..styles.measures import StyleMeasures
 from .device import choose_compute, device_errors
@@ -57,16 +58,7 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not valid JSON.", "model_config") from error
     if not isinstance(data, dict):
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not a JSON object.", "model_config")
-    config = ModelConfig.from_dict(data)
-    if (
-        config.basis == "arkit"
-        and config.expression_names
-        and set(config.expression_names) != set(EXPRESSIONS)
-    ):
-        raise ModelError(
-            f"{CONFIG_NAME} in {str(folder)!r} names expressions that are not ARKit's.", "model_config"
-        )
-    return config
+    return ModelConfig.from_dict(data)
 
 
 def load_model(
@@ -92,7 +84,8 @@ def load_model(
     if not path.is_file():
         raise ModelError(f"{str(folder)!r} has no {WEIGHTS_NAME}.", "model_missing")
     try:
-        tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+        # Copied out of the mapped file, which may be replaced while the model is in use.
+        tensors = {k: v.to(_kept(v.dtype), copy=True) for k, v in load_file(path).items()}
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ModelError(
             f"{WEIGHTS_NAME} in {str(folder)!r} is damaged or not a safetensors file.", "model_weights"
@@ -104,8 +97,9 @@ def load_model(
             "model_statistics",
         )
     shapes = {k: tuple(v.shape) for k, v in tensors.items()}
-    # Compared before the networks are made: a wrong configuration must not ask for any amount of memory.
-    expected = _expected_shapes(config)
+    # Compared before the networks get memory: a wrong configuration must not ask for any amount of it.
+    model, whole = _unallocated(config)
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     external = config.speech_encoder.kind == "hubert" and not config.speech_encoder.stored
     for key in [*expected, *shapes]:
         if external and key.startswith("speech_encoder."):
@@ -114,10 +108,11 @@ def load_model(
             raise _misfit(folder, key)
     if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
         raise ModelError(f"The weights in {str(folder)!r} hold values that are not finite.", "model_weights")
-    model = DiffPoseTalk(config)
+    if not whole:
+        model = DiffPoseTalk(config)
     try:
         # what a model with the user's own HuBERT lacks are that encoder's weights, in place already
-        _, unexpected = model.load_state_dict(tensors, strict=False)
+        _, unexpected = model.load_state_dict(tensors, strict=False, assign=whole)
     except RuntimeError as error:
         raise _misfit(folder, "speech_encoder") from error
     if unexpected:
@@ -129,17 +124,37 @@ def load_model(
         return model.to(compute.device).eval()
 
 
-def _expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a model's tensors, found without allocating them."""
-    speech = config.speech_encoder
-    with torch.device("meta"):
-        if speech.kind == "hubert":
-            from .speech.hubert import unloaded
+class _NoMemory(TorchFunctionMode):
+    """While inside, what networks allocate for their weights has a shape but no memory, and is not filled.
 
-            model = DiffPoseTalk(config, unloaded(speech))
-        else:
-            model = DiffPoseTalk(config)
-    return {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    All else is computed as ever. PyTorch's own `torch.device("meta")` takes everything along, and for that imports its
+    compiler: two seconds of processor.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.empty:
+            kwargs = {**kwargs, "device": "meta"}
+        elif getattr(function, "__name__", "") in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
+def _unallocated(config: ModelConfig) -> tuple[DiffPoseTalk, bool]:
+    """A model whose weights have no memory, and whether it is whole once they are put in."""
+    speech = config.speech_encoder
+    if speech.kind == "hubert":
+        from .speech.hubert import unloaded
+
+        with torch.device("meta"):
+            return DiffPoseTalk(config, unloaded(speech)), False
+    with _NoMemory():
+        return DiffPoseTalk(config), True
+
+
+def _kept(dtype: torch.dtype) -> torch.dtype:
+    """The type that weights of a type are computed in."""
+    return torch.float32 if dtype.is_floating_point else dtype
 
 
 def _misfit(folder: Path, key: str) -> ModelError:

@@ -10,7 +10,6 @@ import torch
 
 from ..errors import StyleError
 from ..motion.clip import MotionClip
-from ..motion.formats import read_motion
 from ..networks.model import DiffPoseTalk
 from .library import find_style, library_folder
 from .mixing import mix_styles
@@ -89,6 +88,8 @@ def reference_motion(
         StyleError: `style_basis`; it is in another basis than the model's and no heads are given.
         ModelError: a head cannot be read.
     """
+    from ..motion.formats import read_motion  # brings SciPy's geometry, which generating does not need
+
     clip = read_motion(path)
     if clip.basis == model.config.basis or not heads:
         return clip
