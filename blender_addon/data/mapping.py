@@ -18,6 +18,7 @@ import numpy as np
 from . import arkit, shape_names
 from .errors import UserError
 from .motion import Motion
+from .text_file import read_text
 from .visemes import viseme_weights
 
 FORMAT, FORMAT_VERSION = "diffposetalk-mapping", 1
@@ -252,7 +253,7 @@ def _bones(content: dict[str, Any], origin: str) -> BoneChoice:
 def read_mapping(path: Path) -> MappingTable:
     """Read a table from a file. Raises UserError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The mapping “{path}” cannot be read: {error}.") from error
     return from_json(text, f"“{path.name}”")

@@ -13,6 +13,7 @@ from ..client import BackendError
 from ..data import adjustment, bundled
 from ..data.errors import UserError
 from ..data.motion import Motion, write_motion
+from ..data.text_file import read_text
 from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
 from ..faces.targets import Target
@@ -183,9 +184,7 @@ def line_transcript(scene: bpy.types.Scene, line: SpokenLine) -> str:
     if not path.is_file():
         return ""
     try:
-        if path.stat().st_size > MAX_TRANSCRIPT_BYTES:
-            raise UserError(f"The transcript “{path}” is longer than 64 KB.")
-        return path.read_text(encoding="utf-8-sig").strip()
+        return read_text(path, MAX_TRANSCRIPT_BYTES).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The transcript “{path}” cannot be read: {error}.") from error
 

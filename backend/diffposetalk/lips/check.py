@@ -99,7 +99,7 @@ def check_lip_sync(
 def _phones(given: Sequence[Sequence[Any]]) -> list[Phone]:
     try:
         phones = [(str(symbol), float(start), float(stop)) for symbol, start, stop in given]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError("Phones are [symbol, start, end], times in seconds.", "data_phones") from error
     if any(not 0 <= start <= stop < 1e6 for _, start, stop in phones):
         raise DataError("A phone begins before 0 s or ends before it begins.", "data_phones")
