@@ -43,7 +43,6 @@ _METAHUMAN = {
 
 # source, bone ("?" is the side), channel, gain. Movements are in distances between the eyes.
 _RIGIFY = (
-    ("jawPitch", "jaw_master", "TURN_PITCH", 1.0),
     ("jawLeft", "jaw_master", "TURN_YAW", 0.12), ("jawRight", "jaw_master", "TURN_YAW", -0.12),
     ("jawForward", "jaw_master", "MOVE_FORWARD", 0.08),
     ("mouthClose", "lip.B", "MOVE_UP", 0.25), ("mouthClose", "lip.T", "MOVE_UP", -0.1),

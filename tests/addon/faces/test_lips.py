@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lips of other people's characters, looked at on the evaluated mesh: that they close, open and never cross."""
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from support.lip_rigs import LIP_RIGS, build_lip_rig, hits, played_gaps
+
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "closures.npz"
+MOUTH_MM = 1.5e-3  # how far lips may be pressed into each other, in metres on a head of human size
+
+
+@pytest.fixture(scope="session")
+def said():
+    """Lines that the bundled model spoke, and where lips close and open in them."""
+    return dict(np.load(FIXTURE))
+
+
+@pytest.fixture(scope="session")
+def spoken(part, said):
+    """Those lines as motion, with the jaw down at closures as the model leaves it in wide styles."""
+    exp, pose = said["exp"].astype(np.float32), said["pose"].astype(np.float32)
+    names = list(part("data.arkit").EXPRESSION_NAMES)
+    angle = part("data.bundled").bundled_jaw_open_angle()
+    at = np.arange(len(exp))
+    for kind, (start, end) in zip(said["kind"], said["span"], strict=True):
+        if kind == "closed":
+            bump = 0.2 * np.exp(-0.5 * ((at - 12.5 * (start + end)) / 2.0) ** 2)
+            room = np.minimum(bump, 1.0 - exp[:, names.index("mouthClose")])
+            exp[:, names.index("mouthClose")] += room
+            pose[:, 3] += 1.04 * angle * room
+    return part("data.motion").Motion(exp, pose[:, :3], pose[:, 3:], 25.0, "arkit", (), {"synthetic": True})
+
+
+@pytest.fixture
+def speak(part):
+    """Function that keys motion on a mesh's character, the head still."""
+    keying, targets, bundled = part("takes.keying"), part("faces.targets"), part("data.bundled")
+
+    def speak(mesh, motion):
+        (target,) = targets.find_targets([mesh], bundled.bundled_jaw_open_angle())
+        take = keying.Take(motion, "line · take 1 (seed 0)")
+        keying.key_performances([keying.Performance((target,), (take,), 1)], strength=0.0)
+        return target
+
+    return speak
+
+
+@pytest.mark.parametrize("name", LIP_RIGS)
+def test_lips_close_and_open_on_the_mesh(speak, said, spoken, name, record_property):
+    rig = LIP_RIGS[name]()
+    mesh, face = build_lip_rig(rig)
+    speak(mesh, spoken)
+    gaps = played_gaps(mesh, face, 1, len(spoken.exp))
+    found = hits(gaps, said)
+    record_property("hits", found)
+    print(name, found, "deepest mm", 1e3 * gaps.min() / rig.scale, "95th mm", 1e3 * np.percentile(gaps, 95) / rig.scale)
+    assert found["closed"] >= 17 and found["open"] >= 17, found
+    assert gaps.min() > -MOUTH_MM * rig.scale
