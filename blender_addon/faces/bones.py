@@ -86,8 +86,8 @@ def character_axes(rig: bpy.types.Object, head: str = "", neck: str = "") -> np.
         up = np.array(bones[head].head_local - below.head_local)
         if np.linalg.norm(up) < 1e-6:
             up = np.array(bones[head].vector)
-    left = _snapped(left, np.array([1.0, 0.0, 0.0]))
-    up = _snapped(up - left * (left @ up), np.array([0.0, 0.0, 1.0]))
+    left = snapped(left, np.array([1.0, 0.0, 0.0]))
+    up = snapped(up - left * (left @ up), np.array([0.0, 0.0, 1.0]))
     up -= left * (left @ up)
     if np.linalg.norm(up) < 0.1:  # nothing says where up is but the armature's own axes
         up = np.array([0.0, 1.0, 0.0]) - left * left[1]
@@ -95,7 +95,7 @@ def character_axes(rig: bpy.types.Object, head: str = "", neck: str = "") -> np.
     return np.column_stack([left, up, np.cross(left, up)])
 
 
-def _snapped(direction: np.ndarray, default: np.ndarray) -> np.ndarray:
+def snapped(direction: np.ndarray, default: np.ndarray) -> np.ndarray:
     """A unit vector, on the nearest axis where one is near; `default` for none."""
     length = np.linalg.norm(direction)
     if length < 1e-9:

@@ -101,9 +101,9 @@ def find_lips(
             if found is None:
                 continue
             upper, lower = found
-            apart = moved[lower] - moved[upper]
-            full = float(np.linalg.norm(apart.mean(axis=0)))
-            down = apart.mean(axis=0) / full
+            apart = (moved[lower] - moved[upper]).mean(axis=0)
+            down = bones.snapped(apart, apart)  # a jaw that turns goes backwards too
+            full = float(apart @ down)
             rest = _rest_vertices(mesh)
             at_rest = float(((rest[lower] - rest[upper]) @ down).mean())
             size = full * float(np.abs(np.array(mesh.matrix_world.to_scale())).mean()) * len(upper) ** 0.5

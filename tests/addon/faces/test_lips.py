@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from support.lip_rigs import LIP_RIGS, build_lip_rig, hits, played_gaps
+from support.lip_rigs import LIP_RIGS, build_lip_rig, hits, played_gaps, read_face
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "closures.npz"
 MOUTH_MM = 1.5e-3  # how far lips may be pressed into each other, in metres on a head of human size
@@ -59,3 +59,24 @@ def test_lips_close_and_open_on_the_mesh(speak, said, spoken, name, record_prope
     print(name, found, "deepest mm", 1e3 * gaps.min() / rig.scale, "95th mm", 1e3 * np.percentile(gaps, 95) / rig.scale)
     assert found["closed"] >= 17 and found["open"] >= 17, found
     assert gaps.min() > -MOUTH_MM * rig.scale
+
+
+@pytest.mark.parametrize("name", ["our own head", "ARKit", "MetaHuman with a jaw bone", "VRChat visemes"])
+def test_no_slider_lets_lips_cross(api, part, speak, spoken, name):
+    """Every slider of Adjust Take at both of its ends, on the evaluated mesh."""
+    adjustment = part("data.adjustment")
+    if name == "our own head":
+        (mesh, _), face = api.add_head(), read_face()
+    else:
+        mesh, face = build_lip_rig(LIP_RIGS[name]())
+    properties = bpy.types.Action.bl_rna.properties["diffposetalk"].fixed_type.properties
+    short = part("data.motion").Motion(
+        spoken.exp[:80], spoken.head[:80], spoken.jaw[:80], 25.0, "arkit", (), {"synthetic": True}
+    )
+    for slider in adjustment.NAMES:
+        for value in (properties[slider].hard_min, properties[slider].hard_max):
+            change = adjustment.Adjustment(**{slider: value})
+            speak(mesh, adjustment.adjusted(short, change))
+            gaps = played_gaps(mesh, face, 1, len(short.exp))
+            assert gaps.min() > -MOUTH_MM, (slider, value, 1e3 * gaps.min())
+            assert slider == "mouth" or gaps.max() > 2 * MOUTH_MM, (slider, value)
