@@ -7,6 +7,7 @@ bone's movement or turn in the character's own directions.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -166,13 +167,14 @@ def _guess_rows(by_mesh: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Row]:
     if rows:
         return rows
     matched = shape_names.match_arkit(names_by_mesh)
+    shares = Counter(place for places in matched.values() for place in places)
     rows = [
-        Row(channel, mesh, "KEY", name)
+        Row(channel, mesh, "KEY", name, gain=1.0 / shares[mesh, name])
         for channel in (*arkit.EXPRESSION_NAMES, arkit.JAW_OPEN)
         for mesh, name in matched.get(channel, ())
     ]
     mouth = {row.source for row in rows if row.source.startswith(("mouth", "jaw"))}
-    if len(mouth) >= 8:
+    if len(mouth) >= 8 and arkit.JAW_OPEN in mouth:
         return rows
     spoken = []
     for mesh, names in names_by_mesh.items():

@@ -21,10 +21,10 @@ NEAR_GIMBAL_LOCK = 0.98  # sine of the middle angle
 EYE_PITCH, EYE_YAW = 0.5, 0.6  # radians at eyeLookUp or Down = 1 and at eyeLookIn or Out = 1
 
 _ENDINGS = {
-    "head": ("head",),
-    "neck": ("neck", "necktwist"),
-    "jaw": ("jawmaster", "jawroot", "jaw"),
-    "eye": ("eye", "faceeye", "eyeball"),
+    "head": ("head", "頭"),
+    "neck": ("neck", "necktwist", "首"),
+    "jaw": ("jawmaster", "jawroot", "jaw", "あご", "顎"),
+    "eye": ("eye", "faceeye", "eyeball", "目"),
 }
 _NOT_HEADS = ("forehead", "overhead")
 _HELPERS = ("org", "mch", "def", "vis", "ik", "target", "tweak")  # beside controls of the same name

@@ -32,13 +32,14 @@ from ..data.mapping import (
 from ..data.motion import Motion
 from ..data.visemes import pose_opening
 from . import bones, rig_presets
-from .lips import Lips, Place, find_lips, jaw_place, place_of
+from .lips import Lips, Place, find_lips, jaw_place, key_offsets, place_of, rest_vertices
 
 NO_KEYS = (
     "has no shape keys and no face bones that are known. Give it shape keys with ARKit's names (eyeBlinkLeft, "
     "mouthFunnel, ...; VRoid's perfect sync, Faceit and Character Creator make them), make a mapping by hand under "
     "Character, or use a head made with Add Head"
 )
+STILL = 1e-5  # of a mesh's extent: a key that moves no vertex further does nothing
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,44 @@ def _keyed_meshes(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]
     return [o for o in objects if o.type == "MESH" and o.data.shape_keys is not None]
 
 
+_moving: dict[tuple[object, ...], list[str]] = {}  # by mesh, its vertices and the names of its keys
+
+
+def moving_keys(mesh: bpy.types.Object) -> list[str]:
+    """The names of a mesh's shape keys that move any of its vertices."""
+    keys = mesh.data.shape_keys
+    names = tuple(key.name for key in keys.key_blocks)
+    known = (keys.session_uid, len(mesh.data.vertices), names)
+    if known not in _moving:
+        rest = rest_vertices(mesh)
+        least = STILL * float(np.ptp(rest, axis=0).max(initial=0.0))
+        _moving[known] = [
+            name for name in names[1:] if np.abs(key_offsets(mesh, name)).max(initial=0.0) > least
+        ]
+    return _moving[known]
+
+
+def _only_bone_moves(meshes: Sequence[bpy.types.Object], rows: Sequence[Row], bone: str) -> bool:
+    """Whether a bone carries vertices, of the character's meshes, that the keys of rows leave where they are."""
+    carried = left = 0
+    for mesh in meshes if bone else ():
+        group = mesh.vertex_groups.get(bone)
+        if group is None:
+            continue
+        members = [
+            vertex.index
+            for vertex in mesh.data.vertices
+            if any(g.group == group.index and g.weight > 0.5 for g in vertex.groups)
+        ]
+        moved = np.zeros(len(mesh.data.vertices))
+        for row in rows:
+            if row.object == mesh.name and row.kind == "KEY":
+                moved = np.maximum(moved, np.abs(key_offsets(mesh, row.target)).max(axis=1))
+        carried += len(members)
+        left += int((moved[members] <= STILL * max(1e-9, float(np.ptp(rest_vertices(mesh))))).sum())
+    return carried > 0 and left >= 0.8 * carried
+
+
 def guess_mapping(item: bpy.types.Object) -> MappingTable:
     """The mapping of an object's character from the names of its shape keys and bones."""
     members = members_of(item)
@@ -147,7 +186,9 @@ def guess_mapping(item: bpy.types.Object) -> MappingTable:
             seen.add(keys)
             driven = driven_paths(keys)
             names[mesh.name] = [
-                key.name for key in keys.key_blocks[1:] if key.path_from_id("value") not in driven
+                name
+                for name in moving_keys(mesh)
+                if keys.key_blocks[name].path_from_id("value") not in driven
             ]
     rows = guess_rows(names)
     rig = armature_of(item)
@@ -156,9 +197,14 @@ def guess_mapping(item: bpy.types.Object) -> MappingTable:
         rows = rig_presets.rigify_rows(rig)
     sources = {row.source for row in rows}
     if sum(source.startswith("eyeLook") for source in sources) >= 6:
-        choice = replace(choice, eye_left="", eye_right="")  # the keys turn the eyes
+        gaze = [row for row in rows if row.source.startswith("eyeLook")]
+        if not any(_only_bone_moves(members, gaze, bone) for bone in (choice.eye_left, choice.eye_right)):
+            choice = replace(choice, eye_left="", eye_right="")  # the keys turn the eyes
     has_jaw_key = arkit.JAW_OPEN in sources or any(":" in source for source in sources)
     jaw_by = "KEY" if has_jaw_key else "BONE" if choice.jaw else "KEY"
+    opening = [row for row in rows if row.source == arkit.JAW_OPEN]
+    if opening and _only_bone_moves(skins_of(item), opening, choice.jaw):
+        jaw_by = "BOTH"  # the key opens the skin, the bone what is inside
     return MappingTable(tuple(rows), replace(choice, jaw_by=jaw_by))
 
 
@@ -258,11 +304,27 @@ def find_character(item: bpy.types.Object) -> Character:
             names = [k.name for k in mesh.data.shape_keys.key_blocks[1:] if k.path_from_id("value") in driven]
             for row in guess_rows({mesh.name: names}) if names else ():
                 problems.setdefault(f"of “{mesh.name}” driven by something else", []).append(row.target)
-    warnings = left_out_text(problems)
+    warnings = (*left_out_text(problems), *_unseen(members, rows))
     opens_by_bone = bool(choice.jaw) and choice.jaw_by in ("BONE", "BOTH")
     if not rows and not opens_by_bone:
         raise UserError(_nothing_to_key(item, members, warnings))
     return Character(owner, tuple(objects.values()), rig, tuple(rows), choice, warnings)
+
+
+def _unseen(meshes: Sequence[bpy.types.Object], rows: Sequence[Row]) -> tuple[str, ...]:
+    """Sentences about keys that are keyed and do not show, and why."""
+    found = []
+    for mesh in meshes:
+        keys = mesh.data.shape_keys
+        used = {row.target for row in rows if row.kind == "KEY" and row.object == mesh.name}
+        muted = [name for name in used if keys.key_blocks[name].mute]
+        if muted:
+            found.append(f"“{mesh.name}” mutes {len(muted)} of its shape keys, which do not move")
+        if used and mesh.show_only_shape_key:
+            found.append(f"“{mesh.name}” shows only the active shape key: unpin it to see the others")
+        if used and not keys.use_relative:
+            found.append(f"The shape keys of “{mesh.name}” are absolute: set them to Relative to see them")
+    return tuple(found)
 
 
 def left_out_text(problems: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -407,9 +469,10 @@ def driven_paths(block: bpy.types.ID) -> set[str]:
 _lips: dict[tuple[object, ...], Lips | None] = {}  # what was found, by all that it was found from
 
 
-def forget_lips() -> None:
-    """Look for the lips of all characters again: their shapes may have been edited."""
+def look_again() -> None:
+    """Forget what was found of shapes: they may have been edited."""
     _lips.clear()
+    _moving.clear()
 
 
 def lips_of(character: Character, jaw_open_angle: float) -> Lips | None:

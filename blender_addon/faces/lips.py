@@ -104,7 +104,7 @@ def find_lips(
             apart = (moved[lower] - moved[upper]).mean(axis=0)
             down = bones.snapped(apart, apart)  # a jaw that turns goes backwards too
             full = float(apart @ down)
-            rest = _rest_vertices(mesh)
+            rest = rest_vertices(mesh)
             at_rest = float(((rest[lower] - rest[upper]) @ down).mean())
             size = full * float(np.abs(np.array(mesh.matrix_world.to_scale())).mean()) * len(upper) ** 0.5
             if best is None or size > best[0]:
@@ -153,7 +153,8 @@ def _key_vertices(key: bpy.types.ShapeKey) -> np.ndarray:
     return vertices.reshape(-1, 3).astype(np.float64)
 
 
-def _rest_vertices(mesh: bpy.types.Object) -> np.ndarray:
+def rest_vertices(mesh: bpy.types.Object) -> np.ndarray:
+    """(V, 3) vertices of a mesh before shape keys and bones, in its object space."""
     keys = mesh.data.shape_keys
     if keys is not None:
         return _key_vertices(keys.reference_key)
@@ -188,7 +189,7 @@ def _movement(
     eye_distance: float,
 ) -> np.ndarray:
     """(V, 3) movement of a mesh's vertices when what rows move is set to some values; the armature rests."""
-    rest = _rest_vertices(mesh)
+    rest = rest_vertices(mesh)
     moved = np.zeros_like(rest)
     turned: list[bpy.types.PoseBone] = []
     for (kind, name, target, channel), value in places.items():
@@ -232,7 +233,7 @@ def _find_pairs(mesh: bpy.types.Object, moved: np.ndarray) -> tuple[np.ndarray, 
     """Vertices of the upper and the lower inner lip that lie on each other; `moved` is the mouth's opening."""
     length = np.linalg.norm(moved, axis=1)
     most = length.max(initial=0.0)
-    rest = _rest_vertices(mesh)
+    rest = rest_vertices(mesh)
     extent = float(np.ptp(rest, axis=0).max(initial=0.0))
     if most < 1e-4 * extent or most <= 1e-9:
         return None

@@ -67,6 +67,7 @@ class DIFFPOSETALK_OT_detect_mapping(CharacterOperator):
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
         """Guess and store."""
+        character.look_again()
         table = character.guess_mapping(context.active_object)
         if not table.rows and not table.bones.jaw:
             raise UserError(f"“{owner.name}” {character.NO_KEYS}.")
