@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Matrix, Quaternion, Vector
-from support.foreign_rigs import ARKIT, RIGS, build
+from support.foreign_rigs import ARKIT, RIGS, SCHEMES, build, meant
 from support.scene_state import scene_state
 
 
@@ -57,6 +57,21 @@ def test_channels_are_found_by_their_names(part, name, record_property):
     assert right >= 0.95, (guessed - expected, expected - guessed)
     assert {channel for channel, _, _ in guessed} == set(ARKIT)
     assert {row.source for row in part("faces.character").guess_mapping(owner).rows} == set(ARKIT)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_names_of_other_tools_are_read(part, name):
+    rig = SCHEMES[name]()
+    _, meshes = build(rig)
+    guessed = {(r.source, r.object, r.target) for r in part("faces.character").guess_mapping(meshes[0]).rows}
+    assert guessed == meant(rig)
+
+
+def test_numbered_visemes_are_read(part):
+    names = part("data.shape_names")
+    keys = [f"AA_VI_{n:02d}_{viseme}" for n, viseme in enumerate(names.OCULUS)]
+    title, found = names.match_visemes(keys)
+    assert title == "oculus" and set(found) == set(names.OCULUS)
 
 
 @pytest.mark.parametrize("name", RIGS)
