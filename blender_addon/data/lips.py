@@ -67,11 +67,11 @@ def corrected(
     """
     jaw, close = np.array(jaw, np.float64), np.array(close, np.float64)
     too_far = closing(opened) * np.maximum(predicted - opened, 0.0)
+    crossed = np.maximum(-PRESSED - predicted, 0.0)
     lowered = np.minimum(too_far, np.maximum(jaw, 0.0))
-    jaw -= lowered
     if close_response < 0:
-        crossed = np.maximum(-PRESSED - predicted, 0.0)
         close += (too_far - lowered) / -close_response
         given = np.minimum(close, crossed / -close_response)
         close = np.clip(close - given, 0.0, 1.0)
-    return jaw, close
+        crossed = crossed + given * close_response
+    return jaw - lowered + crossed, close

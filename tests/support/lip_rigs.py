@@ -6,8 +6,11 @@ lie on each other; what the keys are called and show, and what the bones carry, 
 known from the head's file and not from what the add-on finds.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -253,6 +256,73 @@ def _build_bones(rig: LipRig, face: Face, mesh: bpy.types.Object, skin: np.ndarr
         group = mesh.vertex_groups.new(name=rig.bones[role])
         for weight in np.unique(values[values > 1e-4].round(4)):
             group.add(np.flatnonzero(values.round(4) == weight).tolist(), float(weight), "REPLACE")
+
+
+MAKE_RIGIFY = """
+import os, sys, bpy, addon_utils
+bpy.ops.wm.read_factory_settings(use_empty=True)
+addon_utils.enable("rigify", default_set=True)
+bpy.ops.object.armature_human_metarig_add()
+meta = bpy.context.object
+if sys.argv[-2] == "modular":
+    bpy.ops.object.mode_set(mode="POSE")
+    bpy.ops.pose.rigify_upgrade_face()
+    bpy.ops.object.mode_set(mode="OBJECT")
+bpy.ops.pose.rigify_generate()
+rig = next(o for o in bpy.data.objects if o.type == "ARMATURE" and o is not meta)
+bpy.data.libraries.write(sys.argv[-1], {rig})
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def load_rigify(path: Path, kind: str = "classic") -> bpy.types.Object:
+    """A generated Rigify rig with the classic or the modular face, made in a process of its own.
+
+    Rigify stays registered and hangs at exit.
+    """
+    made = subprocess.run([sys.executable, "-c", MAKE_RIGIFY, kind, str(path)], capture_output=True, timeout=600)
+    assert path.is_file(), made.stderr
+    with bpy.data.libraries.load(str(path)) as (there, loaded):
+        loaded.objects = [name for name in there.objects if name == "rig"]
+    (rig,) = loaded.objects
+    bpy.context.scene.collection.objects.link(rig)
+    return rig
+
+
+_BELOW = ("DEF-lip.B", "DEF-chin", "DEF-jaw", "DEF-teeth.B", "DEF-tongue")
+_ABOVE = ("DEF-lip.T", "DEF-nose", "DEF-cheek", "DEF-teeth.T", "DEF-spine.006", "DEF-forehead", "DEF-brow", "DEF-lid")
+
+
+def dress_rigify(rig: bpy.types.Object) -> tuple[bpy.types.Object, Face]:
+    """A head on a Rigify rig without any shape key: each vertex follows the bones of its half of the face nearby."""
+    below = rig.data.bones["DEF-lip.B.L"].head_local
+    face = read_face(0, 1.63)
+    middle = 0.5 * (face.vertices[face.upper] + face.vertices[face.lower]).mean(axis=0)
+    mouth = np.array([0.0, below[1] + 0.004, 0.5 * (below[2] + rig.data.bones["DEF-lip.T.L"].head_local[2])])
+    face.vertices += mouth - middle
+    data = bpy.data.meshes.new("Rigged Head")
+    data.from_pydata(face.vertices.tolist(), [], face.faces)
+    mesh = bpy.data.objects.new("Rigged Head", data)
+    bpy.context.scene.collection.objects.link(mesh)
+    mesh.parent = rig
+    mesh.modifiers.new("Armature", "ARMATURE").object = rig
+    for names, share in ((_BELOW, face.jaw_weight), (_ABOVE, 1.0 - face.jaw_weight)):
+        used = [bone for bone in rig.data.bones if bone.use_deform and bone.name.startswith(names)]
+        near = np.stack([_distance(face.vertices, bone) for bone in used]) + 1e-4
+        weights = near**-4 / (near**-4).sum(axis=0) * share
+        for bone, values in zip(used, weights, strict=True):
+            group = mesh.vertex_groups.new(name=bone.name)
+            for index in np.flatnonzero(values > 0.01).tolist():
+                group.add([index], float(values[index]), "REPLACE")
+    return mesh, face
+
+
+def _distance(points: np.ndarray, bone: bpy.types.Bone) -> np.ndarray:
+    """(V,) distances of points from a bone."""
+    head, tail = np.array(bone.head_local), np.array(bone.tail_local)
+    along = np.clip((points - head) @ (tail - head) / ((tail - head) @ (tail - head)), 0.0, 1.0)
+    return np.linalg.norm(points - head - along[:, None] * (tail - head), axis=1)
 
 
 def evaluated_gap(mesh: bpy.types.Object, face: Face) -> float:

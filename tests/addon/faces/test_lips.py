@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from support.lip_rigs import LIP_RIGS, build_lip_rig, hits, played_gaps, read_face
+from support.lip_rigs import LIP_RIGS, build_lip_rig, dress_rigify, hits, load_rigify, played_gaps, read_face
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "closures.npz"
 MOUTH_MM = 1.5e-3  # how far lips may be pressed into each other, in metres on a head of human size
@@ -59,6 +59,31 @@ def test_lips_close_and_open_on_the_mesh(speak, said, spoken, name, record_prope
     print(name, found, "deepest mm", 1e3 * gaps.min() / rig.scale, "95th mm", 1e3 * np.percentile(gaps, 95) / rig.scale)
     assert found["closed"] >= 17 and found["open"] >= 17, found
     assert gaps.min() > -MOUTH_MM * rig.scale
+
+
+@pytest.mark.parametrize("kind", ["classic", "modular"])
+def test_rigifys_lips_close_and_open(part, speak, said, spoken, tmp_path, kind):
+    """Half of the lines, as each frame of such a rig takes a while."""
+    rig = load_rigify(tmp_path / "rigify.blend", kind)
+    mesh, face = dress_rigify(rig)
+    detected = part("faces.character").find_character(rig)
+    bpy.context.view_layer.objects.active = rig
+    assert bpy.ops.diffposetalk.mapping_preset(preset="RIGIFY") == {"FINISHED"}
+    preset = part("faces.character").find_character(rig)
+    moved = [[(row.source, row.target, row.channel) for row in found.rows] for found in (preset, detected)]
+    assert moved[0] == moved[1] and preset.bones.jaw_by == detected.bones.jaw_by == "BONE"
+    end = int(said["lines"][2, 1])
+    half = part("data.motion").Motion(
+        spoken.exp[:end], spoken.head[:end], spoken.jaw[:end], 25.0, "arkit", (), {"synthetic": True}
+    )
+    speak(rig, half)
+    gaps = played_gaps(mesh, face, 1, end)
+    here = said["span"][:, 0] * 25 < end
+    found = hits(gaps, {**said, "kind": said["kind"][here], "span": said["span"][here]})
+    print(kind, found, "deepest mm", 1e3 * gaps.min() / 1.63, "95th mm", 1e3 * np.percentile(gaps, 95) / 1.63)
+    counts = {kind: int((said["kind"][here] == kind).sum()) for kind in ("closed", "open")}
+    assert found["closed"] == counts["closed"] and found["open"] >= counts["open"] - 1, (found, counts)
+    assert gaps.min() > -MOUTH_MM * 1.63
 
 
 @pytest.mark.parametrize("name", ["our own head", "ARKit", "MetaHuman with a jaw bone", "VRChat visemes"])
