@@ -102,7 +102,7 @@ def find_lips(
                 continue
             upper, lower = found
             apart = (moved[lower] - moved[upper]).mean(axis=0)
-            down = bones.snapped(apart, apart)  # a jaw that turns goes backwards too
+            down = _down(mesh, apart, rig, axes)
             full = float(apart @ down)
             rest = rest_vertices(mesh)
             at_rest = float(((rest[lower] - rest[upper]) @ down).mean())
@@ -123,6 +123,18 @@ def find_lips(
             parted = float(((moved[lips.lower] - moved[lips.upper]) @ lips.down).mean())
             responses[place] = parted / amount / lips.full
     return Lips(lips.mesh, lips.upper, lips.lower, lips.down, lips.rest, lips.full, responses)
+
+
+def _down(
+    mesh: bpy.types.Object, apart: np.ndarray, rig: bpy.types.Object | None, axes: np.ndarray | None
+) -> np.ndarray:
+    """The direction from the upper lip to the lower one; `apart`, in which a jaw opens, goes backwards too."""
+    if rig is not None and axes is not None:
+        turn = np.array((mesh.matrix_world.inverted() @ rig.matrix_world).to_3x3())
+        down = -(turn / np.linalg.norm(turn, axis=0)) @ axes[:, 1]
+        if down @ apart > 0.5 * np.linalg.norm(apart):
+            return down
+    return bones.snapped(apart, apart)
 
 
 def _bones_of(rows: Sequence[Row]) -> set[str]:
