@@ -46,9 +46,14 @@ class Lips:
     full: float
     responses: Mapping[Place, float]
 
-    def gap(self, vertices: np.ndarray) -> float:
-        """Gap in object units beyond the resting one, from (V, 3) vertices; below 0 the lips cross."""
-        return float(((vertices[self.lower] - vertices[self.upper]) @ self.down).mean()) - self.rest
+    def gap(self, vertices: np.ndarray, turn: np.ndarray | None = None) -> float:
+        """Gap in object units beyond the resting one, from (V, 3) vertices; below 0 the lips cross.
+
+        Args:
+            turn: (3, 3) rotation of the head in object space.
+        """
+        down = self.down if turn is None else turn @ self.down
+        return float(((vertices[self.lower] - vertices[self.upper]) @ down).mean()) - self.rest
 
 
 def place_of(row: Row) -> Place:
@@ -151,6 +156,22 @@ def vertices_of(mesh: bpy.types.Object) -> np.ndarray:
     finally:
         evaluated.to_mesh_clear()
     return vertices.reshape(-1, 3).astype(np.float64)
+
+
+def shown_gap(lips: Lips, rig: bpy.types.Object | None, head: str) -> float:
+    """The gap in scene units, beyond that of the resting face, of the mesh as it is evaluated at the present frame.
+
+    Args:
+        rig, head: the armature and the bone that turns the head, where there are any.
+    """
+    mesh = bpy.data.objects[lips.mesh]
+    turn = None
+    if rig is not None and head in rig.pose.bones:
+        posed = rig.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones[head]
+        into = mesh.matrix_world.inverted() @ rig.matrix_world
+        turned = (into @ posed.matrix @ posed.bone.matrix_local.inverted() @ into.inverted()).to_3x3()
+        turn = np.array(turned) / np.linalg.norm(np.array(turned), axis=0)
+    return lips.gap(vertices_of(mesh), turn) * float(np.abs(np.array(mesh.matrix_world.to_scale())).mean())
 
 
 def key_offsets(mesh: bpy.types.Object, name: str) -> np.ndarray:
