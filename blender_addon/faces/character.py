@@ -88,17 +88,15 @@ class Character:
 
 
 def armature_of(item: bpy.types.Object) -> bpy.types.Object | None:
-    """The armature that moves an object: itself, its modifier's, or the one it hangs on."""
-    if item.type == "ARMATURE":
-        return item
-    for modifier in item.modifiers:
-        if modifier.type == "ARMATURE" and modifier.object is not None:
-            return modifier.object
-    parent = item.parent
-    while parent is not None:
-        if parent.type == "ARMATURE":
-            return parent
-        parent = parent.parent
+    """The armature that moves an object: itself, its modifier's, or that of what it hangs on."""
+    above: bpy.types.Object | None = item
+    while above is not None:
+        if above.type == "ARMATURE":
+            return above
+        for modifier in above.modifiers:
+            if modifier.type == "ARMATURE" and modifier.object is not None:
+                return modifier.object
+        above = above.parent
     return None
 
 
