@@ -11,6 +11,7 @@ from support.installed_addon import (  # noqa: F401 - fixtures and hooks
     head_path,
     model_vertices,
     part,
+    pytest_collection_modifyitems,
     pytest_sessionfinish,
     pytest_unconfigure,
     recordings,
