@@ -90,7 +90,7 @@ def test_the_backend_is_installed_anew_only_when_it_changed(
     assert len(made) == 3 and {"--no-deps", "--no-build-isolation"} <= set(made[-1])
 
 
-@pytest.mark.parametrize("program", ["accelerate", "tensorboard", "diffposetalk", "pytest"])
+@pytest.mark.parametrize("program", ["tensorboard", pytest.param("accelerate", marks=pytest.mark.slow)])
 def test_programs_of_the_environment_run(program: str) -> None:
     """They name their interpreter by where they lie; the folder had another name when they were installed."""
     path = Path(sys.prefix) / ("Scripts" if os.name == "nt" else "bin") / program
