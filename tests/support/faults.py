@@ -74,17 +74,18 @@ def at_the_second_step(happen: object) -> None:
 @functools.cache  # once for a process, which may load several models
 def wait_at_the_gate() -> None:
     """Let each step of a window wait while the gate is closed for it."""
-    from diffposetalk.generation import windows
+    from diffposetalk.generation.course import Course
+    from diffposetalk.generation.window import WindowSampler
 
-    on_step = windows._Run._on_step
+    on_step = WindowSampler._on_step
 
-    def stepped(self: windows._Run, parts: list[windows._Part], done: int, total: int) -> None:
-        on_step(self, parts, done, total)
-        while (FOLDER / f"window {parts[0].window}").exists():
+    def stepped(self: WindowSampler, courses: list[Course], done: int, total: int) -> None:
+        on_step(self, courses, done, total)
+        while (FOLDER / f"window {courses[0].window}").exists():
             self.check()  # it may have been cancelled
             time.sleep(0.01)
 
-    windows._Run._on_step = stepped  # type: ignore[method-assign]
+    WindowSampler._on_step = stepped  # type: ignore[method-assign]
 
 
 def lose_the_device() -> None:

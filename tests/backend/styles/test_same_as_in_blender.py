@@ -11,7 +11,7 @@ from support.addon_data import addon_data
 
 from diffposetalk.errors import StyleError
 from diffposetalk.styles import library
-from diffposetalk.styles.measures import StyleMeasures
+from diffposetalk.motion.style_measures import StyleMeasures
 
 
 @pytest.mark.parametrize(
