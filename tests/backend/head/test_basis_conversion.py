@@ -22,11 +22,11 @@ from support.paths import BUNDLED_HEAD
 from diffposetalk.cli import main
 from diffposetalk.convert.flame import convert_flame
 from diffposetalk.errors import ModelError, MotionError
+from diffposetalk.files.user_folder import user_cache_folder
 from diffposetalk.generation.speak import animate
 from diffposetalk.head.basis_conversion import CHUNK, Residual, convert
 from diffposetalk.head.bounded_least_squares import _coordinate_descent, bounded_least_squares
 from diffposetalk.head.correspondence import (
-    cache_folder,
     closest_on_triangles,
     correspond,
     find_correspondence,
@@ -393,9 +393,9 @@ def test_without_a_cache(bundled: HeadModel, flame: HeadModel, tmp_path: Path) -
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIFFPOSETALK_CACHE", "/somewhere")
-    assert cache_folder() == Path("/somewhere")
+    assert user_cache_folder() == Path("/somewhere")
     monkeypatch.delenv("DIFFPOSETALK_CACHE")
-    assert cache_folder().name == "diffposetalk"
+    assert user_cache_folder().name == "diffposetalk"
 
 
 def test_heads_without_lips_and_masks(bundled: HeadModel, flame: HeadModel) -> None:
