@@ -6,7 +6,6 @@ cancelling, the scene is as it was. Objects are remembered by their session ids,
 them while the job runs.
 """
 
-import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,10 +18,11 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import bundled
 from ..data.errors import UserError
+from ..data.generation_options import GenerationOptions
 from ..data.mapping import PARTS
 from ..data.motion import Motion, read_motion, resample_motion
-from ..engine import flame_file, session
-from ..engine.job import BackendJob, Steps, private_folder
+from ..engine import flame_file
+from ..engine.job import BackendJob, Steps
 from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target, check_basis, find_targets
 from ..takes import audio_strip
@@ -32,7 +32,6 @@ from ..takes.preview import Preview
 
 CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
 
-LOAD_SECONDS = 600.0
 PROBE_SECONDS = 120.0
 STAGES = {"speech": (n_("Listening to the speech"), 0.0, 0.1), "motion": (n_("Making the motion"), 0.1, 0.95),
           "convert": (n_("Converting to the head's basis"), 0.95, 0.98),
@@ -48,38 +47,34 @@ class Speech:
     place_sound: bool = True
 
 
-QUALITIES = ("final", "draft")
-
-
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How motion is made and keyed; None leaves a value to the model.
+    """How motion is made and keyed.
 
-    style: as the protocol takes it: {"preset": id}, {"motion": path, "start_frame": int | None},
-        {"vector": path} or None.
-    seeds: one take each.
     head_bone: "neck" or "root".
-    quality: "final", or "draft": the model's faster student, whose guidance and steps are built in.
     convert_basis: convert the motion where the model's expression basis is not the head's.
     parts: which of `mapping.PARTS` are keyed; what the heads show of the others stays.
     stream: show the finished part of the first take while the rest is made.
     """
 
-    seeds: tuple[int, ...]
-    style: dict[str, Any] | None = None
-    head_motion: bool = True
+    options: GenerationOptions
     head_strength: float = 1.0
     head_bone: str = "neck"
-    speech_guidance: float | None = None
-    style_guidance: float | None = None
-    sampler: str | None = None
-    steps: int | None = None
-    quality: str = "final"
     model_directory: Path = bundled.MODEL_DIRECTORY
     device: str = "auto"
     convert_basis: bool = False
     parts: frozenset[str] = frozenset(PARTS)
     stream: bool = False
+
+    @property
+    def strength(self) -> float:
+        """Factor of the head rotation that is keyed."""
+        return self.head_strength if self.options.head_pose else 0.0
+
+    @property
+    def asked(self) -> GenerationOptions:
+        """What the backend is asked for: no head that is not keyed, and of a draft nothing that is built in."""
+        return replace(self.options, head_pose=self.strength > 0).without_built_in()
 
 
 @dataclass
@@ -138,13 +133,8 @@ class GenerationJob(BackendJob):
             for speech in speeches
         ]
         self._backend()
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> Steps:
-        yield from self._wait_for(self._backend().greeting)
         for speech, _ in self._speeches:  # bad audio is told before the model is loaded
             self.text = rpt_("Reading the audio")
             yield from self.ask("probe_audio", {"path": speech.span.path}, PROBE_SECONDS)
@@ -158,7 +148,7 @@ class GenerationJob(BackendJob):
 
     def _load_model(self) -> Generator[None, None, str]:
         """Load the model where it is not loaded; the generator's value is its basis."""
-        told = yield from load_model(self, self.settings.model_directory, self.settings.device)
+        told = yield from self.load_model(self.settings.model_directory, self.settings.device)
         basis = str(told["basis"])
         for _, uids in self._speeches:
             _check_bases(targets_of(objects_of(uids)), basis, self.settings.convert_basis)
@@ -175,17 +165,15 @@ class GenerationJob(BackendJob):
         speech, uids = self._speeches[index]
         settings = self.settings
         heads = yield from heads_between(self, targets_of(objects_of(uids)), basis)
+        # the identities of another basis's head mean nothing to the model
+        shape = shape_file(objects_of(uids)[0], self._folder) if heads is None else None
+        asked = replace(settings.asked, shape=shape, seeds=tuple(seeds or settings.options.seeds))
         params = {
             "audio": speech.span.path,
             "audio_start": speech.span.start,
             "audio_seconds": speech.span.seconds,
             "output_dir": str(self._folder / str(index)),
-            "style": settings.style,
-            # the identities of another basis's head mean nothing to the model
-            "shape": shape_file(objects_of(uids)[0], self._folder) if heads is None else None,
-            "seeds": list(settings.seeds if seeds is None else seeds),
-            "head_pose": settings.head_motion and settings.head_strength > 0,
-            **_sampling(settings),
+            **asked.to_params(),
             **({"heads": heads} if heads is not None else {}),
         }
 
@@ -225,14 +213,13 @@ class GenerationJob(BackendJob):
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
         if scene is None:
             return None
-        strength = self.settings.head_strength if self.settings.head_motion else 0.0
         settings = self.settings
         return Preview(
             scene,
             lambda: targets_of(objects_of(uids)),
             speech.span.frame,
             settings.head_bone,
-            strength,
+            settings.strength,
             settings.parts,
         )
 
@@ -286,8 +273,8 @@ class GenerationJob(BackendJob):
                         made.takes[0].provenance.get("conversion_residual_mm"),
                     )
                 )
-            strength = self.settings.head_strength if self.settings.head_motion else 0.0
-            actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
+            settings = self.settings
+            actions = key_performances(performances, settings.head_bone, settings.strength, settings.parts)
         except BaseException:
             for strip in strips:
                 audio_strip.remove_strip(scene, strip)
@@ -311,17 +298,6 @@ def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
     return found
 
 
-def load_model(job: BackendJob, directory: Path, device: str) -> Generator[None, None, dict[str, Any]]:
-    """Load a model where it is not loaded; the generator's value is what the backend says of it."""
-    told = session.loaded_model(directory, device)
-    if told is None:
-        session.forget_loaded()
-        job.text = rpt_("Loading the model")
-        told = yield from job.ask("load_model", {"model": str(directory), "device": device}, LOAD_SECONDS)
-        session.note_loaded(directory, device, told)
-    return told
-
-
 def heads_between(
     job: BackendJob, targets: Sequence[Target], basis: str
 ) -> Generator[None, None, dict[str, str] | None]:
@@ -332,19 +308,9 @@ def heads_between(
     """
     if all(target.basis == basis for target in targets):
         return None
-    model = yield from head_file(job, basis)
-    shown = yield from head_file(job, targets[0].basis, targets[0].head_file)
+    model = yield from flame_file.head_file(job, basis)
+    shown = yield from flame_file.head_file(job, targets[0].basis, targets[0].head_file)
     return {"model": str(model), "target": str(shown)}
-
-
-def head_file(job: BackendJob, basis: str, name: str = "") -> Generator[None, None, Path]:
-    """The head asset that tells what the expressions of a basis mean; the one of this name if it is kept."""
-    if basis != "flame":
-        return bundled.HEAD_FILE
-    kept = flame_file.kept_file(name)
-    if kept is not None:
-        return kept
-    return (yield from flame_file.convert(job, flame_file.chosen_flame_file()))
 
 
 def shape_file(item: bpy.types.Object, folder: Path) -> str | None:
@@ -359,26 +325,10 @@ def shape_file(item: bpy.types.Object, folder: Path) -> str | None:
     return str(path)
 
 
-def _sampling(settings: GenerationSettings) -> dict[str, Any]:
-    """How the backend is to sample: a draft has its own way."""
-    if settings.quality == "draft":
-        return {"quality": "draft"}
-    return {
-        "speech_guidance": settings.speech_guidance,
-        "style_guidance": settings.style_guidance,
-        "sampler": settings.sampler,
-        "steps": settings.steps,
-    }
-
-
 def _check(speeches: Sequence[Speech], settings: GenerationSettings, one_each: bool) -> None:
     """Raise UserError for what is wrong already before the backend is asked."""
     if not speeches:
         raise UserError("There is no recording to make motion from.")
-    if not settings.seeds:
-        raise UserError("At least one seed is needed: each makes a take.")
-    if settings.steps is not None and settings.steps < 1:
-        raise UserError("At least one denoising step is needed.")
     if not settings.parts:
         raise UserError("Choose at least one of Lips, Upper Face and Head to key.")
     check_head_bone(settings.head_bone)
@@ -393,7 +343,7 @@ def _check(speeches: Sequence[Speech], settings: GenerationSettings, one_each: b
                 raise UserError(f"“{target.mesh.name}” is to speak two recordings at once. Give it one.")
             seen.update(target.blocks)
         audio_strip.check_audio_path(speech.span.path)
-    motion = (settings.style or {}).get("motion")
+    motion = (settings.options.style or {}).get("motion")
     if motion is not None and not Path(motion).is_file():
         raise UserError(f"The style's motion file “{motion}” does not exist. Choose another one.")
 

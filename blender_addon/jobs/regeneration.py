@@ -6,7 +6,6 @@ to the model, which joins to them; they come back as they were. Of a dialogue's 
 again from its own recording; a pause that follows a line whose end is made again goes over from its new end.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +17,9 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import bundled
 from ..data.errors import UserError
+from ..data.generation_options import GenerationOptions
 from ..data.motion import Motion, read_motion, write_motion
-from ..engine.job import BackendJob, Steps, private_folder
+from ..engine.job import BackendJob, Steps
 from ..faces.targets import Target
 from ..takes import audio_strip, record, showing
 from ..takes.record import KeyedAs
@@ -28,7 +28,6 @@ from . import generation
 
 GROUPS = ("lips", "brows", "eyes", "head")
 FACE = frozenset(GROUPS) - {"head"}
-SAMPLING = ("speech_guidance", "style_guidance", "sampler", "steps")
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,6 @@ class RegenerationJob(BackendJob):
         self.results: list[bpy.types.Action] = []
         self._item, self._action = item.session_uid, action.diffposetalk.id
         self._backend()
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _standing(self) -> tuple[bpy.types.Action, Target]:
         """The take and its character, which undo may have replaced. Raises UserError."""
@@ -126,25 +121,25 @@ class RegenerationJob(BackendJob):
         for done, part in enumerate(self.parts):
             source = part.line.source
             directory = Path(source.get("model") or bundled.MODEL_DIRECTORY)
-            told = yield from generation.load_model(self, directory, self.device)
+            told = yield from self.load_model(directory, self.device)
             action, target = self._standing()
             heads = yield from generation.heads_between(self, [target], told["basis"])
             raw, hold = self._given(action, target, part, told.get("channel_groups", {}))
             of = f" ({done + 1}/{len(self.parts)})" if len(self.parts) > 1 else ""
             self.text = rpt_("Making the motion") + of
+            shape = generation.shape_file(target.mesh, self._folder) if heads is None else None
+            options = GenerationOptions.from_params({**source, "quality": "final"})
+            options = replace(options, seeds=self.request.seeds, shape=shape)
             params: dict[str, Any] = {
                 "audio": source["audio"],
                 "motion": str(write_motion(self._folder / f"standing-{done}.npz", raw)),
                 "output_dir": str(self._folder / f"takes-{done}"),
                 "start": part.start,
                 "stop": part.stop,
-                "seeds": list(self.request.seeds),
                 "hold": hold,
                 "audio_start": source.get("audio_start", 0.0),
                 "audio_seconds": source.get("audio_seconds"),
-                "style": source.get("style"),
-                "shape": generation.shape_file(target.mesh, self._folder) if heads is None else None,
-                **{name: source[name] for name in SAMPLING if source.get(name) is not None},
+                **options.to_params(),
                 **({"heads": heads} if heads is not None else {}),
             }
 

@@ -29,13 +29,13 @@ from ..config import (
 )
 from ..errors import ModelError, OutputError
 from ..files.array_file import read_arrays
+from ..files.digest import file_sha256
 from ..files.torch_file import read_torch_file
 from ..files.whole_folder import whole_folder
 from ..networks.checkpoint import write_model
 from ..networks.denoiser import Denoiser, alignment_mask, sinusoidal_table
 from ..networks.schedule import NoiseSchedule
 from ..networks.style_encoder import StyleEncoder
-from ..sound.audio import file_sha256
 
 Tensors = dict[str, torch.Tensor]
 

@@ -8,6 +8,7 @@ it was trained under.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from scipy.stats import spearmanr
 
 from ..config import FPS
 from ..errors import DataError
-from ..generation.windows import Line, Sampling, generate_lines
+from ..generation.batching import generate_lines
+from ..generation.line import Line
+from ..generation.options import GenerationOptions
 from ..head.geometry import FaceRegions
 from ..motion.arkit import EXPRESSIONS
 from ..motion.clip import MotionClip, from_vectors, to_vectors
@@ -89,8 +92,7 @@ def evaluate_style_following(
     styles: Sequence[MotionClip],
     audio: SpeechAudio,
     regions: FaceRegions,
-    sampling: Sampling | None = None,
-    style_guidance: float | None = None,
+    options: GenerationOptions | None = None,
 ) -> dict[str, float]:
     """Let the model say the same in every style, and see what of the style arrives.
 
@@ -109,16 +111,12 @@ def evaluate_style_following(
     """
     with torch.no_grad():
         wanted = [extract_style(model, clip) for clip in styles]
+    options = options or GenerationOptions()
     lines = [
-        Line(
-            audio,
-            [TAKES * number + take for take in range(TAKES)],
-            style=vector,
-            style_guidance=style_guidance,
-        )
+        Line(audio, replace(options, seeds=tuple(range(TAKES * number, TAKES * (number + 1)))), vector)
         for number, vector in enumerate(wanted)
     ]
-    spoken = dict(generate_lines(model, lines, sampling))
+    spoken = dict(generate_lines(model, lines))
     outputs = [spoken[index] for index in range(len(styles))]
     given = [extract_style(model, takes[0]) for takes in outputs]
 

@@ -59,7 +59,7 @@ def read_torch_file(path: str | Path) -> Any:
             zipped = start.startswith(_ZIP_MAGIC)
             if not zipped and _STREAM_MAGIC not in start:
                 raise _not_a_checkpoint(what)
-            sizes = None  # of a stream PyTorch compares them itself
+            sizes: Counter[int] | None = None  # of a stream PyTorch compares them itself
             if zipped:
                 sizes = _inspect_zip(file, what)
             else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a user's own data and what can be computed again lie, by each system's custom."""
+"""Where a user's own files lie, by each system's custom; they need not exist yet."""
 
 from __future__ import annotations
 
@@ -7,29 +7,27 @@ import os
 import sys
 from pathlib import Path
 
-_CUSTOMS = {
-    # variable and folder below the home of Windows, folder of macOS, variable and folder of others
-    "DATA": ("APPDATA", "AppData/Roaming", "Library/Application Support", "XDG_DATA_HOME", ".local/share"),
-    "CACHE": ("LOCALAPPDATA", "AppData/Local", "Library/Caches", "XDG_CACHE_HOME", ".cache"),
-}
-
 
 def user_data_folder() -> Path:
-    """DIFFPOSETALK_DATA, or where this user's data lie by the system's custom; it need not exist yet."""
-    return _folder("DATA")
+    """What the user keeps, such as the style library: DIFFPOSETALK_DATA, or where this user's data lie."""
+    chosen = os.environ.get("DIFFPOSETALK_DATA")
+    places = ("APPDATA", "Roaming", "Application Support", "XDG_DATA_HOME", ".local/share")
+    return Path(chosen) if chosen else _folder(*places)
 
 
 def user_cache_folder() -> Path:
-    """DIFFPOSETALK_CACHE, or where this user keeps what can be computed again; it need not exist yet."""
-    return _folder("CACHE")
+    """What can be computed again: DIFFPOSETALK_CACHE, or where this user's caches lie."""
+    chosen = os.environ.get("DIFFPOSETALK_CACHE")
+    places = ("LOCALAPPDATA", "Local", "Caches", "XDG_CACHE_HOME", ".cache")
+    return Path(chosen) if chosen else _folder(*places)
 
 
-def _folder(kind: str) -> Path:
-    if named := os.environ.get(f"DIFFPOSETALK_{kind}"):
-        return Path(named)
-    windows_variable, windows, mac, variable, other = _CUSTOMS[kind]
-    if sys.platform == "darwin":
-        return Path.home() / mac / "diffposetalk"
+def _folder(windows_variable: str, windows: str, macos: str, linux_variable: str, linux: str) -> Path:
+    home = Path.home()
     if sys.platform == "win32":
-        variable, other = windows_variable, windows
-    return Path(os.environ.get(variable) or Path.home() / other) / "diffposetalk"
+        base = Path(os.environ.get(windows_variable) or home / "AppData" / windows)
+    elif sys.platform == "darwin":
+        base = home / "Library" / macos
+    else:
+        base = Path(os.environ.get(linux_variable) or home / linux)
+    return base / "diffposetalk"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+from .whole_file import allowed
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def whole_folder(place: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-part-"))
         yield part
-        part.chmod(0o755)  # temporary folders are private, the result need not be
+        part.chmod(allowed(0o777))  # temporary folders are private, the result need not be
         _replace(part, place)
     except OSError as error:
         raise OutputError(f"Cannot write “{place}”: {error.strerror or error}.") from error

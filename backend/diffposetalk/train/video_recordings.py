@@ -19,11 +19,12 @@ import soundfile
 
 from ..config import FPS
 from ..errors import AudioError, DataError, DiffPoseTalkError, OutputError
+from ..files.digest import file_sha256
 from ..files.whole_folder import whole_folder
 from ..head.head_model import HeadModel, load_head
 from ..motion.clip import load_motion
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
-from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK, file_sha256
+from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK
 from ..tracking.arkit_motion import stretches
 from ..tracking.face_track import OnProgress, track_face
 from ..tracking.quality import Quality, assess

@@ -9,7 +9,8 @@ import torch
 from support.paths import CLIP
 
 from diffposetalk.diffusion.continuity import ContinuousDenoiser
-from diffposetalk.generation.windows import generate, smooth_head
+from diffposetalk.generation.batching import generate
+from diffposetalk.generation.course import smooth_head
 from diffposetalk.motion.arkit import INDEX
 from diffposetalk.motion.clip import MotionClip, to_vectors
 from diffposetalk.motion.dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile

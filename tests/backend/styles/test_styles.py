@@ -24,7 +24,7 @@ from diffposetalk.motion.style_measures import StyleMeasures, mixed_measures
 from diffposetalk.networks.checkpoint import load_model, save_model
 from diffposetalk.networks.model import DiffPoseTalk, StylePreset
 from diffposetalk.styles import library, read_style, resolve_style, style_name
-from diffposetalk.styles.creation import named_after, style_from_motion, unbroken
+from diffposetalk.styles.creation import style_from_motion, unbroken
 from diffposetalk.styles.description import measure_style
 from diffposetalk.styles.illustration import illustrate
 from diffposetalk.styles.mixing import mix_styles
@@ -427,7 +427,9 @@ def test_names_that_cannot_be_files(name: str) -> None:
 
 
 def test_names_from_files() -> None:
-    assert named_after("/a/b/My_take: 1?.csv") == "My take 1" and named_after("...") == "Style"
+    assert (
+        library.named_after("/a/b/My_take: 1?.csv") == "My take 1" and library.named_after("...") == "Style"
+    )
     assert library.check_name(" Ödön 日本 ") == "Ödön 日本"
 
 

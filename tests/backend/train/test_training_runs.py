@@ -19,6 +19,7 @@ from support.training_sets import (
     newest,
     write_recipe,
 )
+from support.waiting import PATIENCE
 
 from diffposetalk.cli import main
 from diffposetalk.train import denoiser_training, style_training
@@ -122,6 +123,24 @@ def test_style_encoder_resumes_exactly(made: Path, tmp_path: Path, monkeypatch: 
     assert train("style", tmp_path / "parts", made, "--iterations", "6") == 0
     assert train("style", tmp_path / "whole", made, "--config", recipe) == 0
     assert_equal(newest(tmp_path / "parts" / "style"), newest(tmp_path / "whole" / "style"))
+
+
+@pytest.mark.parametrize("iterations", ["0", "-3"])
+def test_a_training_without_iterations(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture, iterations: str
+):
+    assert train("style", tmp_path, made, "--iterations", iterations) == 2
+    error = capsys.readouterr().err
+    assert f"iterations = {iterations}" in error and len(error.splitlines()) == 1
+
+
+def test_a_training_past_its_end_says_so(made: Path, whole: Path, capsys: pytest.CaptureFixture):
+    before = newest(whole / "denoiser")
+    capsys.readouterr()
+    assert train("denoiser", whole, made) == 0
+    said = capsys.readouterr().err
+    assert "nothing to do" in said and "--iterations" in said
+    assert_equal(newest(whole / "denoiser"), before)
 
 
 def test_a_damaged_checkpoint_is_passed_over(made: Path, recipe: str, whole: Path, tmp_path: Path):
@@ -249,7 +268,7 @@ def test_two_processes_train_as_one(made: Path, tmp_path: Path, stage: str):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "diffposetalk"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launch, *command], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, *launch, *command], capture_output=True, text=True, env=environment, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (newest(tmp_path / name / stage) for name in ("one", "two"))

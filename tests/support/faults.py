@@ -2,13 +2,17 @@
 """The real backend with a fault. Usage, in the backend's Python: python faults.py FAULT FOLDER
 
 FOLDER gets a file with the fault's name when it strikes, and is asked for one called “go on” by those that wait.
+The fault “gate” is none: generation waits as `gate.Gate` says, and whenever it says so.
 """
 
+import functools
 import sys
 import time
 from pathlib import Path
 
-from diffposetalk.server import jsonrpc, methods
+from diffposetalk.server import jsonrpc, process
+from diffposetalk.server.backend import Backend, method
+from diffposetalk.server.methods import session
 
 FAULT, FOLDER = sys.argv[1], Path(sys.argv[2])
 GARBAGE = {
@@ -55,16 +59,32 @@ def halt_while_writing() -> None:
 
 def at_the_second_step(happen: object) -> None:
     """Let something happen in the midst of a window."""
-    from diffposetalk.generation import windows
+    from diffposetalk.generation.window import WindowSampler
 
-    on_step = windows._Run._on_step
+    on_step = WindowSampler._on_step
 
     def stepped(self: object, parts: object, done: int, total: int) -> None:
         on_step(self, parts, done, total)  # type: ignore[arg-type]
         if done == 2 and strike():
             happen()  # type: ignore[operator]
 
-    windows._Run._on_step = stepped  # type: ignore[assignment,method-assign]
+    WindowSampler._on_step = stepped  # type: ignore[assignment,method-assign]
+
+
+@functools.cache  # once for a process, which may load several models
+def wait_at_the_gate() -> None:
+    """Let each step of a window wait while the gate is closed for it."""
+    from diffposetalk.generation import windows
+
+    on_step = windows._Run._on_step
+
+    def stepped(self: windows._Run, parts: list[windows._Part], done: int, total: int) -> None:
+        on_step(self, parts, done, total)
+        while (FOLDER / f"window {parts[0].window}").exists():
+            self.check()  # it may have been cancelled
+            time.sleep(0.01)
+
+    windows._Run._on_step = stepped  # type: ignore[method-assign]
 
 
 def lose_the_device() -> None:
@@ -92,29 +112,31 @@ class Connection(jsonrpc.Connection):
 
 
 connection: Connection
-methods.Connection = Connection  # type: ignore[misc]
+process.Connection = Connection  # type: ignore[misc]
 if FAULT == "slow-start":
     if strike():
         hold()
 elif FAULT == "writing":
     halt_while_writing()
 else:
-    load_model = methods.Backend.load_model
 
-    def loaded(
-        self: methods.Backend, call: jsonrpc.Call, *, model: str | None = None, device: str = "auto"
+    @method(long=True)
+    def load_model(
+        backend: Backend, call: jsonrpc.Call, *, model: str | None = None, device: str = "auto"
     ) -> object:
         """Load the model as ever, and put the fault in place; torch is there only now."""
         if FAULT == "loading" and strike():
             hold()
-        told = load_model(self, call, model=model, device=device)
+        told = session.load_model(backend, call, model=model, device=device)
         if FAULT == "lost-device":
             at_the_second_step(lose_the_device)
+        elif FAULT == "gate":
+            wait_at_the_gate()
         elif FAULT == "hanging":
             at_the_second_step(hold)
         elif FAULT.startswith("garbage-"):
             at_the_second_step(say_garbage)
         return told
 
-    methods.Backend.load_model = loaded  # type: ignore[assignment,method-assign]
-methods.serve()
+
+process.serve()
