@@ -80,5 +80,5 @@ def sample_clip(
         features = np.asarray(data.features[rows], dtype=np.float32)
         model.speech_encoder.rows = torch.from_numpy(features).to(model.device)
     audio = SpeechAudio(samples, SAMPLE_RATE, 1, len(samples) / SAMPLE_RATE, "", "training set")
-    [(_, [clip])] = generate_lines(model, [Line(audio, GenerationOptions((seed,)), style)])
+    [(_, [clip])] = generate_lines(model, [Line(audio, GenerationOptions(seeds=(seed,)), style)])
     return clip
