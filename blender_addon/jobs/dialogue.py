@@ -15,8 +15,8 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
-from ..data.adjustment import timed
 from ..data.errors import UserError
+from ..data.motion import resample_motion
 from ..data.motion_text import motion_from_text, motion_to_text
 from ..engine.job import Steps
 from ..faces.targets import Target
@@ -225,7 +225,9 @@ class DialogueJob(GenerationJob):
                 told = [{**by_seed[seed], "at": (frame - first) / fps * FPS} for frame, by_seed in lines]
                 together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
                 title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
-                made.append(Take(timed(together, fps), title, together, {"lines": told, "seed": seed}))
+                made.append(
+                    Take(resample_motion(together, fps), title, together, {"lines": told, "seed": seed})
+                )
             performances.append(Performance((showing.target_of(owner),), tuple(made), first))
         strength = self.settings.head_strength if self.settings.head_motion else 0.0
         actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
