@@ -13,6 +13,7 @@ import bpy.utils.previews
 from ..data import bundled, style_library
 from ..data.errors import UserError
 from ..data.style_library import LibraryStyle
+from ..engine.job import session_folder
 from ..install.preferences import addon_preferences, chosen_model_directory
 
 MOTION_FILE = "MOTION_FILE"  # items of the style menu beside the presets' ids and the library's names
@@ -180,8 +181,6 @@ def icon_of(choice: Choice) -> int:
     data = style_library.thumbnail(choice.style.path)
     if not data:
         return 0
-    from .styles import session_folder
-
     path = session_folder() / f"thumbnail-{zlib.crc32(key.encode()):08x}.png"
     try:
         path.write_bytes(data)
