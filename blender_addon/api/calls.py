@@ -7,11 +7,8 @@ from typing import Any, TypeAlias
 
 import bpy
 
-from ..data import bundled, style_library
 from ..data.errors import UserError
 from ..data.mapping import PARTS
-from ..install.preferences import chosen_model_directory
-from ..jobs import style_list
 
 Objects: TypeAlias = bpy.types.Object | Sequence[bpy.types.Object]
 Paths: TypeAlias = str | Path | Sequence[str | Path]
@@ -33,20 +30,3 @@ def checked_parts(parts: Sequence[str]) -> frozenset[str]:
     if not chosen <= set(PARTS):
         raise UserError(f"The parts are {', '.join(PARTS)}, not “{sorted(chosen - set(PARTS))[0]}”.")
     return chosen
-
-
-def style_request(style: Style) -> dict[str, Any] | None:
-    """A style as the protocol takes it."""
-    if style is None or isinstance(style, dict):
-        return style
-    text = str(style)
-    suffix = Path(text).suffix.lower()
-    if suffix in (".npz", ".csv", ".json"):
-        return {"motion": bpy.path.abspath(text), "start_frame": None}
-    if suffix == ".npy":
-        return {"vector": bpy.path.abspath(text)}
-    if suffix == style_library.SUFFIX:
-        return {"file": bpy.path.abspath(text)}
-    own = next((s for s in style_list.own_styles(fresh=True) if s.name.casefold() == text.casefold()), None)
-    known = {preset.id for preset in bundled.style_presets(chosen_model_directory())}
-    return {"file": str(own.path)} if own is not None and text not in known else {"preset": text}

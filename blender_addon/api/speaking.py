@@ -8,14 +8,16 @@ from typing import Any
 import bpy
 
 from ..data.errors import UserError
+from ..data.generation_options import GenerationOptions
 from ..data.mapping import PARTS
 from ..install.preferences import addon_preferences, chosen_model_directory
 from ..jobs import dialogue
 from ..jobs.batch import BatchJob, BatchResult, run_batch
-from ..jobs.generation import QUALITIES, GenerationJob, GenerationSettings, Keyed, Speech
+from ..jobs.generation import GenerationJob, GenerationSettings, Keyed, Speech
+from ..jobs.style_list import asked_style
 from ..takes import audio_strip
 from ..takes.audio_strip import AudioSpan
-from .calls import Objects, Paths, Style, checked_parts, listed, push_undo, style_request
+from .calls import Objects, Paths, Style, checked_parts, listed, push_undo
 
 TIMER_SECONDS = 0.1
 
@@ -54,8 +56,8 @@ def generate(
         objects: heads, or meshes with ARKit shape keys.
         audio: sound file or files.
         style: id of a preset, name of a style of the library, path of a style (.dptstyle), a motion file (.npz,
-            .csv) or a style vector (.npy), or a mixture {"mix": [{"preset": a}, {"file": b}], "amounts": [1 - t, t]};
-            None is the model's own.
+            .csv, .json), a video or a style vector (.npy), "0.7 calm + 0.3 Anna", "none", or what the protocol takes,
+            {"mix": [{"preset": a}, {"file": b}], "amounts": [1 - t, t]}; None is the model's own.
         seed, takes: the takes' seeds are seed, seed + 1, ...
         start_frame: frame where the speech begins.
         blocking: return when it is done, with its results. Otherwise return the job at once: Blender's timers
@@ -92,8 +94,6 @@ def generate(
         raise UserError(f"{len(items)} objects and {len(paths)} recordings do not pair up.")
     if takes < 1:
         raise UserError("At least one take must be made.")
-    if quality not in QUALITIES:
-        raise UserError(f"The quality is one of {', '.join(QUALITIES)}.")
     speeches = [
         Speech(
             AudioSpan(audio_strip.check_audio_path(str(path)), audio_start, audio_seconds, start_frame),
@@ -102,17 +102,20 @@ def generate(
         )
         for path, group in zip(paths, groups, strict=True)
     ]
-    settings = GenerationSettings(
+    options = GenerationOptions(
         seeds=tuple(range(seed, seed + takes)),
-        style=style_request(style),
-        head_motion=head_motion,
-        head_strength=head_strength,
-        head_bone=head_bone,
+        style=asked_style(style),
+        head_pose=head_motion,
         speech_guidance=speech_guidance,
         style_guidance=style_guidance,
         sampler=sampler,
         steps=steps,
         quality=quality,
+    )
+    settings = GenerationSettings(
+        options,
+        head_strength=head_strength,
+        head_bone=head_bone,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=convert_basis,
@@ -155,9 +158,7 @@ def generate_dialogue(
         raise UserError("At least one take must be made.")
     lines, left_out = dialogue.dialogue_lines(scene)
     settings = GenerationSettings(
-        seeds=tuple(range(seed, seed + takes)),
-        style=style_request(style),
-        steps=steps,
+        GenerationOptions(tuple(range(seed, seed + takes)), asked_style(style), steps=steps),
         head_strength=head_strength,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
@@ -192,8 +193,7 @@ def batch(
         UserError: the list or the report cannot be read or written at all.
     """
     settings = GenerationSettings(
-        seeds=(0,),
-        steps=steps,
+        GenerationOptions(steps=steps),
         head_strength=head_strength,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
@@ -207,7 +207,7 @@ def batch(
         )
 
     scene = scene or bpy.context.scene
-    results = run_batch(jobs, settings, style_request, scene, place_sound, on_progress or printed, report)
+    results = run_batch(jobs, settings, scene, place_sound, on_progress or printed, report)
     push_undo("Batch")
     return results
 

@@ -5,11 +5,13 @@ A job that fails is noted, and the rest goes on.
 """
 
 import csv
+import io
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ import bpy
 
 from ..client import BackendError
 from ..data.errors import UserError
+from ..data.text_file import read_text
 from ..takes import audio_strip, showing
 from ..takes.audio_strip import AudioSpan
-from . import exporting, motion_exchange
+from . import exporting, motion_exchange, style_list
 from .generation import GenerationJob, GenerationSettings, Speech
 
 EXPORTS = {exporter.suffix: exporter.write for exporter in exporting.EXPORTERS}
@@ -40,7 +43,7 @@ class BatchJob:
 
     audio: path of the recording.
     object: name of the head or character that speaks it.
-    style: as `generate` takes it: a preset's id, a path, or None for the model's own.
+    style: as `generate` takes it; None is the model's own.
     seed, takes: the takes' seeds are seed, seed + 1, ...
     start: scene frame where the speech begins.
     export: path to write, or several; the endings say what: .fbx, .abc, .glb, .usdc, and of the motion .csv (Live
@@ -110,7 +113,7 @@ def read_jobs(
 
 def _file_rows(path: Path) -> list[Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The job list “{path}” cannot be read: {error}.") from error
     if path.suffix.lower() == ".json":
@@ -124,7 +127,7 @@ def _file_rows(path: Path) -> list[Any]:
     header, *_ = text.split("\n", 1)
     delimiter = max(",;\t", key=header.count)  # spreadsheets write what their language wants
     try:
-        reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         missing = {"audio", "object"} - set(reader.fieldnames or ())
         if missing:
             raise UserError(f"The job list “{path.name}” has no column “{sorted(missing)[0]}”.")
@@ -164,9 +167,7 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
     if folder is not None:
         values["audio"] = _absolute(values["audio"], folder)
         values["export"] = tuple(_absolute(path.strip(), folder) for path in values["export"])
-        style = values.get("style")
-        if isinstance(style, str) and style.lower().endswith((".npz", ".npy", ".dptstyle")):
-            values["style"] = _absolute(style, folder)
+        values["style"] = style_list.asked_style(values.get("style"), partial(_absolute, folder=folder))
     job = BatchJob(**values)
     if job.takes < 1:
         raise UserError("“takes” is less than 1.")
@@ -177,13 +178,12 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return path if path.startswith("//") or Path(path).is_absolute() else str(folder / path)
+    return bpy.path.abspath(path) if path.startswith("//") else str(folder / path)
 
 
 def run_batch(
     source: str | Path | Iterable[BatchJob | dict[str, Any]],
     settings: GenerationSettings,
-    style_request: Callable[[Any], dict[str, Any] | None],
     scene: bpy.types.Scene,
     place_sound: bool = False,
     on_progress: Callable[[int, int, BatchResult], None] | None = None,
@@ -193,7 +193,6 @@ def run_batch(
 
     Args:
         settings: of all jobs; their own style and seeds replace its.
-        style_request: turns a job's style into what the protocol takes.
         on_progress: called after each job with its number, the number of all, and its result.
         report: JSON file that is written anew after each job.
 
@@ -209,7 +208,7 @@ def run_batch(
         raise UserError(f"The folder “{target.parent}” for the report does not exist.")
     total = len(jobs) + len(results)
     for done, (number, job) in enumerate(jobs, len(results) + 1):
-        result = _run_job(number, job, settings, style_request, scene, place_sound)
+        result = _run_job(number, job, settings, scene, place_sound)
         results.append(result)
         _write_report(target, results, total)
         if on_progress is not None:
@@ -222,7 +221,6 @@ def _run_job(
     number: int,
     job: BatchJob,
     settings: GenerationSettings,
-    style_request: Callable[[Any], dict[str, Any] | None],
     scene: bpy.types.Scene,
     place_sound: bool,
 ) -> BatchResult:
@@ -238,8 +236,9 @@ def _run_job(
         path = audio_strip.check_audio_path(job.audio)
         span = AudioSpan(path, job.audio_start, job.audio_seconds, job.start)
         seeds = tuple(range(job.seed, job.seed + job.takes))
-        own = replace(settings, seeds=seeds, style=style_request(job.style))
-        made = GenerationJob(scene, [Speech(span, (item,), place_sound and whole)], own)
+        options = replace(settings.options, seeds=seeds, style=style_list.asked_style(job.style))
+        speech = Speech(span, (item,), place_sound and whole)
+        made = GenerationJob(scene, [speech], replace(settings, options=options))
         made.complete()
         keyed = made.results[0]
         result.actions = [action.name for by_take in keyed.actions for action in by_take]

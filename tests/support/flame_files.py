@@ -31,6 +31,7 @@ import scipy.sparse
 from scipy.optimize import nnls
 from scipy.spatial.transform import Rotation
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # also run as a script
 from support.paths import BUNDLED_HEAD
 
 VERTICES, TRIANGLES = 5023, 9976

@@ -2,8 +2,9 @@
 """JSON-RPC 2.0 over a pair of byte streams, one message a line (https://www.jsonrpc.org/specification).
 
 Nothing here knows what the methods do. Requests are read on the calling thread, where quick methods are
-answered at once; methods marked long run one at a time, in order, on a worker thread. So a call can be
-cancelled, and others answered, while one is running. Batches are not accepted: a line is one message.
+answered at once; methods marked long run one at a time, in order, on a worker thread, and those marked aside, too, on
+another. So a call can be cancelled, and others answered, while one is running. Batches are not accepted: a line is
+one message.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import math
 import queue
 import threading
-import types
+import time
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..errors import one_line
+from ..config import fits
+from ..errors import DiffPoseTalkError, one_line
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -75,6 +76,11 @@ class Method:
 
     function: Callable[..., Any]
     long: bool = False
+    aside: bool = False
+    """It may take a while, but does not wait for long ones."""
+
+
+_Waiting = queue.SimpleQueue[tuple[Call, Method, dict[str, Any]] | None]
 
 
 def read_lines(stream: BinaryIO, limit: int = MAX_LINE_BYTES) -> Iterator[bytes | None]:
@@ -111,51 +117,46 @@ def parse_message(line: bytes | None) -> dict[str, Any]:
 
 
 def bind_params(function: Callable[..., Any], params: Any) -> dict[str, Any]:
-    """Check a params object against a method's keyword parameters. Raises RpcError naming what is wrong."""
+    """A params object as a method's keyword arguments.
+
+    The fields of a parameter whose type has `from_params` are parameters of their own, which it is made from.
+
+    Raises:
+        RpcError: naming what is wrong. DiffPoseTalkError: a value that `from_params` refuses.
+    """
     if params is None:
         params = {}
     if not isinstance(params, dict):
         raise RpcError(INVALID_PARAMS, "The params must be an object, by name.", "invalid_params")
+    left, bound = dict(params), {}
     hints = typing.get_type_hints(function)
-    expected = {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    for name in params:
-        if name not in expected:
-            raise RpcError(INVALID_PARAMS, f"There is no parameter “{name}”.", "invalid_params")
-    for name, parameter in expected.items():
-        if name not in params:
-            if parameter.default is inspect.Parameter.empty:
-                raise RpcError(INVALID_PARAMS, f"The parameter “{name}” is missing.", "invalid_params")
-        elif not _fits(params[name], hints[name]):
-            wanted = str(getattr(hints[name], "__name__", hints[name]))
-            raise RpcError(
-                INVALID_PARAMS, f"The parameter “{name}” must be of type {wanted}.", "invalid_params"
-            )
-    return params
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if hasattr(hints[name], "from_params"):
+            own = typing.get_type_hints(hints[name])
+            values = {field: left.pop(field) for field in own if field in left}
+            for field, value in values.items():
+                _check_type(field, value, own[field])
+            bound[name] = hints[name].from_params(values)
+        elif name in left:
+            bound[name] = left.pop(name)
+            _check_type(name, bound[name], hints[name])
+        elif parameter.default is inspect.Parameter.empty:
+            raise RpcError(INVALID_PARAMS, f"The parameter “{name}” is missing.", "invalid_params")
+    for name in left:
+        raise RpcError(INVALID_PARAMS, f"There is no parameter “{name}”.", "invalid_params")
+    return bound
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    if not fits(value, hint):
+        wanted = str(getattr(hint, "__name__", hint))
+        raise RpcError(INVALID_PARAMS, f"The parameter “{name}” must be of type {wanted}.", "invalid_params")
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return True
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
-    if origin is dict or hint is dict:
-        return isinstance(value, dict)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
 
 
 class Connection:
@@ -181,12 +182,16 @@ class Connection:
         self._write_lock = threading.Lock()
         self._calls_lock = threading.Lock()
         self._calls: dict[RequestId, Call] = {}
-        self._waiting: queue.SimpleQueue[tuple[Call, Method, dict[str, Any]] | None] = queue.SimpleQueue()
-        self._worker = threading.Thread(target=self._work, name="calls", daemon=True)
+        self._waiting: dict[bool, _Waiting] = {aside: queue.SimpleQueue() for aside in (False, True)}
+        self._workers = [
+            threading.Thread(target=self._work, args=(waiting,), name="calls", daemon=True)
+            for waiting in self._waiting.values()
+        ]
 
     def serve(self) -> None:
         """Read and answer until the client's stream ends or a method asks to close."""
-        self._worker.start()
+        for worker in self._workers:
+            worker.start()
         for line in read_lines(self.reader):
             if line == b"":
                 continue
@@ -201,9 +206,12 @@ class Connection:
     def stop(self, seconds: float) -> None:
         """Cancel all calls and give the running one this long to tidy up."""
         self._cancel_all()
-        self._waiting.put(None)
-        if self._worker.is_alive():
-            self._worker.join(seconds)
+        for waiting in self._waiting.values():
+            waiting.put(None)
+        deadline = time.monotonic() + seconds
+        for worker in self._workers:
+            if worker.is_alive():
+                worker.join(max(0.0, deadline - time.monotonic()))
 
     def cancel(self, request_id: RequestId) -> bool:
         """Cancel a call; one that still waits is answered at once. Returns whether there was such a call."""
@@ -252,12 +260,16 @@ class Connection:
                 raise RpcError(METHOD_NOT_FOUND, f"There is no method “{name}”.", "method_not_found")
             params = bind_params(method.function, message.get("params"))
             call = Call(request_id, wants_reply, self._send)
-            if method.long:
+            if method.long or method.aside:
                 self._enqueue(call, method, params)
                 return
-        except RpcError as error:
+        except (RpcError, DiffPoseTalkError) as error:
             if wants_reply:
-                self._send(_error_reply(request_id, error))
+                told = error if isinstance(error, RpcError) else self.explain(error)
+                self._send(_error_reply(request_id, told))
+            return
+        except Exception as error:  # a message that was not foreseen does not end the process
+            self._send(_error_reply(request_id, self.explain(error)))
             return
         self._send_reply(call, self._run(call, method, params))
 
@@ -266,10 +278,10 @@ class Connection:
             if call.id in self._calls:
                 raise RpcError(INVALID_REQUEST, "A call with this id is still running.", "invalid_request")
             self._calls[call.id] = call
-        self._waiting.put((call, method, params))
+        self._waiting[method.aside].put((call, method, params))
 
-    def _work(self) -> None:
-        while (item := self._waiting.get()) is not None:
+    def _work(self, waiting: _Waiting) -> None:
+        while (item := waiting.get()) is not None:
             call, method, params = item
             with self._calls_lock:
                 if self._calls.get(call.id) is not call:  # cancelled while it waited, and answered

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from ..errors import DataError, DiffPoseTalkError
+from ..networks.device import has_bfloat16, pick_device
 from .checkpoints import Stateful, load_latest, save_step
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def new_accelerator(precision: str, device: str = "auto") -> Accelerator:
         raise DiffPoseTalkError(
             f'Training needs {error.name}: pip install "diffposetalk[train]".', "train_extra"
         ) from error
+    if precision == "auto":
+        here = torch.device("cpu") if device == "cpu" else pick_device()
+        precision = "bf16" if has_bfloat16(here) else "no"
     return Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 
@@ -128,6 +132,12 @@ class Loop:
             parts["scaler"] = accelerator.scaler
         first = load_latest(self.folder, parts)
         if first >= self.iterations:
+            if accelerator.is_main_process:
+                print(
+                    f"{self.name}: nothing to do, it has been trained for {first} iterations and was to end at "
+                    f"{self.iterations}. Give a larger --iterations to train it further.",
+                    file=sys.stderr,
+                )
             return
         objective, optimizer = accelerator.prepare(self.objective, self.optimizer)
         learning = [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -26,13 +26,14 @@ import torch
 from ..config import EXPRESSION_DIM, FPS, SpeechEncoderConfig
 from ..errors import AudioError, Cancelled, DataError, DiffPoseTalkError, MotionError, OutputError
 from ..files.array_file import read_arrays
-from ..files.whole_file import whole_file
+from ..files.whole_file import allowed, whole_file
 from ..motion.arkit import EXPRESSIONS
 from ..motion.clip import MotionClip, to_vectors
 from ..networks.speech.encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
 from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK
 from .own_model.sequences import MIN_FRAMES, SILENCE_FRAMES, join
-from .recordings import Recording, Skipped, check_length
+from .recording import Recording, Skipped
+from .recordings import check_length
 from .training_set import Sequence, SetDescription, TrainingSet
 
 LAYOUT = 1
@@ -428,7 +429,7 @@ def _mapped(folder: Path, name: str, kind: Any, shape: tuple[int, int]) -> np.me
 
 def _replace(part: Path, place: Path) -> None:
     """Put a whole folder in another's place; the old one is there until the new one is."""
-    os.chmod(part, 0o755)
+    os.chmod(part, allowed(0o777))
     old = place.with_name(f".{place.name}-old-{os.getpid()}")
     if place.exists():
         place.rename(old)

@@ -11,11 +11,11 @@ from bpy_extras.io_utils import ImportHelper
 
 from ...data import bundled, style_library
 from ...data.errors import UserError
+from ...data.style_request import VIDEO_SUFFIXES
 from ...faces.targets import find_target
 from ...jobs import scene_settings, style_list
 from ...jobs.styles import (
-    MOTION_SUFFIXES,
-    VIDEO_SUFFIXES,
+    REFERENCE_SUFFIXES,
     ExtractStyle,
     MixStyles,
     Person,
@@ -61,7 +61,7 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
     bl_options = {"REGISTER", "UNDO"}
 
     filter_glob: StringProperty(
-        default=f"*{style_library.SUFFIX};{';'.join('*' + s for s in MOTION_SUFFIXES)};{VIDEO_FILTER}",
+        default=f"*{style_library.SUFFIX};{';'.join('*' + s for s in REFERENCE_SUFFIXES)};{VIDEO_FILTER}",
         options={"HIDDEN"},
     )
     face: FloatVectorProperty(
@@ -96,7 +96,7 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
         path = Path(bpy.path.abspath(self.filepath))
-        known = (*MOTION_SUFFIXES, *VIDEO_SUFFIXES)
+        known = (*REFERENCE_SUFFIXES, *VIDEO_SUFFIXES)
         if path.suffix.lower() not in known:
             raise UserError(
                 f"“{path.name}” is no file that a style is taken from: {', '.join(known[:4])} or a video."

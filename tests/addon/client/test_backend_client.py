@@ -4,15 +4,18 @@
 import os
 import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
+from support.waiting import PATIENCE
 
 sys.path.insert(0, str(ROOT / "blender_addon"))
 
 from client import BackendClient, BackendError, backend_environment
+from client import client as client_module
 
 BACKEND = ROOT / "backend"
 GREETING = '{"jsonrpc": "2.0", "id": 1, "result": {"protocol": 1, "version": "0.1.0"}}'
@@ -64,11 +67,58 @@ def test_handshake_and_calls(start, backend_python, recordings):
     assert client.alive
 
 
+def test_what_lies_in_the_current_folder_is_not_run(start, backend_python, recordings, tmp_path, monkeypatch):
+    """A module of a downloaded project's folder; that folder is still where relative paths begin."""
+    for name in ("soundfile", "json", "torch", "sitecustomize", "diffposetalk"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    (tmp_path / "speech.wav").write_bytes((recordings / "speech.wav").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    client = start(backend_python)
+    assert client.call("probe_audio", {"path": "speech.wav"}).wait()["name"] == "speech.wav"
+    folder = Path(client.process.folder)
+    assert not list(folder.iterdir()) and stat.S_IMODE(folder.stat().st_mode) == 0o700
+    told = error_of(client.call("load_model", {"model": "models/mine"}))
+    assert str(tmp_path / "models" / "mine") in told.message
+    client.stop()
+    assert not folder.exists() and not (tmp_path / "was run").exists()
+
+
+def test_no_python_that_is_started_imports_from_the_current_folder(tmp_path):
+    (tmp_path / "pip.py").write_text("print('run')")
+    command = [sys.executable, "-m", "pip", "--version"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=backend_environment(None), capture_output=True, text=True
+    )
+    assert "run" not in done.stdout.split()
+
+
+def test_the_working_folder_goes_with_a_backend_whose_blender_is_gone(start, backend_python):
+    client = start(backend_python)
+    client.greeting.wait()
+    folder = Path(client.process.folder)
+    client.process.close_input()
+    client.process._process.wait(10.0)  # without the client's own tidying
+    assert not folder.exists()
+
+
+def test_paths_at_any_depth_are_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    style = {"mix": [{"motion": "a.npz"}, {"preset": "calm"}], "amounts": [0.5, 0.5]}
+    params = {"audio": "b/../c.wav", "style": style, "source": {"file": "d.mp4"}, "seeds": [0], "shape": None}
+    assert client_module._absolute(params) == {
+        "audio": str(tmp_path / "b" / ".." / "c.wav"),
+        "style": {"mix": [{"motion": str(tmp_path / "a.npz")}, {"preset": "calm"}], "amounts": [0.5, 0.5]},
+        "source": {"file": "d.mp4"},
+        "seeds": [0],
+        "shape": None,
+    }
+
+
 def test_the_backend_ends_with_its_client(start, backend_python):
     client = start(backend_python)
     client.greeting.wait()
     client.process.close_input()
-    assert client.process.wait(10.0) == 0
+    assert client.process.wait(PATIENCE) == 0
 
 
 def test_no_such_program(start, tmp_path):
@@ -89,7 +139,7 @@ def test_a_python_without_the_backend(start):
 
 
 def test_a_program_that_says_something_else(start, misbehaving):
-    error = error_of(start(misbehaving("print('Welcome to Python!', flush=True); time.sleep(60)")).greeting)
+    error = error_of(start(misbehaving("print('Welcome to Python!', flush=True); time.sleep(600)")).greeting)
     assert error.kind == "protocol" and "Welcome to Python!" in error.message
 
 
@@ -105,7 +155,7 @@ def test_a_program_that_says_something_else(start, misbehaving):
     ids=lambda line: line[:60],
 )
 def test_json_that_is_not_the_protocol(start, misbehaving, line):
-    error = error_of(start(misbehaving(f"print({line!r}, flush=True); time.sleep(60)")).greeting)
+    error = error_of(start(misbehaving(f"print({line!r}, flush=True); time.sleep(600)")).greeting)
     assert error.kind == "protocol"
 
 
@@ -115,7 +165,7 @@ def test_a_program_that_ends_at_once(start, misbehaving):
 
 
 def test_a_backend_that_hangs(start, misbehaving):
-    client = start(misbehaving(f"sys.stdin.readline(); print({GREETING!r}, flush=True); time.sleep(60)"))
+    client = start(misbehaving(f"sys.stdin.readline(); print({GREETING!r}, flush=True); time.sleep(600)"))
     client.greeting.wait()
     call = client.call("load_model", {}, timeout=0.3)
     waiting = client.call("generate", {})
@@ -131,7 +181,7 @@ def test_a_backend_that_dies_in_a_call(start, backend_python):
     call = client.call("load_model", {"model": "/nowhere"})
     os.kill(client.process.pid, signal.SIGKILL)
     assert error_of(call).kind in ("died", "model_missing", "model_invalid")
-    client.process.wait(20)
+    client.process.wait(PATIENCE)
     after = error_of(client.call("probe_audio", {"path": "x"}))
     assert after.kind == "died" and "SIGKILL" in after.message and "memory" in after.message
 

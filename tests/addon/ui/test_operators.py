@@ -11,11 +11,8 @@ from support.scene_state import scene_state
 
 
 @pytest.fixture(autouse=True)
-def settings(backend_python, part, monkeypatch):
+def settings(real_backend):
     """The scene's settings, for short tests with the environment's backend."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    part("install.preferences").addon_preferences().backend_python = ""
-    part("install.preferences").addon_preferences().device = "cpu"
     settings = bpy.context.scene.diffposetalk
     settings.steps = 2
     return settings

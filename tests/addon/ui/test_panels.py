@@ -231,7 +231,8 @@ def test_settings_are_the_models_own_until_changed(part, drawn, tmp_path):
     names = ("speech_guidance", "style_guidance", "sampler", "steps")
     bundled = part("data.bundled").sampling_defaults()
     assert all(getattr(settings, name) == pytest.approx(getattr(bundled, name)) for name in names)
-    assert all(getattr(scene_settings.generation_settings(bpy.context.scene), name) is None for name in names)
+    options = scene_settings.generation_settings(bpy.context.scene).options
+    assert all(getattr(options, name) is None for name in names)
     assert drawn(advanced).texts == ["Sampler"]
     sampling = {"speech_guidance": 1.5, "style_guidance": 3.25, "sampler": "ddim", "steps": 50}
     (tmp_path / "config.json").write_text(json.dumps({"basis": "flame", "sampling": sampling}))
@@ -239,7 +240,7 @@ def test_settings_are_the_models_own_until_changed(part, drawn, tmp_path):
         preferences.model_directory = str(tmp_path)
         assert {"style guidance 3.25", "sampler ddim", "50 steps"} <= set(drawn(advanced).texts)
         settings.style_guidance = 2.5
-        assert scene_settings.generation_settings(bpy.context.scene).style_guidance == 2.5
+        assert scene_settings.generation_settings(bpy.context.scene).options.style_guidance == 2.5
         assert "style guidance 3.25" not in drawn(advanced).texts
     finally:
         preferences.model_directory = ""

@@ -7,12 +7,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from support.waiting import PATIENCE, wait_until
 
 from diffposetalk.batch.manifest import Job, ManifestError, output_name, read_manifest
 from diffposetalk.batch.output_folder import OutputFolder, clip_path
@@ -20,13 +20,15 @@ from diffposetalk.batch.speaking import Outcome, Speaker
 from diffposetalk.batch.take_key import stored_key
 from diffposetalk.cli import main
 from diffposetalk.errors import OutputError
-from diffposetalk.generation import windows
-from diffposetalk.generation.windows import Sampling, generate
+from diffposetalk.files.digest import file_sha256
+from diffposetalk.generation import batching, course
+from diffposetalk.generation.batching import generate
+from diffposetalk.generation.options import GenerationOptions
 from diffposetalk.motion.clip import load_motion
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.device import give_memory_back
 from diffposetalk.networks.model import DiffPoseTalk
-from diffposetalk.sound.audio import file_sha256, load_speech, probe
+from diffposetalk.sound.audio import load_speech, probe
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,19 @@ def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, row: str, said:
     assert [b.row for b in bad] == [3] and said in bad[0].message
 
 
+def test_rows_end_where_lines_do(tmp_path: Path) -> None:
+    """Not at what Unicode calls a line separator, nor inside quotes."""
+    text = 'audio,note\r\na.wav,one\u2028two\x85three\x0bfour\r\nb.wav,"five\nsix"\r\nc.wav,\n'
+    jobs, bad = read_manifest(manifest(tmp_path / "m.csv", text))
+    assert not bad
+    assert [(job.row, Path(job.audio).name) for job in jobs] == [(2, "a.wav"), (3, "b.wav"), (5, "c.wav")]
+
+
+def test_a_device_is_no_manifest() -> None:
+    with pytest.raises(ManifestError, match="too large"):
+        read_manifest("/dev/zero")
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -130,6 +145,7 @@ def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, row: str, said:
         ("m.csv", "audio,audio\na,b\n"),
         ("m.json", "{"),
         ("m.json", "3"),
+        ("m.json", "[1" + "0" * 5000 + "]"),
         ("m.json", "[" * 100_000),
         ("m.json", '[{"audio": "a.wav", "sed": 1}]'),
     ],
@@ -198,7 +214,13 @@ def test_only_what_changed_is_made_again(model: DiffPoseTalk, lines: Path, tmp_p
     sound.write_bytes((lines / "line 04.wav").read_bytes())
     assert run(jobs) == [2, 0]
     assert run([jobs[0], Job(3, jobs[1].audio, "b", (1,), {"preset": "calm"})]) == [0, 1]
-    assert run(jobs, sampling=Sampling(steps=3)) == [2, 1]
+    assert run(jobs, options=GenerationOptions(steps=3)) == [2, 1]
+    vector = out.parent / "style.npy"
+    np.save(vector, np.ones(16, np.float32))
+    styled = [jobs[0], Job(3, jobs[1].audio, "b", (1,), {"vector": str(vector)})]
+    assert run(styled) == [2, 1] and run(styled) == [0, 0]
+    np.save(vector, np.full(16, 2, np.float32))  # another style under the same name
+    assert run(styled) == [0, 1]
     assert run([jobs[0], Job(3, jobs[1].audio, "b", (1,), speech_guidance=2.0)]) == [2, 1]
 
 
@@ -245,14 +267,14 @@ def test_a_line_that_breaks_the_batch_does_not_take_others_along(
 ) -> None:
     jobs = [Job(row, str(lines / f"line {row:02d}.wav"), f"x{row}", (row,)) for row in range(12)]
     culprit = probe(lines / "line 07.wav").frames
-    whole = windows._Run.clip
+    whole = course.motion_clip
 
-    def clip(self, line, motion, provenance):  # type: ignore[no-untyped-def]
+    def clip(model, line, motion, provenance):  # type: ignore[no-untyped-def]
         if len(motion) == culprit:
             motion = motion * np.nan
-        return whole(self, line, motion, provenance)
+        return whole(model, line, motion, provenance)
 
-    monkeypatch.setattr(windows._Run, "clip", clip)
+    monkeypatch.setattr(course, "motion_clip", clip)
     told = outcomes(model, jobs, tmp_path)
     assert [row for row in told if told[row].status == "failed"] == [7]
     assert told[7].kind == "motion_not_finite"
@@ -265,7 +287,7 @@ def test_memory_does_not_grow_with_the_manifest(
     """Recordings are read as there is room, never more under way than the batch has rows and one waiting; free memory
     goes back after every line."""
     given_back: list[int] = []
-    monkeypatch.setattr(windows, "give_memory_back", lambda: given_back.append(1))
+    monkeypatch.setattr(batching, "give_memory_back", lambda: given_back.append(1))
     read: list[int] = []
     told: list[Outcome] = []
     speaker = Speaker(model, tmp_path)
@@ -335,41 +357,60 @@ def test_the_command(
     assert "1 done before" in capsys.readouterr().out
 
 
+HELD = """
+import os, sys, time
+from pathlib import Path
+from diffposetalk.cli import main
+folder, enough = Path(sys.argv[1]), int(sys.argv[2])
+replace = os.replace
+def held(part, path):
+    while Path(path).name.startswith("clip") and len(list(folder.glob("clip*.npz"))) >= enough:
+        time.sleep(0.01)
+    replace(part, path)
+os.replace = held
+sys.exit(main(sys.argv[3:]))
+"""
+"""The command line; it stands still before a clip gets its name, when there are enough."""
+
+
 def test_nothing_is_lost_when_it_is_killed_three_times(lines: Path, tiny_model: Path, tmp_path: Path) -> None:
     rows = [f"line {n % 12:02d}.wav,clip{n:02d},{n}" for n in range(90)]
     path = manifest(lines / "ninety.csv", "\n".join(["audio,output,seed", *rows]))
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "diffposetalk", "batch", str(path), "--out", str(out)]
-    command += ["--model", str(tiny_model), "--device", "cpu", "--batch", "2", "--sampler", "ddpm"]
+    command = ["batch", str(path), "--out", str(out), "--model", str(tiny_model)]
+    command += ["--device", "cpu", "--batch", "2"]
+
+    def held_with(enough: int) -> subprocess.Popen[bytes]:
+        start = [sys.executable, "-c", HELD, str(out), str(enough), *command]
+        process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: len(clips()) >= enough or process.poll() is not None)
+        wait_until(lambda: list(out.glob(".part-*")) or process.poll() is not None)
+        return process
 
     def clips() -> dict[str, str]:
         return {p.name: file_sha256(p) for p in out.glob("clip*.npz")}
 
     kept: dict[str, str] = {}
     for kill in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         enough = len(kept) + 8
-        deadline = time.monotonic() + 300
-        while process.poll() is None and time.monotonic() < deadline:
-            if len(list(out.glob("clip*.npz"))) >= enough:
-                process.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.002)
-        assert process.wait(60) == -signal.SIGKILL, f"run {kill} came to its end before it could be killed"
+        process = held_with(enough)
+        process.kill()
+        assert process.wait(PATIENCE) == -signal.SIGKILL, (
+            f"run {kill} came to its end before it could be killed"
+        )
         now = clips()
         assert kept.items() <= now.items(), "a clip of an earlier run was touched"
-        assert enough <= len(now) < 90
+        assert len(now) == enough and list(out.glob(".part-*"))  # one was half on its way
         kept = now
     # SIGTERM ends it as Ctrl-C does: with a report of what is left.
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(list(out.glob("clip*.npz"))) <= len(kept):
-        time.sleep(0.002)
+    process = held_with(len(kept) + 1)
     process.terminate()
-    assert process.wait(60) == 130
+    assert process.wait(PATIENCE) == 130
     data = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert data["finished"] is False and data["made"] >= 1
     kept = clips()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    again = [sys.executable, "-m", "diffposetalk", *command]
+    done = subprocess.run(again, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     now = clips()
     assert len(now) == 90 and kept.items() <= now.items()

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 import torch
 from support.small_networks import SMALL_HUBERT
+from support.waiting import PATIENCE
 
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import ModelError
-from diffposetalk.networks.speech.encoder import build_speech_encoder, encode
+from diffposetalk.networks.speech.build import build_speech_encoder
+from diffposetalk.networks.speech.encoder import encode
 from diffposetalk.networks.speech.hubert import HubertSpeechEncoder, pad_for_convolutions
 
 HEARS_32 = SpeechEncoderConfig(kind="hubert", width=32, heads=2, depth=2)
@@ -214,12 +216,12 @@ def refuse(*arguments, **options):
     print("NETWORK", arguments[1:])
     raise OSError("no network in this test")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
-import diffposetalk.speech_encoder, diffposetalk.checkpoint
+import diffposetalk.networks.speech.build, diffposetalk.networks.checkpoint
 print("transformers" in sys.modules)
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import ModelError
 try:
-    encoder = diffposetalk.speech_encoder.build_speech_encoder(
+    encoder = diffposetalk.networks.speech.build.build_speech_encoder(
         SpeechEncoderConfig(kind="hubert", width=32, heads=2, depth=2)
     )
     print("found", encoder.feature_dim)
@@ -237,7 +239,7 @@ def test_the_hugging_face_cache_is_read_and_never_filled(hubert: HubertSpeechEnc
             capture_output=True,
             text=True,
             env={**environment, "HF_HOME": str(home)},
-            timeout=300,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from support.backend_process import PATIENCE, Client, greet
+from support.backend_process import Client, greet
 from support.flame_files import write_npz, write_pickle
+from support.gate import Gate
 from support.paths import BUNDLED_HEAD, BUNDLED_MODEL
+from support.survivors import runs
+from support.waiting import PATIENCE, wait_until
 
 from diffposetalk.head.head_model import load_head
 from diffposetalk.motion.clip import load_motion
@@ -41,6 +44,18 @@ def shared_backend(tiny_model: Path) -> Iterator[Client]:
     yield client
     client.end()
     assert client.process.returncode == 0
+
+
+@pytest.fixture
+def held(tiny_model: Path, tmp_path: Path) -> Iterator[tuple[Client, Gate]]:
+    """A backend of its own whose generations stand still before their end, and what lets them go on."""
+    gate = Gate(sys.executable, tmp_path / "gate")
+    client = Client(*gate.command)
+    greet(client)
+    client.result("load_model", model=str(tiny_model), device="cpu")
+    gate.close()
+    yield client, gate
+    client.end()
 
 
 @pytest.fixture
@@ -145,7 +160,11 @@ def test_a_range_is_generated_again(backend: Client, recording: Path, tmp_path: 
         assert np.array_equal(after.pose[60:, :3], before.pose[60:, :3])
         assert not np.array_equal(after.pose[40:60, :3], before.pose[40:60, :3])
 
+    still = backend.result("regenerate", head_pose=False, **request | {"seeds": [5]})
+    assert not load_motion(still["takes"][0]["path"]).pose[40:90, :3].any()
+
     files = sorted(tmp_path.iterdir())
+    assert backend.kind("regenerate", **request, quality="draft") == "draft_missing"
     assert backend.kind("regenerate", **request | {"stop": 4000}) == "regenerate_range"
     assert backend.kind("regenerate", **request, hold=[{"groups": ["nose"]}]) == "regenerate_hold"
     assert backend.kind("regenerate", **request | {"motion": str(tmp_path / "none.npz")}) == "motion_missing"
@@ -281,8 +300,10 @@ def test_generate_for_another_head(backend: Client, recording: Path, tmp_path: P
     assert backend.kind("generate", **settings, heads=heads) == "head_missing"
 
 
-def test_cancel(backend: Client, recording: Path, tmp_path: Path) -> None:
-    long = {"audio": str(recording), "output_dir": str(tmp_path), "sampler": "ddpm", "seeds": list(range(32))}
+def test_cancel(held: tuple[Client, Gate], recording: Path, tmp_path: Path) -> None:
+    backend, gate = held
+    out = tmp_path / "out"
+    long = {"audio": str(recording), "output_dir": str(out), "seeds": [0, 1]}
     running = backend.send("generate", **long)
     waiting = backend.send("generate", **long)
     assert backend.wait_for("progress")["id"] == running
@@ -300,9 +321,10 @@ def test_cancel(backend: Client, recording: Path, tmp_path: Path) -> None:
     assert replies[cancel_running]["result"] == {"cancelled": True}
     assert replies[running]["error"]["code"] == -32800
     assert replies[running]["error"]["data"]["kind"] == "cancelled"
-    assert not list(tmp_path.iterdir())
+    assert not list(out.iterdir())
     assert backend.result("cancel", id=running) == {"cancelled": False}
-    backend.result("generate", audio=str(recording), output_dir=str(tmp_path), seeds=[0])
+    gate.open()
+    backend.result("generate", audio=str(recording), output_dir=str(out), seeds=[0])
 
 
 def test_bad_recordings(backend: Client, tmp_path: Path) -> None:
@@ -344,6 +366,8 @@ def test_bad_settings(backend: Client, recording: Path, tmp_path: Path) -> None:
     assert backend.kind("generate", **request, speech_guidance=-1) == "settings_guidance"
     assert backend.kind("generate", **request, sampler="magic") == "settings_sampler"
     assert backend.kind("generate", **request, steps=100_000) == "settings_steps"
+    assert backend.kind("generate", **request, quality="best") == "settings_quality"
+    assert backend.kind("generate", **request, threshold=[2.0, 1.0, 4.0]) == "settings_threshold"
     assert backend.kind("generate", **request, style={"preset": "angry"}) == "style_preset"
     assert backend.kind("generate", **request, style={}) == "style_format"
     assert backend.kind("generate", **request, shape=str(recording)) == "shape_invalid"
@@ -367,6 +391,34 @@ def test_wrong_params(backend: Client, params: dict[str, Any], word: str) -> Non
     assert error["code"] == -32602 and word in error["message"]
 
 
+@pytest.mark.parametrize("digits", [308, 309, 401])
+def test_numbers_of_hundreds_of_digits(backend: Client, recording: Path, tmp_path: Path, digits: int) -> None:
+    request = {"audio": str(recording), "output_dir": str(tmp_path), "seeds": [0]}
+    for name in ("audio_start", "speech_guidance", "steps"):
+        error = backend.error("generate", **request, **{name: int("9" * digits)})
+        assert digits == 308 or (error["code"] == -32602 and name in error["message"])
+    assert backend.error("generate", **{**request, "seeds": [int("9" * digits)]})["code"] == -32602
+
+
+def test_a_large_recording_is_hashed_aside(backend: Client, recording: Path, tmp_path: Path) -> None:
+    """Others are answered while it goes on, it tells that it does, and it can be cancelled."""
+    large = tmp_path / "large.wav"
+    shutil.copyfile(recording, large)
+    os.truncate(large, 20 << 30)  # no more on the disk than before
+    probing = backend.send("probe_audio", path=str(large))
+    assert backend.wait_for("progress")["id"] == probing
+    told = backend.send("tracking_status")
+    assert "result" in backend.reply(told)
+    cancelling = backend.send("cancel", id=probing)
+    replies = {}
+    while len(replies) < 2:
+        message = backend.messages.get(timeout=PATIENCE)
+        if "method" not in message:
+            replies[message["id"]] = message
+    assert replies[cancelling]["result"] == {"cancelled": True}
+    assert replies[probing]["error"]["code"] == -32800
+
+
 def test_wrong_param_types_of_generate(backend: Client, recording: Path, tmp_path: Path) -> None:
     request = {"audio": str(recording), "output_dir": str(tmp_path), "seeds": [0]}
     for wrong in (
@@ -374,6 +426,7 @@ def test_wrong_param_types_of_generate(backend: Client, recording: Path, tmp_pat
         {"seeds": [0.5]},
         {"seeds": [True]},
         {"head_pose": 1},
+        {"threshold": [1.0, 2.0]},
         {"style": "calm"},
         {"steps": "ten"},
         {"speech_guidance": "strong"},
@@ -441,11 +494,11 @@ def test_string_ids_and_ids_in_use(backend: Client, recording: Path, tmp_path: P
 def test_libraries_cannot_spoil_the_protocol() -> None:
     """What is printed, by Python or by C, goes to the log."""
     program = (
-        "import os, sys; from diffposetalk import server\n"
-        "class Loud(server.Backend):\n"
-        "    def probe_audio(self, call, *, path: str):\n"
-        "        print('printed'); os.write(1, b'written'); os.system('echo shouted'); return {}\n"
-        "server.Backend = Loud; server.serve()"
+        "import os, sys; from diffposetalk.server import backend, process\n"
+        "@backend.method()\n"
+        "def probe_audio(backend, call, *, path: str):\n"
+        "    print('printed'); os.write(1, b'written'); os.system('echo shouted'); return {}\n"
+        "process.serve()"
     )
     client = Client(sys.executable, "-c", program)
     greet(client)
@@ -458,12 +511,12 @@ def test_libraries_cannot_spoil_the_protocol() -> None:
 
 def test_unforeseen_errors_are_survived() -> None:
     program = (
-        "from diffposetalk import server\n"
-        "class Broken(server.Backend):\n"
-        "    def probe_audio(self, call, *, path: str):\n"
-        "        if path: raise OSError(28, 'No space left on device')\n"
-        "        return {}['missing']\n"
-        "server.Backend = Broken; server.serve()"
+        "from diffposetalk.server import backend, process\n"
+        "@backend.method()\n"
+        "def probe_audio(backend, call, *, path: str):\n"
+        "    if path: raise OSError(28, 'No space left on device')\n"
+        "    return {}['missing']\n"
+        "process.serve()"
     )
     client = Client(sys.executable, "-c", program)
     greet(client)
@@ -482,17 +535,14 @@ def test_shutdown(client: Client) -> None:
 
 
 def test_end_of_input_ends_the_process_and_its_work(
-    tiny_model: Path, recording: Path, tmp_path: Path
+    held: tuple[Client, Gate], recording: Path, tmp_path: Path
 ) -> None:
-    client = Client()
-    greet(client)
-    client.result("load_model", model=str(tiny_model))
-    long = {"audio": str(recording), "output_dir": str(tmp_path), "sampler": "ddpm", "seeds": list(range(32))}
-    client.send("generate", **long)
+    client, _ = held
+    client.send("generate", audio=str(recording), output_dir=str(tmp_path / "out"), seeds=[0, 1])
     client.wait_for("progress")
     client.end()
     assert client.process.returncode == 0
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -513,18 +563,6 @@ def test_ends_when_its_parent_is_killed() -> None:
     assert b'"result"' in parent.stdout.readline()
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    deadline = time.monotonic() + PATIENCE
-    while _runs(backend):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not runs(backend))
     os.close(write_end)
     os.close(read_end)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")  # a zombie that nobody reaps has ended all the same
-    return not (status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")

@@ -19,6 +19,7 @@ from support.training_sets import (
     newest,
     write_recipe,
 )
+from support.waiting import PATIENCE
 
 from diffposetalk.cli import main
 from diffposetalk.train import denoiser_training, style_training
@@ -124,6 +125,24 @@ def test_style_encoder_resumes_exactly(made: Path, tmp_path: Path, monkeypatch: 
     assert_equal(newest(tmp_path / "parts" / "style"), newest(tmp_path / "whole" / "style"))
 
 
+@pytest.mark.parametrize("iterations", ["0", "-3"])
+def test_a_training_without_iterations(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture, iterations: str
+):
+    assert train("style", tmp_path, made, "--iterations", iterations) == 2
+    error = capsys.readouterr().err
+    assert f"iterations = {iterations}" in error and len(error.splitlines()) == 1
+
+
+def test_a_training_past_its_end_says_so(made: Path, whole: Path, capsys: pytest.CaptureFixture):
+    before = newest(whole / "denoiser")
+    capsys.readouterr()
+    assert train("denoiser", whole, made) == 0
+    said = capsys.readouterr().err
+    assert "nothing to do" in said and "--iterations" in said
+    assert_equal(newest(whole / "denoiser"), before)
+
+
 def test_a_damaged_checkpoint_is_passed_over(made: Path, recipe: str, whole: Path, tmp_path: Path):
     assert train("denoiser", tmp_path, made, "--config", recipe) == 0
     last = tmp_path / "denoiser" / "step-00000006.pt"
@@ -190,7 +209,7 @@ def test_style_retrieval_is_watched(made: Path):
 
 
 def test_style_retrieval_of_known_styles():
-    from diffposetalk.train.samples import style_retrieval
+    from diffposetalk.train.style_training import style_retrieval
 
     class Mean(torch.nn.Module):
         def forward(self, motion: torch.Tensor) -> torch.Tensor:
@@ -218,6 +237,23 @@ def test_mixed_precision(made: Path, recipe: str, whole: Path, tmp_path: Path):
     assert 0 < moved < 5e-3  # the weights themselves stay in float32; 6 steps of 2e-3 are 1.2e-2
 
 
+@pytest.mark.parametrize(("capable", "chosen"), [(True, "bf16"), (False, "no")])
+def test_bfloat16_only_where_the_hardware_has_it(capable: bool, chosen: str, monkeypatch: pytest.MonkeyPatch):
+    from accelerate.state import AcceleratorState
+
+    from diffposetalk.train import loop, recipe
+
+    monkeypatch.setattr(loop, "has_bfloat16", lambda device: capable)
+    for shipped in ("paper", "bundled"):
+        stages = recipe.read_recipe(shipped)
+        assert {s.precision for s in (stages.style, stages.denoiser, stages.distill)} <= {"no", "auto"}
+    AcceleratorState._reset_state(reset_partial_state=True)  # which allows one precision a process
+    try:
+        assert loop.new_accelerator("auto", "cpu").mixed_precision == chosen
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
 def test_validation_sequences_are_never_trained_on():
     data = made_set(held_out=3)
     assert data.drawable(40) == list(range(9)) and data.drawable(40, validation=True) == [9, 10, 11]
@@ -232,7 +268,7 @@ def test_two_processes_train_as_one(made: Path, tmp_path: Path, stage: str):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "diffposetalk"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launch, *command], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, *launch, *command], capture_output=True, text=True, env=environment, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (newest(tmp_path / name / stage) for name in ("one", "two"))
