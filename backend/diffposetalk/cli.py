@@ -8,6 +8,7 @@ begins with “error:”, with exit status 2.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -47,6 +48,8 @@ MODULE_COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run the command line with these arguments (default: the process's). Returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names on a disk need not be UTF-8
     parser = build_parser(argv)
     arguments = parser.parse_args(argv)
     try:

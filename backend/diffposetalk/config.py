@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import asdict, dataclass, field, fields
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -208,9 +208,9 @@ def fits(value: Any, hint: Any) -> bool:
             return all(fits(item, parts[0]) for item in value)
         return len(value) == len(parts) and all(map(fits, value, parts))
     if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint is int:
-        return type(value) is int
+        return type(value) is int and -(2**63) <= value < 2**63
     return isinstance(value, origin or hint)
 
 
@@ -243,15 +243,30 @@ def _check(config: ModelConfig) -> None:
         "sampling.join_face": (config.sampling.join_face, 0, d.window),
         "sampling.join_head": (config.sampling.join_head, 0, d.window),
     }
-    for name, factor, top in (
-        ("lips_temperature", config.sampling.lips_temperature, 1.0),
-        ("noisy_lips_guidance", config.sampling.noisy_lips_guidance, 20.0),
-    ):
-        if not 0.0 <= factor <= top:
+    numbers = {
+        "fps": (config.fps, 1.0, 1000.0),
+        "sampling.lips_temperature": (config.sampling.lips_temperature, 0.0, 1.0),
+        "sampling.noisy_lips_guidance": (config.sampling.noisy_lips_guidance, 0.0, 20.0),
+        "sampling.speech_guidance": (config.sampling.speech_guidance, 0.0, 20.0),
+        "sampling.style_guidance": (config.sampling.style_guidance, 0.0, 20.0),
+    }
+    for name, (number, bottom, top) in numbers.items():
+        if not bottom <= number <= top:
             raise ModelError(
-                f"The model's config.json has sampling.{name} = {factor!r}, outside 0 to {top:g}.",
+                f"The model's config.json has {name} = {number!r}, outside {bottom:g} to {top:g}.",
                 "model_config",
             )
+    for name, pair in (("coefficient_range", config.coefficient_range), ("jaw_range", config.jaw_range)):
+        if pair is not None and not pair[0] < pair[1]:
+            raise ModelError(
+                f"The model's config.json has {name} = {list(pair)}, which does not rise.", "model_config"
+            )
+    names = config.expression_names
+    if names and not (len(names) == len(set(names)) == EXPRESSION_DIM and all(names)):
+        raise ModelError(
+            f"The model's config.json has expression_names that are not {EXPRESSION_DIM} different names.",
+            "model_config",
+        )
     for name, (value, low, high) in limits.items():
         if not isinstance(value, int) or not low <= value <= high:
             raise ModelError(

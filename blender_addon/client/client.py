@@ -25,6 +25,19 @@ POLL_GAP_SECONDS = (
 )
 LEAVE_SECONDS = 2.0  # for a backend that was told to end
 
+PATHS = frozenset(
+    [
+        *("audio", "denoiser", "file", "head", "model", "motion", "neutral", "output", "output_dir", "path"),
+        *("shape", "statistics", "style_encoder", "target", "tracker", "vector", "video"),
+    ]
+)
+"""Names of parameters that are paths, at any depth but in `DESCRIPTIONS`."""
+FOLDERS = frozenset(
+    f"DIFFPOSETALK_{name}" for name in ("CACHE", "DATA", "HEAD", "HUBERT", "MODEL", "STYLES", "TRACKER")
+)
+"""Variables in which the backend is told folders and files."""
+DESCRIPTIONS = frozenset(["source"])  # what is kept as it is
+
 Notified = Callable[[str, dict[str, Any]], None]
 
 
@@ -135,7 +148,7 @@ class BackendClient:
             call._finish(error=self._end)
             return call
         self._calls[call.id] = call
-        self.process.send({"jsonrpc": "2.0", "id": call.id, "method": method, "params": params})
+        self.process.send({"jsonrpc": "2.0", "id": call.id, "method": method, "params": _absolute(params)})
         return call
 
     def poll(self) -> None:
@@ -254,10 +267,22 @@ class BackendClient:
         return f"The backend ended with exit code {code}: {last}. {advice}", "died"
 
 
+def _absolute(value: Any, name: str = "") -> Any:
+    """Parameters with their paths made absolute: the backend works in a folder of its own."""
+    if isinstance(value, dict):
+        return {key: item if key in DESCRIPTIONS else _absolute(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
+    if name in PATHS and isinstance(value, str) and value:
+        return str(Path(value).absolute())
+    return value
+
+
 def backend_environment(bundled_backend: Path | None) -> dict[str, str]:
     """The environment to start the backend in.
 
-    Blender's own settings of Python do not fit another interpreter and are left out.
+    Blender's own settings of Python do not fit another interpreter and are left out. Neither it nor any Python that is
+    started with this environment imports what lies in the current folder; folders that variables name are absolute.
 
     Args:
         bundled_backend: folder whose package `diffposetalk` is to be used, so that add-on and backend are of
@@ -267,6 +292,9 @@ def backend_environment(bundled_backend: Path | None) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if key not in astray}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling torch anew takes 10 s at every start
     environment.update(PYTHONUTF8="1", PYTHONNOUSERSITE="1")
+    environment["PYTHONSAFEPATH"] = "1"  # since Python 3.11: nothing is imported from the current folder
+    for key in environment.keys() & FOLDERS:
+        environment[key] = str(Path(environment[key]).absolute())
     if bundled_backend is not None:
         environment["PYTHONPATH"] = str(bundled_backend)
     return environment

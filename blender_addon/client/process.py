@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A child process that reads and writes one JSON message a line; its standard error is a log.
 
+It works in an empty folder of its own: where Blender was started, a stranger's `soundfile.py` may lie.
 Two daemon threads read its pipes into a queue and a short log. They touch nothing else, so that a single
 thread (Blender's) sees every message when it asks for it.
 """
@@ -8,9 +9,12 @@ thread (Blender's) sees every message when it asks for it.
 import collections
 import contextlib
 import json
+import os
 import queue
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from typing import Any
 
@@ -19,6 +23,9 @@ from .errors import BackendError
 LOG_LINES = 200  # of the log's end that are kept to explain a death
 MAX_GARBAGE = 120  # characters of a line that is not a message, quoted in the error
 MAX_LINE = 1 << 24  # bytes of a message; paths, names and figures travel here, arrays do not
+WORKING_FOLDER = (
+    "diffposetalk-run-"  # how its name begins; the backend removes it where Blender no longer can
+)
 MAX_LOG_LINE = 1 << 14  # bytes; what a library says without an end is cut into lines of this length
 
 Event = tuple[str, Any]  # ("message", dict), ("garbage", text) or ("end", None)
@@ -31,9 +38,20 @@ class MessageProcess:
         """Start `command` with exactly `environment`.
 
         Raises:
-            BackendError: of kind `start`, when there is no such program or it may not be run.
+            BackendError: of kind `start`, when there is no such program or it may not be run, or no folder can be made
+                for it to work in.
         """
+        if os.path.dirname(command[0]):  # not one that is looked for on the path
+            command = [os.path.abspath(command[0]), *command[1:]]
         self.command = command
+        try:
+            self.folder = tempfile.mkdtemp(prefix=WORKING_FOLDER)
+        except OSError as error:
+            raise BackendError(
+                f"No temporary folder can be made for the backend to work in: {error.strerror or error}. "
+                "Free some space and try again.",
+                "start",
+            ) from error
         try:
             self._process = subprocess.Popen(
                 command,
@@ -41,9 +59,11 @@ class MessageProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
+                cwd=self.folder,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) if sys.platform == "win32" else 0,
             )
         except (OSError, ValueError) as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
             reason = getattr(error, "strerror", None) or str(error)
             raise BackendError(
                 f"The backend's Python “{command[0]}” cannot be started: {reason}. Set Backend Python in the "
@@ -73,7 +93,7 @@ class MessageProcess:
         """Write one message; False when nobody reads any more."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
         except (OSError, ValueError):
             return False
@@ -91,6 +111,7 @@ class MessageProcess:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
+        shutil.rmtree(self.folder, ignore_errors=True)
         for reader in self._readers:  # they end with its output, unless a child of it holds that open
             reader.join(1.0)
         return code

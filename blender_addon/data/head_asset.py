@@ -5,15 +5,15 @@ FLAME's axes are x to the character's left, y up, z to the front; Blender's are 
 -y to the front, z up. Lengths are metres in both.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .array_file import read_arrays
+from .array_file import plain_arrays, read_arrays
 from .errors import UserError
 
+LARGEST_SHAPE = 1 << 20  # bytes of a file's identity coefficients
 N_SHAPE = 100  # identity components in `shapedirs`; the expression components follow them
 PARENTS = (-1, 0, 1, 1, 1)  # of root, neck, jaw, left eye, right eye
 POSED_JOINTS = ("neck", "jaw", "left_eye", "right_eye")  # joints of the 36 pose features, 9 each
@@ -124,13 +124,8 @@ def load_shape(path: str | Path) -> np.ndarray:
         UserError: the file is missing, or holds something else.
     """
     try:
-        if zipfile.is_zipfile(path):
-            shape = read_arrays(path, "identity")["shape"]
-        else:
-            shape = np.load(path, allow_pickle=False)
-        return np.asarray(shape, np.float32).reshape(-1)
-    except UserError:
-        raise
+        arrays = plain_arrays(path, ("", "shape"), LARGEST_SHAPE)
+        return np.asarray(arrays.get("", arrays.get("shape")), np.float32).reshape(-1)
     except FileNotFoundError as error:
         raise UserError(f"The identity file “{path}” does not exist.") from error
     except Exception as error:  # as many kinds as in read_arrays

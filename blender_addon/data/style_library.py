@@ -11,13 +11,13 @@ import shutil
 import sys
 import tempfile
 import unicodedata
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .array_file import plain_arrays
 from .errors import UserError
 
 SUFFIX = ".dptstyle"
@@ -81,7 +81,7 @@ def read_entry(path: Path) -> LibraryStyle:
         return LibraryStyle(
             path.stem, path, str(meta["description"]), measures, str(meta["basis"]), str(meta["model"])
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, OverflowError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "the file is damaged"
         return LibraryStyle(path.stem, path, problem=f"“{path.name}” cannot be used: {reason}.")
 
@@ -90,7 +90,7 @@ def thumbnail(path: Path) -> bytes:
     """The PNG in a style file; empty where there is none."""
     try:
         return _array(path, "thumbnail").astype(np.uint8).tobytes()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, OverflowError, ValueError, KeyError, TypeError):
         return b""
 
 
@@ -219,16 +219,5 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 
 def _array(path: Path, name: str) -> np.ndarray:
-    """One small array of a style file. Raises OSError, ValueError or KeyError."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(name + ".npy").file_size > MAX_META:
-                raise ValueError("too large")
-            with archive.open(name + ".npy") as member:
-                return np.lib.format.read_array(member, allow_pickle=False)
-    except (OSError, KeyError, ValueError):
-        raise
-    except (
-        Exception
-    ) as error:  # what damaged bytes make zipfile, zlib and numpy raise is any of a dozen kinds
-        raise ValueError("damaged") from error
+    """One small array of a style file. Raises OSError, OverflowError, ValueError or KeyError."""
+    return plain_arrays(path, (name,), MAX_META)[name]

@@ -75,7 +75,7 @@ def _backend_environment(hubert: str) -> dict[str, str]:
     folder = bundled.BACKEND_DIRECTORY
     environment = backend_environment(folder if (folder / "diffposetalk").is_dir() else None)
     if hubert:
-        environment["DIFFPOSETALK_HUBERT"] = bpy.path.abspath(hubert)
+        environment["DIFFPOSETALK_HUBERT"] = os.path.abspath(bpy.path.abspath(hubert))
     return environment
 
 

@@ -5,6 +5,7 @@ A job that fails is noted, and the rest goes on.
 """
 
 import csv
+import io
 import json
 import math
 import time
@@ -18,6 +19,7 @@ import bpy
 
 from ..client import BackendError
 from ..data.errors import UserError
+from ..data.text_file import read_text
 from ..takes import audio_strip, showing
 from ..takes.audio_strip import AudioSpan
 from . import exporting, motion_exchange, style_list
@@ -111,7 +113,7 @@ def read_jobs(
 
 def _file_rows(path: Path) -> list[Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The job list “{path}” cannot be read: {error}.") from error
     if path.suffix.lower() == ".json":
@@ -125,7 +127,7 @@ def _file_rows(path: Path) -> list[Any]:
     header, *_ = text.split("\n", 1)
     delimiter = max(",;\t", key=header.count)  # spreadsheets write what their language wants
     try:
-        reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         missing = {"audio", "object"} - set(reader.fieldnames or ())
         if missing:
             raise UserError(f"The job list “{path.name}” has no column “{sorted(missing)[0]}”.")

@@ -16,6 +16,7 @@ from typing import Any
 import bpy
 
 from ..data.errors import UserError
+from ..faces.character import armature_of, owner_of, skins_of
 from ..faces.rig import HEAD_MARK
 from ..takes import keying
 from ..takes.keying import PROVENANCE_KEYS
@@ -281,15 +282,16 @@ def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> 
 
 
 def _family(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
-    """The meshes among or under `objects`, and the armatures that move them."""
+    """The meshes of the characters of `objects`, whatever they hang on, and the armatures that move them."""
     family: dict[bpy.types.Object, None] = {}
     for item in objects:
-        meshes = [item] if item.type == "MESH" else [child for child in item.children if child.type == "MESH"]
-        for mesh in meshes:
+        hanging = owner_of(item).children_recursive
+        for mesh in dict.fromkeys((*skins_of(item), *(below for below in hanging if below.type == "MESH"))):
             family[mesh] = None
-            for modifier in mesh.modifiers:
-                if modifier.type == "ARMATURE" and modifier.object is not None:
-                    family[modifier.object] = None
+            rigs = [m.object for m in mesh.modifiers if m.type == "ARMATURE" and m.object is not None]
+            for rig in (armature_of(mesh), *rigs):
+                if rig is not None:
+                    family[rig] = None
     if not family:
         raise UserError("No head is selected to export. Select one, or the mesh that was keyed.")
     return list(family)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import style_library
+from ..data.array_file import plain_arrays
 from ..data.errors import UserError
 from ..data.motion import Motion, write_motion
 from ..data.style_request import MOTION_SUFFIXES, VIDEO_SUFFIXES
@@ -26,6 +26,7 @@ from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
 from ..install.preferences import addon_preferences, chosen_model_directory
 
+LONGEST_BASIS = 4096  # bytes of the array that names it
 STATUS_SECONDS = 60.0
 REFERENCE_SUFFIXES = (*MOTION_SUFFIXES, ".npy")
 
@@ -419,10 +420,9 @@ def motion_basis(path: Path) -> str | None:
     if path.suffix.lower() != ".npz":
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            # Files of the released code and of reconstruction tools name no basis and are FLAME's.
-            return str(file["basis"]) if "basis" in file.files else "flame"
-    except Exception:  # what a damaged file makes zipfile, zlib and numpy raise is any of a dozen kinds
+        # Files of the released code and of reconstruction tools name no basis and are FLAME's.
+        return str(plain_arrays(path, ("basis",), LONGEST_BASIS).get("basis", "flame"))
+    except (OSError, OverflowError, ValueError):
         return None
 
 

@@ -12,6 +12,7 @@ from support.installed_addon import (  # noqa: F401 - fixtures and hooks
     head_path,
     model_vertices,
     part,
+    pytest_collection_modifyitems,
     pytest_sessionfinish,
     pytest_unconfigure,
     real_backend,

@@ -5,7 +5,7 @@ Run with a Python that has `bpy`. `DIFFPOSETALK_BACKEND_PYTHON` names the interp
 packages; `DIFFPOSETALK_ADDON_ZIP` the package to test, which is built when it is not given.
 """
 
-import importlib.util
+import importlib
 import os
 import shutil
 import subprocess
@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
 RESOURCES = tempfile.mkdtemp(prefix="diffposetalk-blender-")
 os.environ["BLENDER_USER_RESOURCES"] = RESOURCES  # before Blender looks for its settings
 
@@ -26,9 +25,11 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from support.gate import Gate  # noqa: E402
+from tools.package import package  # noqa: E402
 
 ADDON = "bl_ext.user_default.diffposetalk"
 Vertices = Callable[..., np.ndarray]
+NEEDS_ENGINE = {"backend_python", "model_vertices", "recordings"}
 OUTCOME = pytest.StashKey[int]()
 
 
@@ -37,12 +38,7 @@ def addon_package(folder: Path) -> Path:
     given = os.environ.get("DIFFPOSETALK_ADDON_ZIP")
     if given:
         return Path(given)
-    spec = importlib.util.spec_from_file_location("build_addon", REPOSITORY / "build_addon.py")
-    assert spec is not None and spec.loader is not None
-    build_addon = importlib.util.module_from_spec(spec)
-    sys.modules["build_addon"] = build_addon
-    spec.loader.exec_module(build_addon)
-    return build_addon.package(folder)
+    return package(folder)
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +57,14 @@ def addon(addon_zip: Path) -> Iterator[ModuleType]:
     yield sys.modules[ADDON]
     bpy.ops.preferences.addon_disable(module=ADDON)
     shutil.rmtree(RESOURCES, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that have the backend work, so that they can be left out."""
+    for item in items:
+        if NEEDS_ENGINE & set(getattr(item, "fixturenames", ())):
+            item.add_marker("engine")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

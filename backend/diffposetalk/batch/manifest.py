@@ -18,6 +18,8 @@ error, because a misspelt column would go unnoticed in a thousand clips.
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import math
 import os
@@ -30,6 +32,7 @@ from typing import Any
 
 from ..errors import DiffPoseTalkError, StyleError, one_line
 from ..files.file_name import has_hidden_ends, is_allowed
+from ..files.text_file import read_text
 from ..generation.options import GUIDANCE_LIMIT
 from ..styles.request import StyleRequest
 
@@ -233,7 +236,7 @@ def _number(values: dict[str, Any], name: str, low: float, high: float = math.in
         return None
     try:
         number = float(value) if isinstance(value, str) or type(value) in (int, float) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not low <= number <= high or not math.isfinite(number):
         limits = f"from {low:g} on" if high == math.inf else f"from {low:g} to {high:g}"
@@ -261,10 +264,10 @@ def _shown(value: Any) -> str:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ManifestError(f"The manifest “{path.name}” is too large; split it.")
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, MAX_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ManifestError(f"The manifest “{path.name}” is too large; split it.") from error
         raise ManifestError(
             f"The manifest “{path}” cannot be read: {error.strerror}.", "manifest_missing"
         ) from error
@@ -284,7 +287,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     text = _read(path)
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
     except csv.Error as error:

@@ -122,10 +122,15 @@ def connected(address: str, workers: int | None = None) -> Iterator[None]:
         options |= {"include_dashboard": False, "num_cpus": workers}
     else:
         _knock(address)
+    started_in = os.getcwd()
+    # Ray lets workers import from the folder in which it is started: that is to be ours, not any that was downloaded.
+    os.chdir(Path(__file__).parents[2])
     try:
         ray.init(**options)
     except Exception as error:
         raise ClusterError(f"There is no Ray cluster at “{address}”: {_last_line(error)}.") from error
+    finally:
+        os.chdir(started_in)
     try:
         yield
     finally:

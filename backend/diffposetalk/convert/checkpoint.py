@@ -34,6 +34,7 @@ from ..errors import ModelError, OutputError
 from ..files.array_file import read_arrays
 from ..files.digest import file_sha256
 from ..files.torch_file import read_torch_file
+from ..files.whole_file import allowed
 from ..networks.checkpoint import write_model
 from ..networks.denoiser import Denoiser, alignment_mask, sinusoidal_table
 from ..networks.schedule import NoiseSchedule
@@ -431,7 +432,7 @@ def _write(destination: Path, config: ModelConfig, tensors: Tensors) -> None:
     try:
         part = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}-"))
         write_model(part, config, tensors)
-        part.chmod(0o755)  # temporary folders are private, the result need not be
+        part.chmod(allowed(0o777))  # temporary folders are private, the result need not be
         if destination.is_dir():
             destination.rmdir()
         os.rename(part, destination)

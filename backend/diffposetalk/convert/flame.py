@@ -12,12 +12,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from ..config import EXPRESSION_DIM, SHAPE_DIM
 from ..errors import ModelError
+from ..files.array_file import InPieces, read_array, read_header, read_member
 from ..files.whole_file import whole_file
 from .face_regions import face_regions
 from .pickled_arrays import NotAnArray, array_of, content_of, read_pickled
@@ -29,6 +30,8 @@ PARENTS = (-1, 0, 1, 1, 1)
 JAW_OPEN_ANGLE = 0.35
 """Jaw pitch in radians of a wide open mouth; FLAME has no jawOpen of its own (the bundled head opens by 0.36)."""
 LARGEST_FILE = 1 << 30
+LARGEST_ARRAYS = 1 << 28
+"""Bytes of all that is read of an archive; FLAME's arrays have some 60 million."""
 OTHER_MODELS = {6890: "SMPL or SMPL-H", 10475: "SMPL-X", 778: "MANO", 3889: "SMAL"}
 
 SHAPES = {
@@ -207,16 +210,14 @@ def _read(path: Path) -> Mapping[str, Any]:
         if path.stat().st_size > LARGEST_FILE:
             raise ModelError(f"{what} is larger than 1 GB, which no FLAME file is.", "flame_format")
         with path.open("rb") as file:
-            if file.read(2) == b"PK":
-                content = _read_npz(file, what)
+            start = file.read(6)
+            file.seek(0)
+            if start.startswith(b"PK"):
+                content = _read_npz(path, what)
+            elif start == b"\x93NUMPY":
+                content = content_of(_read_npy(bytearray(file.read()), what))
             else:
-                file.seek(0)
-                if file.read(6) == b"\x93NUMPY":
-                    file.seek(0)
-                    content = content_of(_read_npy(file, LARGEST_FILE, what))
-                else:
-                    file.seek(0)
-                    content = read_pickled(file, what)
+                content = read_pickled(file, what)
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {error.strerror}.", "flame_missing") from error
     if not isinstance(content, Mapping):
@@ -224,17 +225,16 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _read_npz(file: BinaryIO, what: str) -> dict[str, Any]:
+def _read_npz(path: Path, what: str) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(file) as archive:
-            content = {}
+        with InPieces(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+            content, left = {}, LARGEST_ARRAYS
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
                 if member.filename.endswith(".npy") and (name in SHAPES or name == "hands_components"):
-                    if member.file_size > LARGEST_FILE:
-                        raise ValueError("too large")
-                    with archive.open(member) as inner:
-                        content[name] = _read_npy(io.BytesIO(inner.read()), member.file_size, what)
+                    data = read_member(archive, member, left)
+                    left -= len(data)
+                    content[name] = _read_npy(data, what)
             return content
     except ModelError:
         raise
@@ -243,22 +243,16 @@ def _read_npz(file: BinaryIO, what: str) -> dict[str, Any]:
         raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
 
 
-def _read_npy(file: BinaryIO, size: int, what: str) -> Any:
+def _read_npy(data: bytearray, what: str) -> Any:
     """One array of a `.npy` file; an object array is read through the allow-list."""
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read_header(file)
+        _, _, dtype, start = read_header(data)
         if not dtype.hasobject:
-            if int(np.prod([float(n) for n in shape])) * dtype.itemsize > size:
-                raise ValueError("claims more than it holds")
-            file.seek(0)
-            return np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError) as error:
+            return read_array(data)
+    # What a damaged header makes NumPy raise is any of a dozen kinds.
+    except (Exception, MemoryError) as error:
         raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
-    return read_pickled(file, what)
+    return read_pickled(io.BytesIO(memoryview(data)[start:]), what)
 
 
 def _lips_of_file(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:

@@ -5,16 +5,38 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from ..errors import Cancelled
 
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal. Raises OSError."""
+PROGRESS_BYTES = 1 << 26  # of a large file that are hashed between two reports
+
+
+def file_sha256(
+    path: str | Path,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Args:
+        on_progress: called now and then with the bytes read and those there are.
+
+    Raises:
+        OSError: it cannot be read.
+        Cancelled: `cancelled` says so.
+    """
     digest = hashlib.sha256()
     with open(path, "rb") as file:
+        total = os.fstat(file.fileno()).st_size
         while chunk := file.read(1 << 20):
             digest.update(chunk)
+            if cancelled():
+                raise Cancelled()
+            if file.tell() % PROGRESS_BYTES == 0:
+                on_progress(file.tell(), total)
     return digest.hexdigest()
 
 

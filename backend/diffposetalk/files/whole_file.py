@@ -13,6 +13,13 @@ from typing import BinaryIO
 from ..errors import OutputError
 
 
+def allowed(mode: int) -> int:
+    """What the user's umask leaves of a file's or folder's mode."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mode & ~mask
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file to write into, which becomes `path` when the body ends and vanishes when it fails.
@@ -24,11 +31,9 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     part = None
     try:
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
-        mask = os.umask(0)
-        os.umask(mask)
         with os.fdopen(handle, "wb") as file:
             yield file
-        os.chmod(part, 0o666 & ~mask)  # temporary files are private, the result need not be
+        os.chmod(part, allowed(0o666))  # temporary files are private, the result need not be
         os.replace(part, path)
     except BaseException as error:
         if part is not None:

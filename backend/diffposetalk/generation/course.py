@@ -8,11 +8,11 @@ from concurrent.futures import Executor
 
 import numpy as np
 import torch
-from scipy.signal import savgol_filter
 
 from ..config import EXPRESSION_DIM
 from ..diffusion.inpainting import FACE_FRAMES, HEAD_FRAMES, Seams
 from ..motion.clip import MotionClip
+from ..motion.savitzky_golay import savitzky_golay_filter
 from ..networks.model import DiffPoseTalk
 from ..networks.speech.encoder import OnChunk
 from ..networks.speech.windows import SpeechWindows
@@ -176,5 +176,5 @@ def smooth_head(motion: np.ndarray, frames: int) -> np.ndarray:
         return motion
     head = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
     out = motion.copy()
-    out[..., head] = savgol_filter(motion[..., head], frames, 2, axis=1)
+    out[..., head] = savitzky_golay_filter(motion[..., head], frames, 2, axis=1)
     return out

@@ -19,6 +19,7 @@ from ..config import SamplingConfig, from_fields
 from ..diffusion.samplers import solver_steps
 from ..errors import DiffPoseTalkError, ModelError
 from ..files.digest import file_sha256
+from ..files.text_file import read_text
 from ..files.whole_file import whole_file
 from ..networks.checkpoint import WEIGHTS_NAME, bundled_model_path, save_weights
 from ..networks.model import DiffPoseTalk
@@ -78,7 +79,7 @@ def load_draft(folder: str | Path, model: DiffPoseTalk) -> DiffPoseTalk:
             "draft_missing",
         )
     try:
-        about = json.loads((folder / DRAFT_CONFIG).read_text(encoding="utf-8"))
+        about = json.loads(read_text(folder / DRAFT_CONFIG))
         sampling: SamplingConfig = from_fields(SamplingConfig, about["sampling"])
         provenance = dict(about["provenance"])
         grid = provenance["distilled_grid"]

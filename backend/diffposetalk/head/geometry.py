@@ -10,7 +10,7 @@ import torch
 
 from ..errors import ModelError
 from ..motion.clip import MotionClip
-from .head_model import HeadModel
+from .head_model import LEFT_EYE, HeadModel
 
 REQUIRED = ("mask_lips", "mask_upper_face", "lip_inner_upper", "lip_inner_lower")
 SAMPLE_EVERY = 8
@@ -56,7 +56,9 @@ class FaceRegions:
             )
         parts = {name: np.asarray(head.arrays[name]) for name in REQUIRED}
         parts["mouth_corners"] = np.asarray(head.arrays.get("mouth_corners", np.zeros(0, np.int32)))
-        parts["face"] = np.arange(0, len(head.v_template), SAMPLE_EVERY)
+        # Without the eyeballs: FLAME's motion has no gaze, which would count as expression here.
+        skin = np.flatnonzero(head.weights.numpy()[:, LEFT_EYE:].sum(axis=1) <= 0.5)
+        parts["face"] = skin[::SAMPLE_EVERY]
         chosen, places = np.unique(np.concatenate(list(parts.values())), return_inverse=True)
         ends = np.cumsum([len(part) for part in parts.values()])
         self.head = head

@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
 from ..config import FPS
+from .savitzky_golay import savitzky_golay_filter
 
 
 def savitzky_golay(values: np.ndarray, window: int, order: int = 2) -> np.ndarray:
     """The filter along the first axis; curves shorter than its window get a shorter one, or stay as they are."""
     window = min(window, len(values) - (len(values) + 1) % 2)  # odd
-    return savgol_filter(values, window, order, axis=0) if window > order else np.array(values, copy=True)
+    return savitzky_golay_filter(values, window, order) if window > order else np.array(values, copy=True)
 
 
 def fill(values: np.ndarray, good: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class StyleMeasures:
                 else float(data[name])
                 for name in cls.__dataclass_fields__
             }
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
         return cls(**values)  # type: ignore[arg-type]
 

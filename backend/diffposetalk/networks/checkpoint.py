@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.overrides import TorchFunctionMode
 
 from ..config import ModelConfig
-from ..errors import ModelError
+from ..errors import ModelError, OutputError
 from ..files.digest import file_sha256
 from ..files.shipped import shipped
-from ..files.whole_file import whole_file
+from ..files.text_file import read_text
+from ..files.whole_file import allowed, whole_file
 from ..motion.style_measures import StyleMeasures
 from .device import choose_compute, device_errors
 from .model import DiffPoseTalk, StylePreset
@@ -43,7 +46,7 @@ def read_config(folder: str | Path) -> ModelConfig:
     """
     path = Path(folder) / CONFIG_NAME
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
     except OSError as error:
         raise ModelError(
             f"{str(folder)!r} is not a model directory: it has no {CONFIG_NAME}.", "model_missing"
@@ -78,7 +81,8 @@ def load_model(
     if not path.is_file():
         raise ModelError(f"{str(folder)!r} has no {WEIGHTS_NAME}.", "model_missing")
     try:
-        tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+        # Copied out of the mapped file, which may be replaced while the model is in use.
+        tensors = {k: v.to(_kept(v.dtype), copy=True) for k, v in load_file(path).items()}
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ModelError(
             f"{WEIGHTS_NAME} in {str(folder)!r} is damaged or not a safetensors file.", "model_weights"
@@ -90,8 +94,9 @@ def load_model(
             "model_statistics",
         )
     shapes = {k: tuple(v.shape) for k, v in tensors.items()}
-    # Compared before the networks are made: a wrong configuration must not ask for any amount of memory.
-    expected = _expected_shapes(config)
+    # Compared before the networks get memory: a wrong configuration must not ask for any amount of it.
+    model, whole = _unallocated(config)
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     external = config.speech_encoder.kind == "hubert" and not config.speech_encoder.stored
     for key in [*expected, *shapes]:
         if external and key.startswith("speech_encoder."):
@@ -100,10 +105,11 @@ def load_model(
             raise _misfit(folder, key)
     if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
         raise ModelError(f"The weights in {str(folder)!r} hold values that are not finite.", "model_weights")
-    model = DiffPoseTalk(config)
+    if not whole:
+        model = DiffPoseTalk(config)
     try:
         # what a model with the user's own HuBERT lacks are that encoder's weights, in place already
-        _, unexpected = model.load_state_dict(tensors, strict=False)
+        _, unexpected = model.load_state_dict(tensors, strict=False, assign=whole)
     except RuntimeError as error:
         raise _misfit(folder, "speech_encoder") from error
     if unexpected:
@@ -115,17 +121,37 @@ def load_model(
         return model.to(compute.device).eval()
 
 
-def _expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a model's tensors, found without allocating them."""
-    speech = config.speech_encoder
-    with torch.device("meta"):
-        if speech.kind == "hubert":
-            from .speech.hubert import unloaded
+class _NoMemory(TorchFunctionMode):
+    """While inside, what networks allocate for their weights has a shape but no memory, and is not filled.
 
-            model = DiffPoseTalk(config, unloaded(speech))
-        else:
-            model = DiffPoseTalk(config)
-    return {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    All else is computed as ever. PyTorch's own `torch.device("meta")` takes everything along, and for that imports its
+    compiler: two seconds of processor.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.empty:
+            kwargs = {**kwargs, "device": "meta"}
+        elif getattr(function, "__name__", "") in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
+def _unallocated(config: ModelConfig) -> tuple[DiffPoseTalk, bool]:
+    """A model whose weights have no memory, and whether it is whole once they are put in."""
+    speech = config.speech_encoder
+    if speech.kind == "hubert":
+        from .speech.hubert import unloaded
+
+        with torch.device("meta"):
+            return DiffPoseTalk(config, unloaded(speech)), False
+    with _NoMemory():
+        return DiffPoseTalk(config), True
+
+
+def _kept(dtype: torch.dtype) -> torch.dtype:
+    """The type that weights of a type are computed in."""
+    return torch.float32 if dtype.is_floating_point else dtype
 
 
 def _misfit(folder: Path, key: str) -> ModelError:
@@ -141,14 +167,14 @@ def load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
         return {}
     try:
         styles = {}
-        for entry in json.loads(path.read_text(encoding="utf-8")):
+        for entry in json.loads(read_text(path)):
             vector = torch.tensor([float(v) for v in entry["vector"]])
             if vector.shape != (config.denoiser.style_dim,) or not torch.isfinite(vector).all():
                 raise ValueError("vector")
             measures = StyleMeasures.from_dict(entry.get("measures"))
             name, description = str(entry["name"]), str(entry["description"])
             styles[str(entry["id"])] = StylePreset(name, description, vector, measures)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ModelError(f"{STYLES_NAME} in {str(folder)!r} is not valid.", "model_styles") from error
     return styles
 
@@ -178,17 +204,23 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(folder / WEIGHTS_NAME, tensors)
     text = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
-    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+    with whole_file(folder / CONFIG_NAME) as file:
+        file.write((text + "\n").encode())
     if styles is not None:
         save_styles(folder / STYLES_NAME, styles)
 
 
 def save_weights(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write a safetensors file, whole or not at all."""
+    """Write a safetensors file, whole or not at all. Raises OutputError."""
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part)
-    part.chmod(0o644)  # safetensors writes files that only their owner may read
-    os.replace(part, path)
+    try:
+        save_file(tensors, part)
+        part.chmod(allowed(0o666))  # safetensors writes files that only their owner may read
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:  # the latter where the disk is full
+        part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"Cannot write “{path}”: {reason}. Is the disk full?") from error
 
 
 def save_styles(path: Path, styles: dict[str, StylePreset]) -> None:

@@ -24,11 +24,14 @@ METHODS: dict[str, Method] = {}
 """By their names in the protocol: `function(backend, call, *, ...)`, as `method` enters them."""
 
 
-def method(*, long: bool = False, before_handshake: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def method(
+    *, long: bool = False, aside: bool = False, before_handshake: bool = False
+) -> Callable[[Callable[..., Any]], Any]:
     """Enter a function as the method of its name.
 
     Args:
         long: it runs beside others, one after the other, and can be cancelled.
+        aside: it may take a while, but does not wait for long ones.
         before_handshake: it may be called before `initialize`.
     """
 
@@ -39,7 +42,7 @@ def method(*, long: bool = False, before_handshake: bool = False) -> Callable[[C
                 raise ProtocolError("Call initialize first.", "not_initialized")
             return function(backend, call, **params)
 
-        METHODS[function.__name__] = Method(checked, long)
+        METHODS[function.__name__] = Method(checked, long, aside)
         return function
 
     return enter
@@ -58,7 +61,7 @@ class Backend:
     def methods(self) -> dict[str, Method]:
         """All methods, to be called with a call and its parameters."""
         return {
-            name: Method(types.MethodType(known.function, self), known.long)
+            name: Method(types.MethodType(known.function, self), known.long, known.aside)
             for name, known in METHODS.items()
         }
 

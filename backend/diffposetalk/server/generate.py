@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 MAX_TAKES = 64
 
 
-@method()
+@method(aside=True)
 def probe_audio(backend: Backend, call: Call, *, path: str) -> dict[str, Any]:
     """Describe a recording."""
-    return asdict(probe(path))
+    progress = Progress(call)
+    return asdict(probe(path, call.cancelled.is_set, lambda done, total: progress("read", done, total)))
 
 
 @method(long=True)

@@ -2,8 +2,9 @@
 """JSON-RPC 2.0 over a pair of byte streams, one message a line (https://www.jsonrpc.org/specification).
 
 Nothing here knows what the methods do. Requests are read on the calling thread, where quick methods are
-answered at once; methods marked long run one at a time, in order, on a worker thread. So a call can be
-cancelled, and others answered, while one is running. Batches are not accepted: a line is one message.
+answered at once; methods marked long run one at a time, in order, on a worker thread, and those marked aside, too, on
+another. So a call can be cancelled, and others answered, while one is running. Batches are not accepted: a line is
+one message.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import logging
 import queue
 import threading
+import time
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -74,6 +76,11 @@ class Method:
 
     function: Callable[..., Any]
     long: bool = False
+    aside: bool = False
+    """It may take a while, but does not wait for long ones."""
+
+
+_Waiting = queue.SimpleQueue[tuple[Call, Method, dict[str, Any]] | None]
 
 
 def read_lines(stream: BinaryIO, limit: int = MAX_LINE_BYTES) -> Iterator[bytes | None]:
@@ -175,12 +182,16 @@ class Connection:
         self._write_lock = threading.Lock()
         self._calls_lock = threading.Lock()
         self._calls: dict[RequestId, Call] = {}
-        self._waiting: queue.SimpleQueue[tuple[Call, Method, dict[str, Any]] | None] = queue.SimpleQueue()
-        self._worker = threading.Thread(target=self._work, name="calls", daemon=True)
+        self._waiting: dict[bool, _Waiting] = {aside: queue.SimpleQueue() for aside in (False, True)}
+        self._workers = [
+            threading.Thread(target=self._work, args=(waiting,), name="calls", daemon=True)
+            for waiting in self._waiting.values()
+        ]
 
     def serve(self) -> None:
         """Read and answer until the client's stream ends or a method asks to close."""
-        self._worker.start()
+        for worker in self._workers:
+            worker.start()
         for line in read_lines(self.reader):
             if line == b"":
                 continue
@@ -195,9 +206,12 @@ class Connection:
     def stop(self, seconds: float) -> None:
         """Cancel all calls and give the running one this long to tidy up."""
         self._cancel_all()
-        self._waiting.put(None)
-        if self._worker.is_alive():
-            self._worker.join(seconds)
+        for waiting in self._waiting.values():
+            waiting.put(None)
+        deadline = time.monotonic() + seconds
+        for worker in self._workers:
+            if worker.is_alive():
+                worker.join(max(0.0, deadline - time.monotonic()))
 
     def cancel(self, request_id: RequestId) -> bool:
         """Cancel a call; one that still waits is answered at once. Returns whether there was such a call."""
@@ -246,13 +260,16 @@ class Connection:
                 raise RpcError(METHOD_NOT_FOUND, f"There is no method “{name}”.", "method_not_found")
             params = bind_params(method.function, message.get("params"))
             call = Call(request_id, wants_reply, self._send)
-            if method.long:
+            if method.long or method.aside:
                 self._enqueue(call, method, params)
                 return
         except (RpcError, DiffPoseTalkError) as error:
             if wants_reply:
                 told = error if isinstance(error, RpcError) else self.explain(error)
                 self._send(_error_reply(request_id, told))
+            return
+        except Exception as error:  # a message that was not foreseen does not end the process
+            self._send(_error_reply(request_id, self.explain(error)))
             return
         self._send_reply(call, self._run(call, method, params))
 
@@ -261,10 +278,10 @@ class Connection:
             if call.id in self._calls:
                 raise RpcError(INVALID_REQUEST, "A call with this id is still running.", "invalid_request")
             self._calls[call.id] = call
-        self._waiting.put((call, method, params))
+        self._waiting[method.aside].put((call, method, params))
 
-    def _work(self) -> None:
-        while (item := self._waiting.get()) is not None:
+    def _work(self, waiting: _Waiting) -> None:
+        while (item := waiting.get()) is not None:
             call, method, params = item
             with self._calls_lock:
                 if self._calls.get(call.id) is not call:  # cancelled while it waited, and answered

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import BinaryIO
 
 from .failures import explain
@@ -23,6 +24,7 @@ from .methods import Backend
 
 PARENT_POLL_SECONDS = 0.5
 TIDY_UP_SECONDS = 5.0  # what a cancelled call may take to remove its files when the process ends
+WORKING_FOLDER = "diffposetalk-run-"  # how the folder's name begins in which the add-on starts the backend
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,17 @@ def serve() -> None:
         status = 1
     connection.stop(TIDY_UP_SECONDS)
     sys.stderr.flush()
+    _remove_working_folder()
     os._exit(status)  # threads of libraries must not keep the process
+
+
+def _remove_working_folder() -> None:
+    """Remove the empty folder that Blender made for this process to work in; Blender may be gone."""
+    with contextlib.suppress(OSError):
+        folder = Path.cwd()
+        if folder.name.startswith(WORKING_FOLDER):
+            os.chdir(folder.parent)  # Windows keeps a folder that somebody works in
+            folder.rmdir()
 
 
 def _leave_on_signal(*_: object) -> None:
@@ -86,6 +98,7 @@ def _watch(parent: int, connection: Connection) -> None:
             pass
     log.warning("the client is gone")
     connection.stop(TIDY_UP_SECONDS)
+    _remove_working_folder()
     os._exit(1)
 
 

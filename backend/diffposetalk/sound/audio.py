@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,11 @@ MAX_SECONDS = 3600.0
 MIN_SAMPLE_RATE = 4_000  # below this the formants that tell phones apart are gone
 SILENCE_PEAK = 1e-3  # -60 dB re full scale
 RESAMPLER_MARGIN = 1024  # samples that rounding can add
+MAX_SAMPLE_RATE = 384_000
+MAX_CHANNELS = 32
+MAX_SAMPLES = 6_000_000_000  # of all channels that are decoded: an hour of eight at 192 kHz
+MAX_PEAK = 1e6  # full scale is 1; beyond this it is no sound, and squares overflow
+BLOCK_SAMPLES = 6_000_000  # of all channels, decoded at a time
 BLOCK_SECONDS = 10  # decoded at a time, so that an hour of 96 kHz 5.1 needs no more memory than a minute
 
 # Speech sits in the centre channel of a surround mix; the front pair carries it when the centre does not,
@@ -89,8 +96,19 @@ class SpeechAudio:
         return int(self.seconds * FPS + 1e-6)
 
 
-def probe(path: str | Path) -> AudioInfo:
-    """Describe a recording by its header. Raises AudioError if it is no usable recording."""
+def probe(
+    path: str | Path,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AudioInfo:
+    """Describe a recording by its header, and its bytes by their hash.
+
+    Args:
+        cancelled: asked now and then whether to give up. on_progress: told the bytes read, and all, of a large file.
+
+    Raises:
+        AudioError: it is no usable recording. Cancelled.
+    """
     path = _existing_file(path)
     with _open(path) as sound:
         seconds = sound.frames / sound.samplerate
@@ -100,7 +118,7 @@ def probe(path: str | Path) -> AudioInfo:
             seconds=seconds,
             sample_rate=sound.samplerate,
             channels=sound.channels,
-            sha256=file_sha256(path),
+            sha256=file_sha256(path, cancelled, on_progress),
             frames=int(seconds * FPS + 1e-6),
         )
 
@@ -133,15 +151,21 @@ def load_speech(path: str | Path, start: float = 0.0, seconds: float | None = No
         if seconds is not None:
             wanted = min(wanted, round(seconds * rate))
         _check_selection(path, wanted / rate)
+        if wanted * channels > MAX_SAMPLES:
+            raise AudioError(
+                f"“{path.name}” has {channels} channels at {rate} Hz, too much to read {wanted / rate / 60:.0f} "
+                "minutes of it in one go. Use it in parts, or save its speech as mono.",
+                "audio_too_long",
+            )
 
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         samples = np.empty(math.ceil(wanted / rate * SAMPLE_RATE) + RESAMPLER_MARGIN, np.float32)
         heard, written, peak = 0, 0, 0.0
         for block in _blocks(sound, path, first, wanted):
-            if not np.isfinite(block).all():
+            if not np.abs(block).max() < MAX_PEAK:  # NaN is not smaller either
                 raise AudioError(
-                    f"“{path.name}” contains samples that are not numbers (NaN or infinity). "
-                    "Export it again from your sound editor.",
+                    f"“{path.name}” contains samples that are not numbers (NaN or infinity), or more than a million "
+                    "times full scale. Export it again from your sound editor.",
                     "audio_not_finite",
                 )
             mono = mix_to_mono(block)
@@ -215,7 +239,8 @@ def _existing_file(path: str | Path) -> Path:
 
 def _open(path: Path) -> soundfile.SoundFile:
     try:
-        sound = soundfile.SoundFile(str(path))
+        # Names on a disk need not be UTF-8; on Windows they are no bytes at all.
+        sound = soundfile.SoundFile(str(path) if sys.platform == "win32" else os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError, OSError) as error:
         raise AudioError(_unreadable_message(path), "audio_unreadable") from error
     if sound.samplerate < MIN_SAMPLE_RATE:
@@ -224,6 +249,14 @@ def _open(path: Path) -> soundfile.SoundFile:
         raise AudioError(
             f"“{path.name}” has a sample rate of {rate} Hz, too low to hold speech. "
             f"Use a recording of at least {MIN_SAMPLE_RATE // 1000} kHz.",
+            "audio_unreadable",
+        )
+    if sound.samplerate > MAX_SAMPLE_RATE or sound.channels > MAX_CHANNELS:
+        rate, channels = sound.samplerate, sound.channels
+        sound.close()
+        raise AudioError(
+            f"“{path.name}” has {channels} channels at {rate} Hz; at most {MAX_CHANNELS} channels at "
+            f"{MAX_SAMPLE_RATE // 1000} kHz are read. Save its speech as mono at 48 kHz.",
             "audio_unreadable",
         )
     return sound
@@ -307,7 +340,9 @@ def _blocks(sound: soundfile.SoundFile, path: Path, first: int, wanted: int) -> 
         remaining = wanted
         while remaining > 0:
             block = sound.read(
-                min(remaining, BLOCK_SECONDS * sound.samplerate), dtype="float32", always_2d=True
+                min(remaining, BLOCK_SECONDS * sound.samplerate, BLOCK_SAMPLES // sound.channels),
+                dtype="float32",
+                always_2d=True,
             )
             if len(block) == 0:
                 return

@@ -156,7 +156,7 @@ def seen_frames(clip: MotionClip, count: int, fps: float) -> np.ndarray:
     for stretch in stretches if isinstance(stretches, Sequence) else ():
         try:
             start, stop = (float(second) for second in stretch)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         seen[max(0, round(start * fps)) : max(0, round(stop * fps))] = False
     return seen

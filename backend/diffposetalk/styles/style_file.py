@@ -295,7 +295,7 @@ def load_style(path: str | Path) -> Style:
         source = meta["source"] if isinstance(meta["source"], dict) else {}
         notes = tuple(str(note) for note in meta["notes"])
         thumbnail = np.asarray(arrays.get("thumbnail", np.zeros(0, np.uint8)), np.uint8).tobytes()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StyleError(
             f"“{path.name}” is damaged, or not a style file ({SUFFIX}).", "style_format"
         ) from error

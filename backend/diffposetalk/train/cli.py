@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import DataError
 from .recipe import (
     ABLATIONS,
     PRECISIONS,
@@ -155,7 +156,10 @@ def chosen_recipe(arguments: argparse.Namespace, stage: str) -> Recipe:
     }
     values = recipe.to_dict()
     values[stage] |= given
-    return Recipe.from_dict(values)
+    try:
+        return Recipe.from_dict(values)
+    except ValueError as error:
+        raise DataError(f"This training cannot be run with {error}.", "data_recipe") from error
 
 
 def _load_set(arguments: argparse.Namespace) -> TrainingSet:
@@ -189,7 +193,6 @@ def _style(arguments: argparse.Namespace) -> None:
 
 
 def _denoiser(arguments: argparse.Namespace) -> None:
-    from ..errors import DataError
     from ..head.head_model import load_head
     from ..networks.checkpoint import load_model
     from .checkpoints import load_latest

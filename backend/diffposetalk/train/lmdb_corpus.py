@@ -283,7 +283,7 @@ def _given_splits(folder: Path) -> dict[str, str]:
         for file, split in _SPLIT_FILES.items():
             path = place / file
             if path.is_file():
-                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
                 splits.update({line.split()[0]: split for line in lines if line.strip()})
         if splits:
             return splits

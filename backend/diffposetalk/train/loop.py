@@ -132,6 +132,12 @@ class Loop:
             parts["scaler"] = accelerator.scaler
         first = load_latest(self.folder, parts)
         if first >= self.iterations:
+            if accelerator.is_main_process:
+                print(
+                    f"{self.name}: nothing to do, it has been trained for {first} iterations and was to end at "
+                    f"{self.iterations}. Give a larger --iterations to train it further.",
+                    file=sys.stderr,
+                )
             return
         objective, optimizer = accelerator.prepare(self.objective, self.optimizer)
         learning = [p for group in self.optimizer.param_groups for p in group["params"]]

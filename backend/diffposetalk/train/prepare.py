@@ -26,7 +26,7 @@ import torch
 from ..config import EXPRESSION_DIM, FPS, SpeechEncoderConfig
 from ..errors import AudioError, Cancelled, DataError, DiffPoseTalkError, MotionError, OutputError
 from ..files.array_file import read_arrays
-from ..files.whole_file import whole_file
+from ..files.whole_file import allowed, whole_file
 from ..motion.arkit import EXPRESSIONS
 from ..motion.clip import MotionClip, to_vectors
 from ..networks.speech.encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
@@ -429,7 +429,7 @@ def _mapped(folder: Path, name: str, kind: Any, shape: tuple[int, int]) -> np.me
 
 def _replace(part: Path, place: Path) -> None:
     """Put a whole folder in another's place; the old one is there until the new one is."""
-    os.chmod(part, 0o755)
+    os.chmod(part, allowed(0o777))
     old = place.with_name(f".{place.name}-old-{os.getpid()}")
     if place.exists():
         place.rename(old)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import AudioError, DataError, DiffPoseTalkError, MotionError
+from ..files.text_file import read_text
 from ..motion.clip import MotionClip
 from ..motion.formats import read_motion
 from ..motion.formats.live_link import is_live_link
@@ -285,12 +287,12 @@ def _id(root: Path, path: Path) -> str:
 def _listed(path: Path) -> Iterator[_Item | Skipped]:
     """The rows of a list of recordings."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"“{path.name}” cannot be read as UTF-8 text.", "data_unknown") from error
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    rows = csv.DictReader(text.splitlines(), delimiter=separator)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     columns = [(name or "").strip().lower() for name in rows.fieldnames or ()]
     if not {"audio", "motion"} <= set(columns):
         raise DataError(

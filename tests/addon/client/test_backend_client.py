@@ -4,6 +4,7 @@
 import os
 import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from support.waiting import PATIENCE
 sys.path.insert(0, str(ROOT / "blender_addon"))
 
 from client import BackendClient, BackendError, backend_environment
+from client import client as client_module
 
 BACKEND = ROOT / "backend"
 GREETING = '{"jsonrpc": "2.0", "id": 1, "result": {"protocol": 1, "version": "0.1.0"}}'
@@ -63,6 +65,53 @@ def test_handshake_and_calls(start, backend_python, recordings):
     assert abs(first.wait()["seconds"] - 2.0) < 0.01
     assert error_of(client.call("no_such_method", {})).message
     assert client.alive
+
+
+def test_what_lies_in_the_current_folder_is_not_run(start, backend_python, recordings, tmp_path, monkeypatch):
+    """A module of a downloaded project's folder; that folder is still where relative paths begin."""
+    for name in ("soundfile", "json", "torch", "sitecustomize", "diffposetalk"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    (tmp_path / "speech.wav").write_bytes((recordings / "speech.wav").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    client = start(backend_python)
+    assert client.call("probe_audio", {"path": "speech.wav"}).wait()["name"] == "speech.wav"
+    folder = Path(client.process.folder)
+    assert not list(folder.iterdir()) and stat.S_IMODE(folder.stat().st_mode) == 0o700
+    told = error_of(client.call("load_model", {"model": "models/mine"}))
+    assert str(tmp_path / "models" / "mine") in told.message
+    client.stop()
+    assert not folder.exists() and not (tmp_path / "was run").exists()
+
+
+def test_no_python_that_is_started_imports_from_the_current_folder(tmp_path):
+    (tmp_path / "pip.py").write_text("print('run')")
+    command = [sys.executable, "-m", "pip", "--version"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=backend_environment(None), capture_output=True, text=True
+    )
+    assert "run" not in done.stdout.split()
+
+
+def test_the_working_folder_goes_with_a_backend_whose_blender_is_gone(start, backend_python):
+    client = start(backend_python)
+    client.greeting.wait()
+    folder = Path(client.process.folder)
+    client.process.close_input()
+    client.process._process.wait(10.0)  # without the client's own tidying
+    assert not folder.exists()
+
+
+def test_paths_at_any_depth_are_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    style = {"mix": [{"motion": "a.npz"}, {"preset": "calm"}], "amounts": [0.5, 0.5]}
+    params = {"audio": "b/../c.wav", "style": style, "source": {"file": "d.mp4"}, "seeds": [0], "shape": None}
+    assert client_module._absolute(params) == {
+        "audio": str(tmp_path / "b" / ".." / "c.wav"),
+        "style": {"mix": [{"motion": str(tmp_path / "a.npz")}, {"preset": "calm"}], "amounts": [0.5, 0.5]},
+        "source": {"file": "d.mp4"},
+        "seeds": [0],
+        "shape": None,
+    }
 
 
 def test_the_backend_ends_with_its_client(start, backend_python):

@@ -7,12 +7,9 @@ import math
 import bpy
 import numpy as np
 import pytest
-from support.paths import SHARED
+from support.paths import GRID, TRACKER
 from support.read_only_disk import disk_at
 from support.scene_state import scene_state
-
-TRACKER = SHARED / "models" / "face_landmarker.task"
-GRID = SHARED / "data" / "grid_s1"
 
 
 @pytest.fixture(autouse=True)
@@ -364,8 +361,6 @@ def test_a_capture_without_translation_leaves_the_place(api, part, tmp_path):
     assert "location" not in paths
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker and videos")
 def test_a_real_video_is_keyed_and_becomes_a_style(api, part, settings, library):
     preferences = part("install.preferences").addon_preferences()
     capture = bpy.context.scene.diffposetalk_capture

@@ -116,6 +116,19 @@ def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, row: str, said:
     assert [b.row for b in bad] == [3] and said in bad[0].message
 
 
+def test_rows_end_where_lines_do(tmp_path: Path) -> None:
+    """Not at what Unicode calls a line separator, nor inside quotes."""
+    text = 'audio,note\r\na.wav,one\u2028two\x85three\x0bfour\r\nb.wav,"five\nsix"\r\nc.wav,\n'
+    jobs, bad = read_manifest(manifest(tmp_path / "m.csv", text))
+    assert not bad
+    assert [(job.row, Path(job.audio).name) for job in jobs] == [(2, "a.wav"), (3, "b.wav"), (5, "c.wav")]
+
+
+def test_a_device_is_no_manifest() -> None:
+    with pytest.raises(ManifestError, match="too large"):
+        read_manifest("/dev/zero")
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -126,6 +139,7 @@ def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, row: str, said:
         ("m.csv", "audio,audio\na,b\n"),
         ("m.json", "{"),
         ("m.json", "3"),
+        ("m.json", "[1" + "0" * 5000 + "]"),
         ("m.json", "[" * 100_000),
         ("m.json", '[{"audio": "a.wav", "sed": 1}]'),
     ],

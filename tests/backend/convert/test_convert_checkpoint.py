@@ -11,6 +11,8 @@ import os
 import pickle
 import shutil
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
@@ -493,6 +495,34 @@ def test_outputs_that_cannot_be(released: Released, tmp_path: Path, monkeypatch:
     with pytest.raises(OutputError, match="No space left"):
         convert_checkpoint(*paths, tmp_path / "model")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_disk_that_is_full(released: Released, tmp_path: Path) -> None:
+    """Files may grow to a megabyte only, so that it is really the writing that fails."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from diffposetalk.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    denoiser, style, statistics = map(str, released.write())
+    out = tmp_path / "out"
+    out.mkdir()
+    command = ["convert", "checkpoint", denoiser, "--style-encoder", style]
+    command += ["--statistics", statistics, "-o", str(out / "model")]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: Cannot write") and not list(out.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+def test_a_converted_model_is_as_private_as_the_user_wants(released: Released, tmp_path: Path) -> None:
+    paths, before = released.write(), os.umask(0o077)
+    try:
+        folder = convert_checkpoint(*paths, tmp_path / "model").folder
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
 class Calls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -14,11 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffposetalk.errors import DiffPoseTalkError
+from diffposetalk.convert.flame import convert_flame
+from diffposetalk.errors import DiffPoseTalkError, StyleError
 from diffposetalk.files.array_file import read_arrays
 from diffposetalk.generation.speak import load_shape
 from diffposetalk.motion.clip import load_motion
 from diffposetalk.styles import load_style_vector
+from diffposetalk.styles.library import list_styles
 
 
 def motion_arrays() -> dict[str, Any]:
@@ -129,6 +132,56 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
                 file.write(bytes(20_000_000))
     with pytest.raises(DiffPoseTalkError):
         load_motion(path)
+    with pytest.raises(ValueError):
+        read_arrays(path, ("exp",), 1 << 30)
+
+
+@pytest.mark.parametrize("kind", [*READERS, "library", "flame"])
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_what_a_directory_claims_is_not_believed(kind: str, packing: int, tmp_path: Path) -> None:
+    """Hundreds of megabytes of zeros in some kilobytes, of which the directory says 20 kB."""
+    path = hollow_archive(tmp_path / ("a.dptstyle" if kind == "library" else "a.npz"), packing)
+    readers = {**READERS, "library": read_library, "flame": convert_head}
+    tracemalloc.start()
+    try:
+        with pytest.raises(DiffPoseTalkError):
+            readers[kind](path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def hollow_archive(path: Path, packing: int) -> Path:
+    """An archive whose directory claims 20 kB of members that unpack to 64 MB each."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (50, 100)})
+    with zipfile.ZipFile(path, "w", packing, compresslevel=9) as archive:
+        for name in ("exp", "vector", "meta", "shape", "v_template"):
+            with archive.open(f"{name}.npy", "w") as file:
+                file.write(header.getvalue())
+                for _ in range(16):
+                    file.write(bytes(1 << 22))
+        for entry in archive.filelist:
+            entry.file_size = 20_128
+    return path
+
+
+def read_library(path: Path) -> None:
+    """As `diffposetalk style list` does; what cannot be read is told with it."""
+    problems = [entry.problem for entry in list_styles(path.parent)]
+    assert len(problems) == 1 and problems[0]
+    raise StyleError(problems[0])
+
+
+def convert_head(path: Path) -> None:
+    convert_flame(path, path.with_name("head.npz"))
+
+
+def test_an_archive_of_a_million_members_is_not_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(25_000):
+            archive.writestr(str(number), b"")
     with pytest.raises(ValueError):
         read_arrays(path, ("exp",), 1 << 30)
 

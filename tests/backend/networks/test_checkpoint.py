@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ from support.tiny_model import tiny_config
 
 from diffposetalk.config import ModelConfig
 from diffposetalk.errors import ModelError
-from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.checkpoint import load_model, save_model
+from diffposetalk.networks.model import DiffPoseTalk
 
 
 @pytest.fixture
@@ -96,6 +100,15 @@ def test_a_pickle_is_never_run(folder: Path, tmp_path: Path):
         '{"name": {"a": 1}}',
         '{"fps": 1e999}',
         '{"expression_names": [1, 2]}',
+        '{"fps": 0}',
+        '{"fps": -5}',
+        '{"fps": 1e300}',
+        f'{{"fps": {"9" * 401}}}',
+        '{"expression_names": ["one", "two"]}',
+        json.dumps({"basis": "flame", "expression_names": ["same"] * 50}),
+        '{"coefficient_range": [1, 0]}',
+        '{"jaw_range": [0.3, 0.3]}',
+        '{"sampling": {"style_guidance": -1}}',
         '{"coefficient_range": [[0, 1]]}',
         '{"provenance": []}',
         '{"style_encoder": {"heads": 0}}',
@@ -110,6 +123,53 @@ def test_a_pickle_is_never_run(folder: Path, tmp_path: Path):
 def test_configurations_that_are_not_valid(folder: Path, text: str):
     (folder / "config.json").write_text(text)
     assert kind(folder) == "model_config"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+@pytest.mark.parametrize("mask", [0o077, 0o022])
+def test_the_umask_is_honoured(tiny_model: Path, tmp_path: Path, mask: int):
+    model = load_model(tiny_model, "cpu")
+    before = os.umask(mask)
+    try:
+        save_model(model, tmp_path / "made", model.styles)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "made").iterdir()}
+    assert set(modes.values()) == {0o666 & ~mask} and len(modes) >= 2
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+def test_a_loaded_backend_has_nothing_that_generating_does_not_need():
+    """What takes seconds to import: the compiler of PyTorch, SciPy's signals and statistics, and transformers."""
+    code = (
+        "import sys\n"
+        "from diffposetalk.server.methods import Backend\n"
+        "from diffposetalk.server.jsonrpc import Call\n"
+        "backend, call = Backend(), Call(1, True, print)\n"
+        "backend.initialize(call, protocol=1)\n"
+        "backend.load_model(call, device='cpu')\n"
+        "print([name for name in sys.argv[1:] if name in sys.modules])"
+    )
+    heavy = ["torch._dynamo", "torch._inductor", "sympy", "scipy", "transformers", "matplotlib", "accelerate"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *heavy, "scipy.stats"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_networks_are_made_in_memory_once(tiny_model: Path):
+    """All of a loaded model has values: those of its file, and the tables that are computed."""
+    model = load_model(tiny_model, "cpu")
+    stored = load_file(tiny_model / "model.safetensors")
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        assert not value.is_meta and value.isfinite().all(), name
+        if name in stored:
+            assert torch.equal(value.detach(), stored[name].to(value.dtype)), name
+    tables = DiffPoseTalk(model.config)
+    for name, value in tables.named_buffers():
+        if name not in stored:
+            assert torch.equal(value, model.get_buffer(name)), name
+    assert all(parameter.requires_grad for parameter in model.denoiser.parameters())
 
 
 def test_damaged_styles(folder: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -383,6 +384,34 @@ def test_bad_settings(backend: Client, recording: Path, tmp_path: Path) -> None:
 def test_wrong_params(backend: Client, params: dict[str, Any], word: str) -> None:
     error = backend.error("probe_audio", **params)
     assert error["code"] == -32602 and word in error["message"]
+
+
+@pytest.mark.parametrize("digits", [308, 309, 401])
+def test_numbers_of_hundreds_of_digits(backend: Client, recording: Path, tmp_path: Path, digits: int) -> None:
+    request = {"audio": str(recording), "output_dir": str(tmp_path), "seeds": [0]}
+    for name in ("audio_start", "speech_guidance", "steps"):
+        error = backend.error("generate", **request, **{name: int("9" * digits)})
+        assert digits == 308 or (error["code"] == -32602 and name in error["message"])
+    assert backend.error("generate", **{**request, "seeds": [int("9" * digits)]})["code"] == -32602
+
+
+def test_a_large_recording_is_hashed_aside(backend: Client, recording: Path, tmp_path: Path) -> None:
+    """Others are answered while it goes on, it tells that it does, and it can be cancelled."""
+    large = tmp_path / "large.wav"
+    shutil.copyfile(recording, large)
+    os.truncate(large, 20 << 30)  # no more on the disk than before
+    probing = backend.send("probe_audio", path=str(large))
+    assert backend.wait_for("progress")["id"] == probing
+    told = backend.send("tracking_status")
+    assert "result" in backend.reply(told)
+    cancelling = backend.send("cancel", id=probing)
+    replies = {}
+    while len(replies) < 2:
+        message = backend.messages.get(timeout=PATIENCE)
+        if "method" not in message:
+            replies[message["id"]] = message
+    assert replies[cancelling]["result"] == {"cancelled": True}
+    assert replies[probing]["error"]["code"] == -32800
 
 
 def test_wrong_param_types_of_generate(backend: Client, recording: Path, tmp_path: Path) -> None:

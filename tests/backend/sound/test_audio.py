@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import soundfile
 
 from diffposetalk.errors import AudioError
+from diffposetalk.sound import audio
 from diffposetalk.sound.audio import MAX_SECONDS, SAMPLE_RATE, load_speech, mix_to_mono, probe
 
 
@@ -36,6 +39,45 @@ def refused(path: Path, **part: float) -> AudioError:
 def dominant_hertz(samples: np.ndarray) -> float:
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return float(spectrum.argmax() * SAMPLE_RATE / len(samples))
+
+
+def test_more_channels_than_anybody_records(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ogg", np.zeros((192_000, 64)), 192_000, format="OGG", subtype="VORBIS")
+    error = refused(path)
+    assert "64 channels at 192000 Hz" in error.message
+    with pytest.raises(AudioError):
+        probe(path)
+
+
+def test_many_channels_are_decoded_in_small_blocks(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", np.tile(tone(3, 192_000)[:, None], 8), 192_000)
+    tracemalloc.start()
+    try:
+        assert load_speech(path).seconds == 3
+        assert tracemalloc.get_traced_memory()[1] < 8 * 4 * audio.BLOCK_SAMPLES
+    finally:
+        tracemalloc.stop()
+
+
+def test_too_many_samples_in_all_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.flac", np.tile(tone(3, 16_000)[:, None], 8), 16_000)
+    monkeypatch.setattr(audio, "MAX_SAMPLES", 200_000)
+    assert refused(path).kind == "audio_too_long"
+    load_speech(path, seconds=1.0)
+
+
+@pytest.mark.parametrize("peak", [1e7, 1e20, 3e38])
+def test_peaks_that_are_no_sound(tmp_path: Path, peak: float) -> None:
+    path = write(tmp_path / "a.wav", tone(1, 16_000, level=peak), 16_000, subtype="FLOAT")
+    assert refused(path).kind == "audio_not_finite"
+    load_speech(write(tmp_path / "b.wav", tone(1, 16_000, level=32768), 16_000, subtype="FLOAT"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such names")
+def test_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav"))
+    write(tmp_path / "a.wav", tone(1, 16_000), 16_000).rename(path)
+    assert load_speech(path).seconds == probe(path).seconds == 1
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])

@@ -125,6 +125,24 @@ def test_style_encoder_resumes_exactly(made: Path, tmp_path: Path, monkeypatch: 
     assert_equal(newest(tmp_path / "parts" / "style"), newest(tmp_path / "whole" / "style"))
 
 
+@pytest.mark.parametrize("iterations", ["0", "-3"])
+def test_a_training_without_iterations(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture, iterations: str
+):
+    assert train("style", tmp_path, made, "--iterations", iterations) == 2
+    error = capsys.readouterr().err
+    assert f"iterations = {iterations}" in error and len(error.splitlines()) == 1
+
+
+def test_a_training_past_its_end_says_so(made: Path, whole: Path, capsys: pytest.CaptureFixture):
+    before = newest(whole / "denoiser")
+    capsys.readouterr()
+    assert train("denoiser", whole, made) == 0
+    said = capsys.readouterr().err
+    assert "nothing to do" in said and "--iterations" in said
+    assert_equal(newest(whole / "denoiser"), before)
+
+
 def test_a_damaged_checkpoint_is_passed_over(made: Path, recipe: str, whole: Path, tmp_path: Path):
     assert train("denoiser", tmp_path, made, "--config", recipe) == 0
     last = tmp_path / "denoiser" / "step-00000006.pt"

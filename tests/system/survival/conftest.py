@@ -95,12 +95,15 @@ def nothing_left(
     gate.open()
     session = part("engine.session")._client
     warm = {session.process.pid} if session is not None and session.alive else set()
+    in_use = {Path(session.process.folder)} if warm else set()
 
     def left() -> dict[str, Any]:
         return {
             "processes": backend_processes(children(os.getpid())) - warm,
             "threads": backend_threads()[2 * len(warm) :],
-            "files": {path for path in files_below(TEMPORARY) - expected_files if not ours(path, tmp_path)},
+            "files": {
+                path for path in files_below(TEMPORARY) - expected_files - in_use if not ours(path, tmp_path)
+            },
             "jobs": list(part("engine.job")._line),
         }
 

@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from ...config import FPS
 from ...errors import MotionError, OutputError
+from ...files.text_file import read_text
 from ...files.whole_file import whole_file
 from ..arkit import APPLE_ORDER, EXPRESSIONS
 from ..clip import MotionClip, load_motion, resample
@@ -167,9 +168,7 @@ def read_arkit_json(path: str | Path) -> MotionClip:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError("it is too large")
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(read_text(path, MAX_BYTES))
         if not isinstance(data, dict) or data.get("format", JSON_FORMAT) != JSON_FORMAT:
             raise ValueError("it is another format")
         if data.get("version", JSON_VERSION) != JSON_VERSION:
@@ -182,7 +181,7 @@ def read_arkit_json(path: str | Path) -> MotionClip:
         raise MotionError(
             f"The motion file “{path}” cannot be read: {error.strerror}.", "motion_missing"
         ) from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise MotionError(f"“{path.name}” holds no ARKit curves: {error}.", "motion_format") from error
     known = {name.lower(): i for i, name in enumerate(APPLE_ORDER)}
     places = [known.get(name.lower()) for name in names]

@@ -20,6 +20,7 @@ What is assumed, where the format does not say:
 from __future__ import annotations
 
 import csv
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from ...config import FPS
 from ...errors import ModelError, MotionError
 from ...files.array_file import read_arrays
 from ...files.shipped import bundled_head_path
+from ...files.text_file import read_text
 from ..arkit import APPLE_ORDER, EXPRESSIONS
 from ..clip import MotionClip
 from ..smoothing import between, continuous, frame_times, relative_to_mean, savitzky_golay
@@ -157,16 +159,14 @@ def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:
     """Read a table without changing its values; see `load_live_link` for errors."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise MotionError(f"“{path.name}” is too large for a Live Link Face table.", "motion_format")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, MAX_BYTES)
     except OSError as error:
         raise MotionError(
             f"The motion file “{path}” cannot be read: {error.strerror}.", "motion_missing"
         ) from error
     except UnicodeDecodeError as error:
         raise MotionError(f"“{path.name}” is not a text table (UTF-8).", "motion_format") from error
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in io.StringIO(text) if line.strip()]
     if not lines:
         raise MotionError(f"“{path.name}” is empty.", "motion_format")
     separator = max(",;\t", key=lines[0].count)
@@ -292,9 +292,7 @@ def _neutral(path: Path, take: LiveLinkTake) -> tuple[str, np.ndarray]:
 
 def _neutral_rows(path: Path) -> np.ndarray:
     """Blendshapes (T, 52) of a neutral face's table, which may have a single line."""
-    lines = [
-        line for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()
-    ]
+    lines = [line for line in io.StringIO(read_text(path, MAX_BYTES, "replace")) if line.strip()]
     separator = max(",;\t", key=lines[0].count) if lines else ","
     rows = list(csv.reader(lines, delimiter=separator))
     columns = {_key(name): i for i, name in enumerate(rows[0])} if rows else {}

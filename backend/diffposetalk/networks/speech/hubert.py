@@ -24,6 +24,7 @@ from transformers import HubertConfig, HubertModel
 
 from ...config import SpeechEncoderConfig
 from ...errors import ModelError
+from ...files.text_file import read_text
 from ...files.torch_file import read_torch_file
 from .encoder import SAMPLES_PER_FRAME, OnChunk
 
@@ -74,7 +75,7 @@ class HubertSpeechEncoder(nn.Module):
         """
         folder = Path(folder)
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = json.loads(read_text(folder / "config.json"))
             if config.get("model_type") != "hubert":
                 raise ValueError("not HuBERT")
             encoder = _unloaded({**config, **_NO_MASKING})
