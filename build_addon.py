@@ -222,7 +222,7 @@ def project_version() -> str:
         for name, pattern in {
             "blender_addon/blender_manifest.toml": r'^version\s*=\s*"([^"]+)"',
             "backend/pyproject.toml": r'^version\s*=\s*"([^"]+)"',
-            "backend/diffposetalk/__init__.py": r'^__version__\s*=\s*"([^"]+)"',
+            "backend/diffposetalk/version.py": r'^VERSION\s*=\s*"([^"]+)"',
         }.items()
     }
     if len(set(found.values())) != 1:

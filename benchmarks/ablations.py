@@ -16,8 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from diffposetalk.evaluate.metrics import BY_KEY
 from diffposetalk.evaluate.paper_table import COLUMNS, TABLE_1
+from diffposetalk.evaluate.reported_figures import BY_KEY
 from diffposetalk.train.recipe import read_recipe
 
 HERE = Path(__file__).resolve().parent

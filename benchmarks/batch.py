@@ -33,7 +33,7 @@ from typing import Any
 
 import soundfile
 
-from diffposetalk.sound.audio import file_sha256
+from diffposetalk.files.digest import file_sha256
 
 CLIP = Path(__file__).resolve().parents[1] / "flame_assets" / "clips" / "jfk.flac"
 PIECE_SECONDS = (0.4, 1.0)

@@ -28,10 +28,10 @@ from plain_network import PlainDenoiser, ancestral_steps
 from diffposetalk.config import DenoiserConfig, SamplingConfig
 from diffposetalk.diffusion.guidance import Condition, GuidedDenoiser, SparseBranch
 from diffposetalk.diffusion.samplers import sample
-from diffposetalk.diffusion.schedule import NoiseSchedule
 from diffposetalk.networks.denoiser import Denoiser
 from diffposetalk.networks.device import choose_compute
 from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
+from diffposetalk.networks.schedule import NoiseSchedule
 from diffposetalk.networks.speech.encoder import encode
 from diffposetalk.networks.speech.hubert import HubertSpeechEncoder
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffposetalk.generation.windows import generate
+from diffposetalk.generation.batching import generate
 from diffposetalk.head.geometry import FaceRegions
 from diffposetalk.head.head_model import load_head
 from diffposetalk.lips.articulation import span

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from diffposetalk.diffusion import inpainting
-from diffposetalk.evaluate.dynamics import motion_speed
+from diffposetalk.generation.batching import generate
 from diffposetalk.generation.ranges import regenerate
-from diffposetalk.generation.windows import generate
 from diffposetalk.motion.clip import to_vectors
+from diffposetalk.motion.dynamics import motion_speed
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.sound.audio import load_speech
 

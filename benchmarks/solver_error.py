@@ -19,11 +19,11 @@ import torch
 
 from diffposetalk.diffusion.guidance import Condition, GuidedDenoiser, SparseBranch
 from diffposetalk.diffusion.samplers import sample, solver_steps
-from diffposetalk.diffusion.schedule import NoiseSchedule
 from diffposetalk.head.head_model import HeadModel, load_head
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
+from diffposetalk.networks.schedule import NoiseSchedule
 from diffposetalk.networks.speech.encoder import encode
 from diffposetalk.sound.audio import load_speech
 

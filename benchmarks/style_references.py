@@ -24,13 +24,15 @@ import numpy as np
 import torch
 
 from diffposetalk.config import FPS
-from diffposetalk.evaluate.evaluation import head_amplitude
 from diffposetalk.evaluate.references import read_references
-from diffposetalk.generation.windows import Line, generate_lines
+from diffposetalk.generation.batching import generate_lines
+from diffposetalk.generation.line import Line
+from diffposetalk.generation.options import GenerationOptions
 from diffposetalk.head import render
 from diffposetalk.head.head_model import HeadModel, load_head
 from diffposetalk.motion.arkit import EXPRESSIONS
 from diffposetalk.motion.clip import MotionClip, from_vectors, to_vectors
+from diffposetalk.motion.dynamics import head_amplitude
 from diffposetalk.networks.checkpoint import bundled_model_path, load_model
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.speech.encoder import SAMPLES_PER_FRAME
@@ -124,7 +126,7 @@ def rest_clip() -> MotionClip:
 def spoken(model: DiffPoseTalk, vectors: Sequence[torch.Tensor], seeds: int) -> list[list[MotionClip]]:
     """The bundled recording said in each style."""
     speech = load_speech(next((bundled_model_path().parent / "clips").glob("*.flac")))
-    lines = [Line(speech, range(seeds), style=vector) for vector in vectors]
+    lines = [Line(speech, GenerationOptions(tuple(range(seeds))), vector) for vector in vectors]
     made = dict(generate_lines(model, lines))
     return [made[index] for index in range(len(lines))]
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+from .version import VERSION
+
+__version__ = VERSION
 
 _HOMES = {
     "AudioError": ".errors",
@@ -22,7 +24,7 @@ _HOMES = {
     "DiffPoseTalkError": ".errors",
     "MotionClip": ".motion.clip",
     "SpeechAudio": ".sound.audio",
-    "generate": ".generation.windows",
+    "generate": ".generation.batching",
     "load_model": ".networks.checkpoint",
     "load_motion": ".motion.clip",
     "load_speech": ".sound.audio",

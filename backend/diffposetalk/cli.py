@@ -13,13 +13,21 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__
-from .config import PRECISIONS, QUALITIES, SAMPLERS
-from .errors import DiffPoseTalkError, OutputError
+from .config import STYLE_WORDS
+from .errors import DiffPoseTalkError
+from .generation.arguments import (
+    add_generation_arguments,
+    add_model_arguments,
+    chosen_options,
+    load_chosen_model,
+)
+from .terminal import ProgressLine, checked_output
+from .version import VERSION
 
 if TYPE_CHECKING:
     from .networks.model import DiffPoseTalk
@@ -65,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     """The parser of all commands; of those with a module, only the one named in `argv` gets its arguments."""
     parser = _Parser(prog="diffposetalk", description="Facial animation and head motion from speech.")
-    parser.add_argument("--version", action="version", version=f"diffposetalk {__version__}")
+    parser.add_argument("--version", action="version", version=f"diffposetalk {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     generate = commands.add_parser("generate", help="make motion clips from a recording")
@@ -81,8 +89,7 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     generate.add_argument("--seconds", type=float, help="use this much of the recording (s; default: all)")
     generate.add_argument(
         "--style",
-        help="a preset or a style of the library by name, a style file (.dptstyle), a motion file (.npz, .csv) to "
-        "take the style from, or a style vector (.npy); default: the model's own",
+        help=f"{STYLE_WORDS}; default: the model's own",
     )
     generate.add_argument(
         "--style-start-frame",
@@ -96,24 +103,7 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     generate.add_argument("--shape", type=Path, help="identity coefficients (.npy or .npz)")
     generate.add_argument("--seed", type=int, default=0, help="seed of the first take (default: 0)")
     generate.add_argument("--takes", type=int, default=1, help="how many takes, with consecutive seeds")
-    generate.add_argument("--speech-guidance", type=float, help="how closely to follow the speech")
-    generate.add_argument("--style-guidance", type=float, help="how closely to follow the style")
-    generate.add_argument("--no-head-pose", action="store_true", help="keep the head still")
-    generate.add_argument(
-        "--quality",
-        choices=QUALITIES,
-        default="final",
-        help="“draft” is the model's faster student (default: final)",
-    )
-    generate.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
-    generate.add_argument("--steps", type=int, help="sampling steps a window")
-    generate.add_argument(
-        "--dynamic-threshold",
-        type=float,
-        nargs=3,
-        metavar=("RATIO", "LOW", "HIGH"),
-        help="limit the guidance branches to a quantile of their magnitudes, e.g. 0.99 1 4 (default: off)",
-    )
+    add_generation_arguments(generate)
     generate.add_argument(
         "--target-head",
         type=Path,
@@ -143,24 +133,6 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that say which model to load, and how it computes."""
-    parser.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, xpu, mps (default: auto)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: the free cores)")
-    parser.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")
-
-
-def load_chosen_model(arguments: argparse.Namespace) -> DiffPoseTalk:
-    """The model that the options of `add_model_arguments` name. Raises ModelError or DeviceError."""
-    from .networks.checkpoint import load_model
-
-    return load_model(
-        arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
-    )
-
-
 def _generate(arguments: argparse.Namespace) -> None:
     output = checked_output(arguments.output, ".npz")
     if arguments.takes < 1:
@@ -168,30 +140,24 @@ def _generate(arguments: argparse.Namespace) -> None:
     from .sound.audio import probe
 
     probe(arguments.audio)  # a bad recording is told at once, not after loading the model
+    seeds = tuple(range(arguments.seed, arguments.seed + arguments.takes))
+    options = chosen_options(arguments, seeds)
 
-    from .diffusion.guidance import DynamicThreshold
-    from .generation.draft import of_quality
     from .generation.speak import animate
+    from .styles.chosen import chosen_style
 
-    model = of_quality(load_chosen_model(arguments), arguments.model, arguments.quality)
-    limits = arguments.dynamic_threshold
-    seeds = [arguments.seed + take for take in range(arguments.takes)]
+    model = load_chosen_model(arguments)
+    shape = None if arguments.shape is None else str(arguments.shape)
+    options = replace(options, style=_style_params(arguments, model), shape=shape)
     began = time.monotonic()
     progress = ProgressLine()
     speech, clips = animate(
         model,
         arguments.audio,
+        options,
+        *chosen_style(model, options.style),
         audio_start=arguments.start,
         audio_seconds=arguments.seconds,
-        seeds=seeds,
-        style=_style_spec(arguments, model),
-        shape=arguments.shape,
-        head_pose=not arguments.no_head_pose,
-        speech_guidance=arguments.speech_guidance,
-        style_guidance=arguments.style_guidance,
-        sampler=arguments.sampler,
-        steps=arguments.steps,
-        threshold=None if limits is None else DynamicThreshold(*limits),
         on_progress=progress,
         heads=_heads(arguments),
     )
@@ -230,13 +196,13 @@ def _info(arguments: argparse.Namespace) -> None:
     import torch
 
     from .networks.checkpoint import bundled_model_path
-    from .server.methods import available_devices
+    from .networks.device import available_devices
 
     folder = arguments.model or bundled_model_path()
     model = load_chosen_model(arguments)
     config = model.config
     description: dict[str, Any] = {
-        "version": __version__,
+        "version": VERSION,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "devices": available_devices(),
@@ -277,67 +243,22 @@ def _print_tree(values: dict[str, Any], indent: str = "") -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from .server.methods import serve
+    from .server.process import serve
 
     serve()
 
 
-def _style_spec(arguments: argparse.Namespace, model: DiffPoseTalk) -> dict[str, Any] | None:
-    """What `styles.resolve_style` takes, from the words given on the command line."""
+def _style_params(arguments: argparse.Namespace, model: DiffPoseTalk) -> dict[str, Any] | None:
+    """The style as the protocol has it, from the words given on the command line."""
+    from .styles.request import StyleRequest
 
-    def one(word: str) -> dict[str, Any]:
-        suffix = Path(word).suffix.lower()
-        if suffix in (".npz", ".csv"):
-            return {"motion": word, "start_frame": arguments.style_start_frame}
-        if suffix == ".npy":
-            return {"vector": word}
-        if suffix == ".dptstyle":
-            return {"file": word}
-        if word in model.styles:
-            return {"preset": word}
-        from .styles.library import library_folder, list_styles
-
-        mine = {entry.name.casefold() for entry in list_styles(library_folder())}
-        return {"library": word} if word.casefold() in mine else {"preset": word}
+    def params(word: str) -> dict[str, Any]:
+        return StyleRequest.parse(word, start_frame=arguments.style_start_frame).to_params()
 
     if arguments.mix_style is None:
-        return None if arguments.style is None else one(arguments.style)
+        return None if arguments.style is None else params(arguments.style)
     first = arguments.style or model.config.sampling.style
     if not first or not 0 <= arguments.mix <= 1:
         raise DiffPoseTalkError("Mixing needs two styles and an amount from 0 to 1.", "style_mix")
     amounts = [1 - arguments.mix, arguments.mix]
-    return {"mix": [one(first), one(arguments.mix_style)], "amounts": amounts}
-
-
-def checked_output(path: Path, suffix: str) -> Path:
-    """The path with its suffix. Raises OutputError now rather than after minutes of work."""
-    if path.is_dir():
-        raise OutputError(f"“{path}” is a folder; name a file to write.")
-    if path.suffix.lower() != suffix:
-        path = path.with_name(path.name + suffix)
-    if not path.parent.is_dir():
-        raise OutputError(f"The folder “{path.parent}” does not exist. Make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"The folder “{path.parent}” cannot be written to.")
-    return path
-
-
-class ProgressLine:
-    """Progress on standard error: one line rewritten on a terminal, a line every tenth elsewhere."""
-
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.shown = ("", -1)
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        step = 100 if self.terminal else 10
-        state = (stage, done * step // max(total, 1))
-        if state != self.shown:
-            self.shown = state
-            start, end = ("\r", " ") if self.terminal else ("", "\n")
-            print(f"{start}{stage} {100 * done // max(total, 1):3d} %", end=end, file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self.terminal:
-            print(file=sys.stderr)
+    return {"mix": [params(first), params(arguments.mix_style)], "amounts": amounts}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from .errors import ModelError
 
@@ -21,6 +21,12 @@ QUALITIES = ("final", "draft")
 """The model itself, or the faster student beside it (`draft`)."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Of the matrix products in sampling."""
+STYLE_WORDS = (
+    "a preset, a style of your library (its name, or library:NAME), a style file (.dptstyle), a motion file (.npz, "
+    ".csv, .json) or a video to take it from (FILE@120 from that frame on, FILE@mean from all of it), a style vector "
+    "(.npy), a mixture (0.7 calm + 0.3 Anna), or none"
+)
+"""All that a word for a style can be, for help and errors; `styles.request` reads it."""
 
 
 @dataclass(frozen=True)
@@ -183,26 +189,28 @@ def from_fields(cls: Any, data: dict[str, Any]) -> Any:
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     hints = get_type_hints(cls)
     for name, value in values.items():
-        if not _matches(value, hints[name]):
+        if not fits(value, hints[name]):
             raise ValueError(f"{name} = {str(value)[:60]!r} in {cls.__name__}")
     return cls(**values)
 
 
-def _matches(value: Any, hint: Any) -> bool:
-    """Whether a value read from JSON (lists as tuples) is of a field's type; numbers must be finite."""
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON or TOML is of a type; lists may stand for tuples, numbers fit 64 bits."""
     origin, parts = get_origin(hint), get_args(hint)
-    if origin is UnionType:
-        return any(_matches(value, part) for part in parts)
-    if origin is tuple:
-        if not isinstance(value, tuple):
+    if hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin in (list, tuple):
+        if not isinstance(value, list | tuple):
             return False
-        if parts[-1] is Ellipsis:
-            return all(_matches(v, parts[0]) for v in value)
-        return len(value) == len(parts) and all(map(_matches, value, parts))
+        if origin is list or parts[-1] is Ellipsis:
+            return all(fits(item, parts[0]) for item in value)
+        return len(value) == len(parts) and all(map(fits, value, parts))
     if hint is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint is int:
-        return type(value) is int
+        return type(value) is int and -(2**63) <= value < 2**63
     return isinstance(value, origin or hint)
 
 

@@ -20,6 +20,7 @@ from ..client import BackendError
 from ..data import bundled, style_library
 from ..data.adjustment import Adjustment
 from ..data.errors import UserError
+from ..data.generation_options import GenerationOptions
 from ..data.head_asset import load_head
 from ..data.mapping import PARTS
 from ..data.motion import read_motion, resample_motion
@@ -32,7 +33,7 @@ from ..install.preferences import addon_preferences, chosen_model_directory
 from ..jobs import capture, dialogue, exporting, style_list
 from ..jobs import styles as style_jobs
 from ..jobs.batch import BatchJob, BatchResult, run_batch
-from ..jobs.generation import QUALITIES, GenerationJob, GenerationSettings, Keyed, Speech
+from ..jobs.generation import GenerationJob, GenerationSettings, Keyed, Speech
 from ..jobs.lip_check import LipSyncJob
 from ..jobs.motion_exchange import ExportMotionJob, ImportMotionJob
 from ..jobs.regeneration import RangeRequest, RegenerationJob
@@ -152,8 +153,8 @@ def generate(
         objects: heads, or meshes with ARKit shape keys.
         audio: sound file or files.
         style: id of a preset, name of a style of the library, path of a style (.dptstyle), a motion file (.npz,
-            .csv) or a style vector (.npy), or a mixture {"mix": [{"preset": a}, {"file": b}], "amounts": [1 - t, t]};
-            None is the model's own.
+            .csv, .json), a video or a style vector (.npy), "0.7 calm + 0.3 Anna", "none", or what the protocol takes,
+            {"mix": [{"preset": a}, {"file": b}], "amounts": [1 - t, t]}; None is the model's own.
         seed, takes: the takes' seeds are seed, seed + 1, ...
         start_frame: frame where the speech begins.
         blocking: return when it is done, with its results. Otherwise return the job at once: Blender's timers
@@ -190,8 +191,6 @@ def generate(
         raise UserError(f"{len(items)} objects and {len(paths)} recordings do not pair up.")
     if takes < 1:
         raise UserError("At least one take must be made.")
-    if quality not in QUALITIES:
-        raise UserError(f"The quality is one of {', '.join(QUALITIES)}.")
     speeches = [
         Speech(
             AudioSpan(audio_strip.check_audio_path(str(path)), audio_start, audio_seconds, start_frame),
@@ -200,17 +199,20 @@ def generate(
         )
         for path, group in zip(paths, groups, strict=True)
     ]
-    settings = GenerationSettings(
+    options = GenerationOptions(
         seeds=tuple(range(seed, seed + takes)),
         style=_style_request(style),
-        head_motion=head_motion,
-        head_strength=head_strength,
-        head_bone=head_bone,
+        head_pose=head_motion,
         speech_guidance=speech_guidance,
         style_guidance=style_guidance,
         sampler=sampler,
         steps=steps,
         quality=quality,
+    )
+    settings = GenerationSettings(
+        options,
+        head_strength=head_strength,
+        head_bone=head_bone,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=convert_basis,
@@ -359,9 +361,7 @@ def generate_dialogue(
         raise UserError("At least one take must be made.")
     lines, left_out = dialogue.dialogue_lines(scene)
     settings = GenerationSettings(
-        seeds=tuple(range(seed, seed + takes)),
-        style=_style_request(style),
-        steps=steps,
+        GenerationOptions(tuple(range(seed, seed + takes)), _style_request(style), steps=steps),
         head_strength=head_strength,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
@@ -432,8 +432,7 @@ def batch(
         UserError: the list or the report cannot be read or written at all.
     """
     settings = GenerationSettings(
-        seeds=(0,),
-        steps=steps,
+        GenerationOptions(steps=steps),
         head_strength=head_strength,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
@@ -653,19 +652,7 @@ def _person(face: tuple[float, float] | None, neutral: str | Path | None) -> sty
 
 def _style_request(style: str | Path | dict[str, Any] | None) -> dict[str, Any] | None:
     """A style as the protocol takes it."""
-    if style is None or isinstance(style, dict):
-        return style
-    text = str(style)
-    suffix = Path(text).suffix.lower()
-    if suffix in (".npz", ".csv", ".json"):
-        return {"motion": bpy.path.abspath(text), "start_frame": None}
-    if suffix == ".npy":
-        return {"vector": bpy.path.abspath(text)}
-    if suffix == style_library.SUFFIX:
-        return {"file": bpy.path.abspath(text)}
-    own = next((s for s in style_list.own_styles(fresh=True) if s.name.casefold() == text.casefold()), None)
-    known = {preset.id for preset in bundled.style_presets(chosen_model_directory())}
-    return {"file": str(own.path)} if own is not None and text not in known else {"preset": text}
+    return style_list.asked_style(style)
 
 
 def _drive(job: GenerationJob, on_done: Callable[[GenerationJob], None] | None) -> None:

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,21 +95,25 @@ def thumbnail(path: Path) -> bytes:
 
 
 def figures_text(measures: Any) -> str:
-    """Measures as the protocol has them, in one line; empty where there are none."""
-    if not isinstance(measures, dict):
-        return ""
-    parts = []
-    for name, text in (
-        ("mouth_opening", "mouth {:.0f} mm"),
-        ("lip_activity", "lips {:.0f} mm/s"),
-        ("brow_activity", "brows {:.2f}"),
-        ("head_amplitude", "head {:.1f}°"),
-        ("head_tempo", "{:.1f} Hz"),
-        ("blinks", "{:.0f} blinks/min"),
-    ):
-        value = measures.get(name)
-        if isinstance(value, int | float) and (name != "head_tempo" or value > 0):
-            parts.append(text.format(value))
+    """Measures as the protocol has them, in one line, as the backend words them; empty where there are none."""
+    known = measures if isinstance(measures, dict) else {}
+    figures = {name: value for name, value in known.items() if isinstance(value, int | float)}
+    tempo = figures.get("head_tempo", 0.0)
+    parts = [
+        text.format(scale * figures[name])
+        for name, text, scale in (
+            ("mouth_opening", "mouth opens {:.0f} mm", 1),
+            ("lip_activity", "lips move {:.0f} mm/s", 1),
+            ("brow_activity", "brows move {:.0f} %", 100),
+            (
+                "head_amplitude",
+                "head moves {:.1f}°" + (f" about every {1 / tempo:.1f} s" if tempo > 0 else ""),
+                1,
+            ),
+            ("blinks", "{:.0f} blinks a minute", 1),
+        )
+        if name in figures
+    ]
     return ", ".join(parts)
 
 
@@ -117,11 +122,15 @@ def check_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > MAX_NAME or name[0] == "." or name[-1] == ".":
         raise UserError(f"A style's name has 1 to {MAX_NAME} characters, and no dot at its beginning or end.")
-    if any(c in _FORBIDDEN or not c.isprintable() for c in name) or name.split(".")[0].lower() in _RESERVED:
+    if not all(map(_writable, name)) or name.split(".")[0].casefold() in _RESERVED:
         raise UserError(
             f"A style's name is its file's: it cannot be “{name}”. Leave out {_FORBIDDEN} and line breaks."
         )
     return name
+
+
+def _writable(character: str) -> bool:
+    return character not in _FORBIDDEN and unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
 
 
 def free_name(folder: Path, name: str) -> str:
@@ -137,7 +146,7 @@ def free_name(folder: Path, name: str) -> str:
 def name_from(path: str | Path) -> str:
     """A style's name from a file's."""
     stem = Path(path).stem.replace("_", " ").strip(" .")
-    kept = "".join(c for c in stem if c not in _FORBIDDEN and c.isprintable())[:60].strip(" .")
+    kept = "".join(filter(_writable, stem))[:60].strip(" .")
     return kept or "Style"
 
 

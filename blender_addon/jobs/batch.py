@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..data.errors import UserError
 from ..data.text_file import read_text
 from ..takes import audio_strip, showing
 from ..takes.audio_strip import AudioSpan
-from . import exporting, motion_exchange
+from . import exporting, motion_exchange, style_list
 from .generation import GenerationJob, GenerationSettings, Speech
 
 EXPORTS: dict[str, Callable[..., Path]] = {
@@ -47,7 +48,7 @@ class BatchJob:
 
     audio: path of the recording.
     object: name of the head or character that speaks it.
-    style: as `generate` takes it: a preset's id, a path, or None for the model's own.
+    style: as `generate` takes it; None is the model's own.
     seed, takes: the takes' seeds are seed, seed + 1, ...
     start: scene frame where the speech begins.
     export: path to write, or several; the endings say what: .fbx, .abc, .glb, .usdc, and of the motion .csv (Live
@@ -171,9 +172,7 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
     if folder is not None:
         values["audio"] = _absolute(values["audio"], folder)
         values["export"] = tuple(_absolute(path.strip(), folder) for path in values["export"])
-        style = values.get("style")
-        if isinstance(style, str) and style.lower().endswith((".npz", ".npy", ".dptstyle")):
-            values["style"] = _absolute(style, folder)
+        values["style"] = style_list.asked_style(values.get("style"), partial(_absolute, folder=folder))
     job = BatchJob(**values)
     if job.takes < 1:
         raise UserError("“takes” is less than 1.")
@@ -184,7 +183,7 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return path if path.startswith("//") or Path(path).is_absolute() else str(folder / path)
+    return bpy.path.abspath(path) if path.startswith("//") else str(folder / path)
 
 
 def run_batch(
@@ -245,8 +244,9 @@ def _run_job(
         path = audio_strip.check_audio_path(job.audio)
         span = AudioSpan(path, job.audio_start, job.audio_seconds, job.start)
         seeds = tuple(range(job.seed, job.seed + job.takes))
-        own = replace(settings, seeds=seeds, style=style_request(job.style))
-        made = GenerationJob(scene, [Speech(span, (item,), place_sound and whole)], own)
+        options = replace(settings.options, seeds=seeds, style=style_request(job.style))
+        speech = Speech(span, (item,), place_sound and whole)
+        made = GenerationJob(scene, [speech], replace(settings, options=options))
         made.wait()
         if made.failure is not None:
             raise made.failure

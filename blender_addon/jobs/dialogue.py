@@ -9,16 +9,18 @@ import fnmatch
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data.adjustment import timed
+from ..data.content_digest import content_digest, model_digest
 from ..data.errors import UserError
 from ..data.motion_text import motion_from_text, motion_to_text
 from ..engine.job import Steps
+from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target
 from ..takes import audio_strip, record, showing
 from ..takes.audio_strip import AudioSpan
@@ -109,38 +111,24 @@ def _speaker(scene: bpy.types.Scene, strip: Any) -> bpy.types.Object | None:
     return max(named, key=lambda item: len(item.name)) if named else None
 
 
-def audio_digest(path: str) -> str:
-    """SHA-256 of a sound file. Raises UserError."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise UserError(f"The audio file “{path}” cannot be read: {error}.") from error
-    return digest.hexdigest()
-
-
 def line_keys(line: DialogueLine, settings: GenerationSettings) -> dict[int, str]:
-    """What a line's motion depends on, as a digest for each seed: its sound, the part of it, and the settings."""
-    content: dict[str, Any] = {
-        "audio": audio_digest(line.span.path),
-        "start": round(line.span.start, 6),
-        "seconds": None if line.span.seconds is None else round(line.span.seconds, 6),
-        "style": settings.style,
-        "sampling": [
-            settings.quality,
-            settings.speech_guidance,
-            settings.style_guidance,
-            settings.sampler,
-            settings.steps,
-        ],
-        "head": settings.head_motion and settings.head_strength > 0,
-        "model": str(settings.model_directory),
-    }
-    texts = {
-        seed: json.dumps({**content, "seed": seed}, sort_keys=True, default=str) for seed in settings.seeds
-    }
+    """What a line's motion depends on, as a digest for each seed: its sound, who speaks, the model and the options.
+
+    Files count by what they hold, as in the backend's batches.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    asked = settings.asked
+    target, shape = showing.target_of(line.speaker), line.speaker.get(SHAPE_MARK)
+    parts = [
+        content_digest(line.span.path),
+        round(line.span.start, 6),
+        None if line.span.seconds is None else round(line.span.seconds, 6),
+        [target.basis, target.head_file, None if shape is None else [float(value) for value in shape]],
+        model_digest(settings.model_directory, asked.quality),
+    ]
+    texts = {seed: json.dumps([*parts, replace(asked, seeds=(seed,)).key()]) for seed in asked.seeds}
     return {seed: hashlib.sha256(text.encode()).hexdigest() for seed, text in texts.items()}
 
 
@@ -187,7 +175,7 @@ class DialogueJob(GenerationJob):
                 told = made.get((strip, key)) or made.get(("", key))
                 if told is not None:
                     known[seed] = told
-        self.kept = sum(len(known) == len(settings.seeds) for known in self._known)
+        self.kept = sum(len(known) == len(settings.options.seeds) for known in self._known)
         self.made = len(self._lines) - self.kept
 
     def _run(self) -> Steps:
@@ -195,7 +183,7 @@ class DialogueJob(GenerationJob):
             yield from self._wait_for(self._backend().greeting)
             basis = yield from self._load_model()
             for index, known in enumerate(self._known):
-                missing = [seed for seed in self.settings.seeds if seed not in known]
+                missing = [seed for seed in self.settings.options.seeds if seed not in known]
                 if missing:
                     made = yield from self._generate(index, basis, missing)
                     for seed, motion in zip(made.seeds, made.takes, strict=True):
@@ -222,14 +210,14 @@ class DialogueJob(GenerationJob):
             lines.sort(key=lambda line: line[0])
             first = lines[0][0]
             made = []
-            for number, seed in enumerate(self.settings.seeds, 1):
+            for number, seed in enumerate(self.settings.options.seeds, 1):
                 told = [{**by_seed[seed], "at": (frame - first) / fps * FPS} for frame, by_seed in lines]
                 together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
                 title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
                 made.append(Take(timed(together, fps), title, together, {"lines": told, "seed": seed}))
             performances.append(Performance((showing.target_of(owner),), tuple(made), first))
-        strength = self.settings.head_strength if self.settings.head_motion else 0.0
-        actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
+        settings = self.settings
+        actions = key_performances(performances, settings.head_bone, settings.strength, settings.parts)
         self.takes = [by_target[0] for by_take in actions for by_target in by_take]
         for performance in performances:
             self.warnings += remarks(performance.targets, scene)

@@ -19,6 +19,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import bundled
 from ..data.errors import UserError
+from ..data.generation_options import GenerationOptions
 from ..data.mapping import PARTS
 from ..data.motion import Motion, read_motion, resample_motion
 from ..engine import flame_file, session
@@ -48,38 +49,34 @@ class Speech:
     place_sound: bool = True
 
 
-QUALITIES = ("final", "draft")
-
-
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How motion is made and keyed; None leaves a value to the model.
+    """How motion is made and keyed.
 
-    style: as the protocol takes it: {"preset": id}, {"motion": path, "start_frame": int | None},
-        {"vector": path} or None.
-    seeds: one take each.
     head_bone: "neck" or "root".
-    quality: "final", or "draft": the model's faster student, whose guidance and steps are built in.
     convert_basis: convert the motion where the model's expression basis is not the head's.
     parts: which of `mapping.PARTS` are keyed; what the heads show of the others stays.
     stream: show the finished part of the first take while the rest is made.
     """
 
-    seeds: tuple[int, ...]
-    style: dict[str, Any] | None = None
-    head_motion: bool = True
+    options: GenerationOptions
     head_strength: float = 1.0
     head_bone: str = "neck"
-    speech_guidance: float | None = None
-    style_guidance: float | None = None
-    sampler: str | None = None
-    steps: int | None = None
-    quality: str = "final"
     model_directory: Path = bundled.MODEL_DIRECTORY
     device: str = "auto"
     convert_basis: bool = False
     parts: frozenset[str] = frozenset(PARTS)
     stream: bool = False
+
+    @property
+    def strength(self) -> float:
+        """Factor of the head rotation that is keyed."""
+        return self.head_strength if self.options.head_pose else 0.0
+
+    @property
+    def asked(self) -> GenerationOptions:
+        """What the backend is asked for: no head that is not keyed, and of a draft nothing that is built in."""
+        return replace(self.options, head_pose=self.strength > 0).without_built_in()
 
 
 @dataclass
@@ -175,17 +172,15 @@ class GenerationJob(BackendJob):
         speech, uids = self._speeches[index]
         settings = self.settings
         heads = yield from heads_between(self, targets_of(objects_of(uids)), basis)
+        # the identities of another basis's head mean nothing to the model
+        shape = shape_file(objects_of(uids)[0], self._folder) if heads is None else None
+        asked = replace(settings.asked, shape=shape, seeds=tuple(seeds or settings.options.seeds))
         params = {
             "audio": speech.span.path,
             "audio_start": speech.span.start,
             "audio_seconds": speech.span.seconds,
             "output_dir": str(self._folder / str(index)),
-            "style": settings.style,
-            # the identities of another basis's head mean nothing to the model
-            "shape": shape_file(objects_of(uids)[0], self._folder) if heads is None else None,
-            "seeds": list(settings.seeds if seeds is None else seeds),
-            "head_pose": settings.head_motion and settings.head_strength > 0,
-            **_sampling(settings),
+            **asked.to_params(),
             **({"heads": heads} if heads is not None else {}),
         }
 
@@ -225,14 +220,13 @@ class GenerationJob(BackendJob):
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
         if scene is None:
             return None
-        strength = self.settings.head_strength if self.settings.head_motion else 0.0
         settings = self.settings
         return Preview(
             scene,
             lambda: targets_of(objects_of(uids)),
             speech.span.frame,
             settings.head_bone,
-            strength,
+            settings.strength,
             settings.parts,
         )
 
@@ -286,8 +280,8 @@ class GenerationJob(BackendJob):
                         made.takes[0].provenance.get("conversion_residual_mm"),
                     )
                 )
-            strength = self.settings.head_strength if self.settings.head_motion else 0.0
-            actions = key_performances(performances, self.settings.head_bone, strength, self.settings.parts)
+            settings = self.settings
+            actions = key_performances(performances, settings.head_bone, settings.strength, settings.parts)
         except BaseException:
             for strip in strips:
                 audio_strip.remove_strip(scene, strip)
@@ -359,26 +353,10 @@ def shape_file(item: bpy.types.Object, folder: Path) -> str | None:
     return str(path)
 
 
-def _sampling(settings: GenerationSettings) -> dict[str, Any]:
-    """How the backend is to sample: a draft has its own way."""
-    if settings.quality == "draft":
-        return {"quality": "draft"}
-    return {
-        "speech_guidance": settings.speech_guidance,
-        "style_guidance": settings.style_guidance,
-        "sampler": settings.sampler,
-        "steps": settings.steps,
-    }
-
-
 def _check(speeches: Sequence[Speech], settings: GenerationSettings, one_each: bool) -> None:
     """Raise UserError for what is wrong already before the backend is asked."""
     if not speeches:
         raise UserError("There is no recording to make motion from.")
-    if not settings.seeds:
-        raise UserError("At least one seed is needed: each makes a take.")
-    if settings.steps is not None and settings.steps < 1:
-        raise UserError("At least one denoising step is needed.")
     if not settings.parts:
         raise UserError("Choose at least one of Lips, Upper Face and Head to key.")
     check_head_bone(settings.head_bone)
@@ -393,7 +371,7 @@ def _check(speeches: Sequence[Speech], settings: GenerationSettings, one_each: b
                 raise UserError(f"“{target.mesh.name}” is to speak two recordings at once. Give it one.")
             seen.update(target.blocks)
         audio_strip.check_audio_path(speech.span.path)
-    motion = (settings.style or {}).get("motion")
+    motion = (settings.options.style or {}).get("motion")
     if motion is not None and not Path(motion).is_file():
         raise UserError(f"The style's motion file “{motion}” does not exist. Choose another one.")
 

@@ -18,6 +18,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import bundled
 from ..data.errors import UserError
+from ..data.generation_options import GenerationOptions
 from ..data.motion import Motion, read_motion, write_motion
 from ..engine.job import BackendJob, Steps, private_folder
 from ..faces.targets import Target
@@ -28,7 +29,6 @@ from . import generation
 
 GROUPS = ("lips", "brows", "eyes", "head")
 FACE = frozenset(GROUPS) - {"head"}
-SAMPLING = ("speech_guidance", "style_guidance", "sampler", "steps")
 
 
 @dataclass(frozen=True)
@@ -132,19 +132,19 @@ class RegenerationJob(BackendJob):
             raw, hold = self._given(action, target, part, told.get("channel_groups", {}))
             of = f" ({done + 1}/{len(self.parts)})" if len(self.parts) > 1 else ""
             self.text = rpt_("Making the motion") + of
+            shape = generation.shape_file(target.mesh, self._folder) if heads is None else None
+            options = GenerationOptions.from_params({**source, "quality": "final"})
+            options = replace(options, seeds=self.request.seeds, shape=shape)
             params: dict[str, Any] = {
                 "audio": source["audio"],
                 "motion": str(write_motion(self._folder / f"standing-{done}.npz", raw)),
                 "output_dir": str(self._folder / f"takes-{done}"),
                 "start": part.start,
                 "stop": part.stop,
-                "seeds": list(self.request.seeds),
                 "hold": hold,
                 "audio_start": source.get("audio_start", 0.0),
                 "audio_seconds": source.get("audio_seconds"),
-                "style": source.get("style"),
-                "shape": generation.shape_file(target.mesh, self._folder) if heads is None else None,
-                **{name: source[name] for name in SAMPLING if source.get(name) is not None},
+                **options.to_params(),
                 **({"heads": heads} if heads is not None else {}),
             }
 

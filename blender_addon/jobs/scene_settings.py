@@ -8,6 +8,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import bundled
 from ..data.errors import UserError
+from ..data.generation_options import GenerationOptions
 from ..faces import targets
 from ..install.preferences import addon_preferences, chosen_model_directory
 from ..takes import audio_strip
@@ -76,17 +77,20 @@ def generation_settings(scene: bpy.types.Scene) -> GenerationSettings:
         """A setting; None, which is the model's own, until it has been changed."""
         return getattr(settings, name) if settings.is_property_set(name) else None
 
-    return GenerationSettings(
+    options = GenerationOptions(
         seeds=tuple(min(settings.seed + take, MAX_SEED) for take in range(settings.takes)),
         style=style_list.panel_style(settings),
-        head_motion=settings.head_motion,
-        head_strength=settings.head_strength,
-        head_bone=settings.head_bone,
+        head_pose=settings.head_motion,
         speech_guidance=chosen("speech_guidance"),
         style_guidance=chosen("style_guidance"),
         sampler=chosen("sampler"),
         steps=chosen("steps") if settings.sampler != "ddpm" else None,
         quality=settings.quality.lower(),
+    )
+    return GenerationSettings(
+        options,
+        head_strength=settings.head_strength,
+        head_bone=settings.head_bone,
         model_directory=chosen_model_directory(),
         device=addon_preferences().device,
         convert_basis=settings.convert_basis,

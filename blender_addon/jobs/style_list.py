@@ -3,6 +3,7 @@
 
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import bpy.utils.previews
 from ..data import bundled, style_library
 from ..data.errors import UserError
 from ..data.style_library import LibraryStyle
+from ..data.style_request import style_params
 from ..install.preferences import addon_preferences, chosen_model_directory
 
 MOTION_FILE = "MOTION_FILE"  # items of the style menu beside the presets' ids and the library's names
@@ -161,6 +163,17 @@ def requested_style(choice: str) -> dict[str, Any] | None:
     if found.problem:
         raise UserError(found.problem)
     return {"file": str(found.path)}
+
+
+def asked_style(
+    style: str | Path | dict[str, Any] | None, place: Callable[[str], str] = bpy.path.abspath
+) -> dict[str, Any] | None:
+    """A style as the protocol takes it, of what a script names it by; see `style_params`."""
+    if style is None or isinstance(style, dict):
+        return style
+    own = {each.name: each.path for each in own_styles(fresh=True)}
+    presets = [preset.id for preset in bundled.style_presets(chosen_model_directory())]
+    return style_params(str(style), place, own, presets)
 
 
 def icon_of(choice: Choice) -> int:

@@ -21,6 +21,7 @@ from ..data import bundled, style_library
 from ..data.array_file import plain_arrays
 from ..data.errors import UserError
 from ..data.motion import Motion, write_motion
+from ..data.style_request import MOTION_SUFFIXES, VIDEO_SUFFIXES
 from ..engine import flame_file, session
 from ..engine.job import BackendJob, Steps
 from ..install.preferences import addon_preferences, chosen_model_directory
@@ -28,8 +29,7 @@ from ..install.preferences import addon_preferences, chosen_model_directory
 LONGEST_BASIS = 4096  # bytes of the array that names it
 LOAD_SECONDS = 600.0
 STATUS_SECONDS = 60.0
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".mts", ".ts")
-MOTION_SUFFIXES = (".npz", ".csv", ".json", ".npy")
+REFERENCE_SUFFIXES = (*MOTION_SUFFIXES, ".npy")
 
 
 @dataclass(frozen=True)

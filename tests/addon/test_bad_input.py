@@ -217,8 +217,9 @@ def test_two_jobs_for_one_object(api, part, motion, tmp_path):
     clip = part("data.motion").write_motion(tmp_path / "a.npz", motion)
     generation, span = part("jobs.generation"), part("takes.audio_strip").AudioSpan
     speech = [generation.Speech(span(str(clip), 0.0, None, 1), (item,), False) for item in (head, rig)]
+    settings = generation.GenerationSettings(part("data.generation_options").GenerationOptions())
     with pytest.raises(api.UserError, match="two recordings at once"):
-        generation.GenerationJob(bpy.context.scene, speech, generation.GenerationSettings(seeds=(0,)))
+        generation.GenerationJob(bpy.context.scene, speech, settings)
     first, second = (
         part("jobs.motion_exchange").ImportMotionJob(bpy.context.scene, [head], clip) for _ in range(2)
     )

@@ -12,9 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..cli import add_model_arguments, load_chosen_model
-from ..config import QUALITIES, SAMPLERS
 from ..errors import DiffPoseTalkError
+from ..generation.arguments import (
+    add_generation_arguments,
+    add_model_arguments,
+    chosen_options,
+    load_chosen_model,
+)
 from .manifest import read_manifest
 from .report import TEXT_NAME, BatchReport, summary
 
@@ -27,15 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "manifest", type=Path, help="lines to be spoken (.csv or .json); see docs/batch_and_farm.md"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the clips and the report")
-    parser.add_argument(
-        "--quality",
-        choices=QUALITIES,
-        default="final",
-        help="“draft” is the model's faster student (default: final)",
-    )
-    parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
-    parser.add_argument("--steps", type=int, help="sampling steps a window")
-    parser.add_argument("--no-head-pose", action="store_true", help="keep the heads still")
+    add_generation_arguments(parser)
     parser.add_argument(
         "--overwrite", action="store_true", help="replace clips in the folder that no batch has made"
     )
@@ -89,13 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
-    from ..generation.draft import of_quality
-    from ..generation.windows import Sampling
     from .speaking import Speaker
 
-    model = of_quality(load_chosen_model(arguments), arguments.model, arguments.quality)
-    sampling = Sampling(arguments.sampler, arguments.steps, head_pose=not arguments.no_head_pose)
-    speaker = Speaker(model, folder, sampling, overwrite=arguments.overwrite, retries=arguments.retries)
+    options = chosen_options(arguments)
+    model = load_chosen_model(arguments)
+    speaker = Speaker(model, folder, options, overwrite=arguments.overwrite, retries=arguments.retries)
     speaker.run(jobs, told)
     return {"model": model.config.name, "compute": model.compute.describe()}
 

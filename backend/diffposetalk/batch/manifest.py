@@ -5,7 +5,7 @@ Columns (CSV, with a header line) or keys (JSON, a list of objects or `{"jobs": 
 
 - `audio`: the recording; relative paths start at the manifest's folder. The only one that is needed.
 - `output`: name of the clip inside the output folder, `scene 1/ann 07`; without it the recording's name.
-- `style`: a preset's name, `library:NAME`, or a file: a motion (.npz, .csv), a style (.dptstyle) or a vector (.npy).
+- `style`: a word as of `config.STYLE_WORDS`: a preset, `library:NAME`, a file, a mixture, `none`.
 - `style_start_frame`: first frame of the style's motion.
 - `seed`, and `takes` for that many consecutive ones; or `seeds`: a list, in CSV separated by spaces or semicolons.
 - `audio_start`, `audio_seconds`: the part of the recording (s).
@@ -22,6 +22,7 @@ import errno
 import io
 import json
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -29,9 +30,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import DiffPoseTalkError, one_line
+from ..errors import DiffPoseTalkError, StyleError, one_line
+from ..files.file_name import has_hidden_ends, is_allowed
 from ..files.text_file import read_text
-from ..generation.windows import GUIDANCE_LIMIT
+from ..generation.options import GUIDANCE_LIMIT
+from ..styles.request import StyleRequest
 
 FOREIGN = frozenset({"object", "start", "start_frame", "export", "note"})
 """Columns that Blender's console reads of the same manifest, and remarks."""
@@ -56,9 +59,6 @@ MAX_BYTES = 1 << 28
 MAX_TAKES = 64
 MAX_NAME = 200
 """Characters of one part of an output's name; file systems allow 255 bytes."""
-_RESERVED = frozenset(
-    ["con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))]
-)
 
 
 class ManifestError(DiffPoseTalkError):
@@ -75,7 +75,7 @@ class Job:
         row: number in the manifest; of a CSV the line in the file as a spreadsheet numbers it (the header is 1).
         audio: the recording's path. output: name of the clip without suffix, parts separated by `/`.
         style: as `styles.resolve_style` takes it, None for the model's own.
-        others: as of `animate.animate`.
+        others: as of `GenerationOptions`.
     """
 
     row: int
@@ -153,9 +153,9 @@ def output_name(text: str) -> str:
     if name.startswith(("/", "~")) or "\\" in name or re.match(r"[A-Za-z]:", name) or ".." in parts:
         raise ValueError(f"its output “{text}” would lie outside the output folder")
     for part in parts:
-        if not part or part.startswith(".") or part.endswith((".", " ")) or part != part.strip():
+        if has_hidden_ends(part):
             raise ValueError(f"its output “{text}” is not a file name")
-        if re.search(r'[\x00-\x1f\x7f<>:"|?*]', part) or part.split(".")[0].casefold() in _RESERVED:
+        if not is_allowed(part):
             raise ValueError(f"its output “{text}” has characters or names that not every system allows")
         if len(part.encode()) > MAX_NAME:
             raise ValueError("its output's name is too long")
@@ -170,14 +170,13 @@ def _job(number: int, row: dict[str, Any], folder: Path) -> Job:
     audio = _text(values, "audio")
     if audio is None:
         raise ValueError("it names no recording (audio)")
-    style = _text(values, "style")
     shape = _text(values, "shape")
     return Job(
         row=number,
         audio=_path(audio, folder),
         output=output_name(_text(values, "output") or PurePosixPath(audio.replace("\\", "/")).stem),
         seeds=_seeds(values),
-        style=None if style is None else style_spec(style, folder, _whole(values, "style_start_frame", 0)),
+        style=_style(values, folder),
         audio_start=_number(values, "audio_start", 0.0) or 0.0,
         audio_seconds=_number(values, "audio_seconds", 0.0),
         shape=None if shape is None else _path(shape, folder),
@@ -186,25 +185,20 @@ def _job(number: int, row: dict[str, Any], folder: Path) -> Job:
     )
 
 
-def style_spec(style: str, folder: Path, start_frame: int | None = None) -> dict[str, Any]:
-    """What `styles.resolve_style` takes, of the one word that a manifest has for a style."""
-    if style.startswith("library:"):
-        return {"library": style.removeprefix("library:").strip()}
-    suffix = Path(style).suffix.lower()
-    if suffix in (".npz", ".csv", ".json"):
-        spec: dict[str, Any] = {"motion": _path(style, folder)}
-        return spec if start_frame is None else {**spec, "start_frame": start_frame}
-    if suffix == ".npy":
-        return {"vector": _path(style, folder)}
-    if suffix == ".dptstyle":
-        return {"file": _path(style, folder)}
-    return {"preset": style}
+def _style(values: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+    word, start_frame = _text(values, "style"), _whole(values, "style_start_frame", 0)
+    if word is None:
+        return None
+    try:
+        return StyleRequest.parse(word, near=folder, start_frame=start_frame).to_params()
+    except StyleError as error:
+        raise ValueError(f"its style cannot be read: {error.message}") from error
 
 
 def _path(text: str, folder: Path) -> str:
     if "\0" in text:
         raise ValueError("it has a path with a null character")
-    return str(folder / Path(text).expanduser())
+    return str(folder / os.path.expanduser(text))
 
 
 def _seeds(values: dict[str, Any]) -> tuple[int, ...]:

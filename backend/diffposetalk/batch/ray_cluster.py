@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DiffPoseTalkError
+from ..generation.arguments import chosen_options
 from ..generation.draft import of_quality
-from ..generation.windows import Sampling
+from ..generation.options import GenerationOptions
 from ..networks.checkpoint import bundled_model_path, read_config
 from .manifest import Job
 from .speaking import FAILED, Outcome, Speaker
@@ -54,19 +55,18 @@ class Work:
     Attributes:
         model: model directory, on every node; None is the one bundled there. folder: for the clips, on every node.
         device, precision, threads, rows: as of `checkpoint.load_model`.
-        overwrite, retries: as of `speaking.Speaker`. quality: as of `draft.of_quality`.
+        overwrite, retries: as of `speaking.Speaker`. options: of all lines, as of the same.
     """
 
     model: str | None
     folder: str
-    sampling: Sampling
+    options: GenerationOptions
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = 1
     rows: int | None = None
     overwrite: bool = False
     retries: int = 1
-    quality: str = "final"
 
 
 class SpeakingActor:
@@ -76,9 +76,9 @@ class SpeakingActor:
         from ..networks.checkpoint import load_model
 
         model = load_model(work.model, work.device, work.precision, work.threads, work.rows)
-        model = of_quality(model, work.model, work.quality)
+        model = of_quality(model, work.model, work.options.quality)
         self.speaker = Speaker(
-            model, Path(work.folder), work.sampling, overwrite=work.overwrite, retries=work.retries
+            model, Path(work.folder), work.options, overwrite=work.overwrite, retries=work.retries
         )
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[str]]:
@@ -96,14 +96,13 @@ def run_on_cluster(
     work = Work(
         model=None if arguments.model is None else str(arguments.model.absolute()),
         folder=str(folder),
-        sampling=Sampling(arguments.sampler, arguments.steps, head_pose=not arguments.no_head_pose),
+        options=chosen_options(arguments),
         device=arguments.device,
         precision=arguments.precision,
         threads=arguments.threads or 1,
         rows=arguments.batch,
         overwrite=arguments.overwrite,
         retries=arguments.retries,
-        quality=arguments.quality,
     )
     with connected(arguments.ray, arguments.workers):
         return speak_on_cluster(work, jobs, report, workers=arguments.workers)

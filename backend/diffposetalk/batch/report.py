@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..files.whole_file import whole_file
+from ..version import VERSION
 from .manifest import BadRow
 from .speaking import FAILED, MADE, SKIPPED, Outcome
 
@@ -47,7 +47,7 @@ class BatchReport:
         took = time.monotonic() - self.began
         seconds = sum(outcome.seconds for outcome in self.outcomes)
         return {
-            "diffposetalk": __version__,
+            "diffposetalk": VERSION,
             "manifest": self.manifest.name,
             "finished": len(self.outcomes) == self.total,
             "jobs": self.total,

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import Cancelled, DeviceError, DiffPoseTalkError, OutputError
+from ..files.digest import file_sha256
+from ..generation.batching import generate_lines
 from ..generation.draft import refuse_settings
+from ..generation.line import Line
+from ..generation.options import GenerationOptions
 from ..generation.speak import load_shape
-from ..generation.windows import Line, Sampling, generate_lines
 from ..motion.clip import MotionClip
 from ..networks.model import DiffPoseTalk
-from ..sound.audio import file_sha256, load_speech, probe
-from ..styles import resolve_style, style_name
+from ..sound.audio import load_speech, probe
+from ..styles.chosen import chosen_style
 from .manifest import Job
 from .output_folder import clip_path
 from .take_key import KEY_NAME, TakeKeys, stored_key
@@ -61,7 +64,8 @@ class Outcome:
 @dataclass
 class _Work:
     job: Job
-    seeds: list[int]
+    options: GenerationOptions
+    """Of the takes to be made."""
     keys: dict[int, str]
     seconds: float = 0.0
 
@@ -70,6 +74,7 @@ class Speaker:
     """Runs jobs through a model into a folder.
 
     Args:
+        options: of all jobs; what a job has of its own goes before.
         folder: made where it is not there; held by the caller (see `output_folder`).
         overwrite: replace clips there that no batch has made.
         retries: how often a job that failed is tried again, after the others.
@@ -79,15 +84,15 @@ class Speaker:
         self,
         model: DiffPoseTalk,
         folder: Path,
-        sampling: Sampling | None = None,
+        options: GenerationOptions | None = None,
         *,
         overwrite: bool = False,
         retries: int = 1,
     ) -> None:
         self.model, self.folder = model, folder
-        self.sampling = sampling or Sampling()
+        self.options = options or GenerationOptions()
         self.overwrite, self.retries = overwrite, retries
-        self.keys = TakeKeys(model, self.sampling)
+        self.keys = TakeKeys(model)
 
     def run(
         self,
@@ -126,7 +131,7 @@ class Speaker:
             active: dict[int, _Work] = {}
             try:
                 for index, clips in generate_lines(
-                    self.model, self._lines(jobs, active, report), self.sampling, cancelled=cancelled
+                    self.model, self._lines(jobs, active, report), cancelled=cancelled
                 ):
                     work = active.pop(index)
                     report(work.job, self._written(work, clips))
@@ -166,7 +171,8 @@ class Speaker:
         except OSError:
             probe(job.audio)  # says what is wrong with it
             raise
-        keys = {seed: self.keys.key(job, digest, seed) for seed in job.seeds}
+        options = job_options(job, self.options)
+        keys = {seed: self.keys.key(job, replace(options, seeds=(seed,)), digest) for seed in job.seeds}
         missing = []
         for seed, key in keys.items():
             path = clip_path(self.folder, job.clip_name(seed))
@@ -179,36 +185,19 @@ class Speaker:
                 )
             if there != key:
                 missing.append(seed)
-        return _Work(job, missing, keys) if missing else None
+        return _Work(job, replace(options, seeds=tuple(missing)), keys) if missing else None
 
     def _line(self, work: _Work) -> Line:
-        job = work.job
-        style = job.style
-        if style is None and self.model.config.sampling.style:
-            style = {"preset": self.model.config.sampling.style}
-        refuse_settings(
-            self.model,
-            speech_guidance=job.speech_guidance,
-            style_guidance=job.style_guidance,
-            sampler=self.sampling.sampler,
-            steps=self.sampling.steps,
-        )
+        job, options = work.job, work.options
+        refuse_settings(self.model, options)
         audio = load_speech(job.audio, job.audio_start, job.audio_seconds)
         work.seconds = audio.seconds
-        return Line(
-            audio,
-            work.seeds,
-            resolve_style(self.model, style),
-            style_name(style),
-            None if job.shape is None else load_shape(job.shape),
-            job.speech_guidance,
-            job.style_guidance,
-        )
+        return Line(audio, options, *chosen_style(self.model, options.style), load_shape(options.shape))
 
     def _written(self, work: _Work, clips: list[MotionClip]) -> Outcome:
         job = work.job
         try:
-            for seed, clip in zip(work.seeds, clips, strict=True):
+            for seed, clip in zip(work.options.seeds, clips, strict=True):
                 clip.provenance[KEY_NAME] = work.keys[seed]
                 clip.save(clip_path(self.folder, job.clip_name(seed)))
         except Exception as error:
@@ -219,7 +208,7 @@ class Speaker:
     def _alone(self, work: _Work, cancelled: Callable[[], bool] | None) -> Outcome:
         """A job without others beside it."""
         try:
-            [(_, clips)] = generate_lines(self.model, [self._line(work)], self.sampling, cancelled=cancelled)
+            [(_, clips)] = generate_lines(self.model, [self._line(work)], cancelled=cancelled)
         except Cancelled:
             raise
         except Exception as error:
@@ -227,6 +216,12 @@ class Speaker:
                 raise
             return _failure(work.job, error)
         return self._written(work, clips)
+
+
+def job_options(job: Job, options: GenerationOptions) -> GenerationOptions:
+    """A job's options: what it says itself, else those of all jobs."""
+    own = {option.name: getattr(job, option.name, None) for option in fields(GenerationOptions)}
+    return replace(options, **{name: value for name, value in own.items() if value is not None})
 
 
 def _names(job: Job) -> list[str]:

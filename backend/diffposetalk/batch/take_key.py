@@ -10,79 +10,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ..errors import StyleError
 from ..files.array_file import read_arrays
-from ..generation.windows import Sampling
+from ..files.digest import content_digest
+from ..generation.options import GenerationOptions
 from ..networks.model import DiffPoseTalk
-from ..sound.audio import file_sha256
-from ..styles.library import find_style, library_folder
+from ..styles.chosen import chosen_request
 from .manifest import Job
 
 KEY_NAME = "batch_key"
 """Of the hash in a clip's provenance."""
-FORMAT = 1
+FORMAT = 2
 """Raised when the same key would no longer mean the same motion."""
 MAX_PROVENANCE_BYTES = 1 << 22
 
 
 class TakeKeys:
-    """Keys of takes made by one model with one way of sampling. Files other than recordings are hashed once."""
+    """Keys of takes made by one model."""
 
-    def __init__(self, model: DiffPoseTalk, sampling: Sampling) -> None:
+    def __init__(self, model: DiffPoseTalk) -> None:
         self.model = model
         config = {key: value for key, value in model.config.to_dict().items() if key != "provenance"}
-        threshold = None if sampling.threshold is None else vars(sampling.threshold)
-        self.common = [
-            FORMAT,
-            model.sha256,
-            config,
-            [sampling.sampler, sampling.steps, sampling.head_pose, threshold],
-        ]
-        self.file_hash = lru_cache(4096)(file_sha256)
+        self.common = [FORMAT, model.sha256, config]
 
-    def key(self, job: Job, audio_sha256: str, seed: int) -> str:
+    def key(self, job: Job, options: GenerationOptions, audio_sha256: str) -> str:
         """The hash of one take.
 
         Raises:
             StyleError, OSError: a file that the job names is not there.
         """
-        style = job.style
-        if style is None and self.model.config.sampling.style:
-            style = {"preset": self.model.config.sampling.style}
-        parts = [
-            *self.common,
-            audio_sha256,
-            [job.audio_start, job.audio_seconds],
-            None if style is None else self._style(style),
-            None if job.shape is None else self.file_hash(job.shape),
-            [job.speech_guidance, job.style_guidance],
-            seed,
-        ]
+        asked = chosen_request(self.model, options.style)
+        style = (
+            None if asked is None else json.dumps(asked.content(self.model, content_digest), sort_keys=True)
+        )
+        made_with = replace(options, style=None if style is None else {"content": style})
+        parts = [*self.common, audio_sha256, [job.audio_start, job.audio_seconds], made_with.key()]
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def _style(self, spec: dict[str, Any]) -> Any:
-        """A style specification with every file and preset replaced by the hash of what it holds."""
-        if "preset" in spec:
-            preset = self.model.styles.get(str(spec["preset"]))
-            if preset is None:
-                known = ", ".join(self.model.styles) or "none"
-                raise StyleError(
-                    f"There is no style preset {spec['preset']!r}. Presets: {known}.", "style_preset"
-                )
-            return ["preset", hashlib.sha256(preset.vector.cpu().numpy().tobytes()).hexdigest()]
-        if "library" in spec:
-            path = find_style(library_folder(spec.get("folder")), str(spec["library"]))
-            return ["file", self.file_hash(str(path))]
-        content: dict[str, Any] = {}
-        for name, value in spec.items():
-            is_file = name in ("motion", "vector", "file") and isinstance(value, str)
-            content[name] = self.file_hash(value) if is_file else value
-        return content
 
 
 def stored_key(path: Path) -> str | None:

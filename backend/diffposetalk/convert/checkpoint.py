@@ -30,15 +30,15 @@ from ..config import (
     SpeechEncoderConfig,
     StyleEncoderConfig,
 )
-from ..diffusion.schedule import NoiseSchedule
 from ..errors import ModelError, OutputError
 from ..files.array_file import read_arrays
+from ..files.digest import file_sha256
 from ..files.torch_file import read_torch_file
 from ..files.whole_file import allowed
 from ..networks.checkpoint import write_model
 from ..networks.denoiser import Denoiser, alignment_mask, sinusoidal_table
+from ..networks.schedule import NoiseSchedule
 from ..networks.style_encoder import StyleEncoder
-from ..sound.audio import file_sha256
 
 Tensors = dict[str, torch.Tensor]
 

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from ..config import EXPRESSION_DIM
+from ..networks.schedule import NoiseSchedule
 from .samplers import Denoise
-from .schedule import NoiseSchedule
 
 FACE_FRAMES, HEAD_FRAMES = 5, 25
 """Fades of models that do not say their own (`SamplingConfig.join_face`, `join_head`): lips have to be in time, the

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from .schedule import NoiseSchedule
+from ..networks.schedule import NoiseSchedule
 
 Denoise = Callable[[torch.Tensor, int], torch.Tensor]
 DrawNoise = Callable[[], torch.Tensor]

@@ -6,18 +6,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import PRECISIONS, QUALITIES, SAMPLERS
 from ..errors import DataError, DiffPoseTalkError, ModelError, OutputError
+from ..generation.arguments import (
+    add_generation_arguments,
+    add_model_arguments,
+    chosen_options,
+    load_chosen_model,
+)
 
 if TYPE_CHECKING:
     from ..head.geometry import FaceRegions
     from ..head.head_model import HeadModel
     from ..motion.clip import MotionClip
     from ..networks.model import DiffPoseTalk
-    from ..train.recordings import Skipped
+    from ..train.recording import Skipped
     from .references import Reference
     from .results import Corpus, Evaluation
     from .subjects import ModelSubject, Subject
@@ -47,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="validation",
         help="which recordings: those kept out of training, or those listed for testing (default: validation)",
     )
-    what.add_argument("--model", type=Path, help="model directory (default: the bundled one)")
     what.add_argument("--no-model", action="store_true", help="measure motion files and baselines only")
     what.add_argument(
         "--motions",
@@ -79,18 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--runs", type=int, default=10, help="runs with different seeds (default: 10)")
     how.add_argument("--seed", type=int, default=0, help="first seed (default: 0)")
-    how.add_argument(
-        "--quality", choices=QUALITIES, default="final", help="“draft” measures the model's draft"
-    )
-    how.add_argument("--sampler", choices=SAMPLERS, help="default: the model's own")
-    how.add_argument("--steps", type=int, help="sampling steps a window")
-    how.add_argument("--speech-guidance", type=float, help="how closely to follow the speech")
-    how.add_argument("--style-guidance", type=float, help="how closely to follow the style")
-    how.add_argument("--no-head-pose", action="store_true", help="keep the head still")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, xpu, mps (default: auto)")
-    how.add_argument("--precision", choices=PRECISIONS, default="auto", help="of sampling (default: auto)")
-    how.add_argument("--threads", type=int, help="CPU threads (default: the free cores)")
-    how.add_argument("--batch", type=int, help="windows sampled together at most (default: by device)")
+    add_generation_arguments(how)
+    add_model_arguments(how)
     more = parser.add_argument_group("how much")
     more.add_argument("--clips", type=int, help="recordings a corpus (default: all)")
     more.add_argument(
@@ -277,25 +272,17 @@ def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
 
 def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> ModelSubject:
     """The model, with conversions where it does not speak the head's basis."""
-    from ..generation.draft import of_quality
-    from ..generation.windows import Sampling
-    from ..networks.checkpoint import load_model
     from .subjects import ModelSubject
 
-    model = load_model(
-        arguments.model, arguments.device, arguments.precision, arguments.threads, arguments.batch
-    )
-    model = of_quality(model, arguments.model, arguments.quality)
+    options = chosen_options(arguments, (arguments.seed,))
+    model = load_chosen_model(arguments)
     to_reference, from_reference = _conversions(arguments, head, model)
     return ModelSubject(
         model,
         model.config.name,
         runs=arguments.runs,
         style=arguments.style,
-        sampling=Sampling(arguments.sampler, arguments.steps, None, not arguments.no_head_pose),
-        speech_guidance=arguments.speech_guidance,
-        style_guidance=arguments.style_guidance,
-        first_seed=arguments.seed,
+        options=options,
         to_reference=to_reference,
         from_reference=from_reference,
     )
@@ -404,8 +391,7 @@ def _measure_model_alone(
             joined_speech(references, arguments.long_seconds),
             subject.style_of(references, 0),
             own_regions,
-            seeds,
-            subject.sampling,
+            replace(subject.options, seeds=tuple(seeds)),
         )
     if arguments.styles and arguments.styles != "0":
         _tell("styles")
@@ -419,8 +405,7 @@ def _measure_model_alone(
             clips,
             joined_speech(references, STYLE_SECONDS),
             own_regions,
-            subject.sampling,
-            arguments.style_guidance,
+            subject.options,
         )
 
 
@@ -428,7 +413,7 @@ def _settings(arguments: argparse.Namespace, head: HeadModel, subject: ModelSubj
     """What a reader must know to judge or repeat the evaluation."""
     from datetime import datetime, timezone
 
-    from .. import __version__
+    from ..version import VERSION
 
     settings: dict[str, str] = {}
     if subject is not None:
@@ -450,7 +435,7 @@ def _settings(arguments: argparse.Namespace, head: HeadModel, subject: ModelSubj
         "Data": arguments.data.resolve().name
         + ("" if arguments.noise is None else f", with noise at {arguments.noise:g} dB"),
         "Head": str(head.arrays.get("name", arguments.head or "bundled")),
-        "Made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by diffposetalk {__version__}",
+        "Made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by diffposetalk {VERSION}",
     }
     return settings
 

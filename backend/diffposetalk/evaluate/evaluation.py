@@ -14,17 +14,22 @@ from ..head.geometry import FaceRegions, FaceTrack
 from ..lips.articulation import Articulation, articulation, rounding
 from ..motion.arkit import INDEX, both
 from ..motion.clip import MotionClip
-from .beat_alignment import beat_alignment, head_beats, shuffled_control
+from ..motion.dynamics import blinks, head_amplitude, jitter, power_above
 from .confidence import Estimate, estimate
-from .diversity import expression_diversity, head_pose_diversity
-from .dynamics import blinks, jitter, power_above
-from .lip_sync import lag_and_correlation, lip_to_phone_lag
-from .lip_vertex_error import lip_vertex_error
-from .metrics import METRICS
-from .mouth_opening import mouth_opening_difference, opening_variance_ratio
+from .lip_sync import lag_and_correlation, lip_to_phone_lag, opening_variance_ratio
+from .paper_metrics import (
+    beat_alignment,
+    expression_diversity,
+    head_beats,
+    head_pose_diversity,
+    lip_vertex_error,
+    mouth_opening_difference,
+    shuffled_control,
+    upper_face_dynamics_deviation,
+)
 from .references import Reference
+from .reported_figures import METRICS
 from .subjects import Recorded, Subject
-from .upper_face_dynamics import upper_face_dynamics_deviation
 
 LARGEST_DIFFERENCE = 8
 """Frames by which a clip may be longer or shorter than its reference; the rest is compared."""
@@ -62,7 +67,7 @@ class Figures:
 
     Attributes:
         subject: its name; runs: how many; notes: what a reader should know.
-        estimates: by the keys of `metrics.METRICS`, those that could be measured.
+        estimates: by the keys of `reported_figures.METRICS`, those that could be measured.
         by_run: the values of the runs behind them.
         by_clip: of each reference, by key, the mean over runs.
         clips: the clips of the first run, by the index of the reference, for pictures.
@@ -210,7 +215,7 @@ def summarise(
         compared: False for the recorded motion itself, whose errors would all be nothing.
 
     Returns:
-        Values by the keys of `metrics.METRICS`; NaN where there is nothing to measure.
+        Values by the keys of `reported_figures.METRICS`; NaN where there is nothing to measure.
     """
     clips = list(measured.values())
     spoken = [
@@ -267,11 +272,6 @@ def summarise(
         ),
     }
     return out
-
-
-def head_amplitude(rotation: np.ndarray) -> float:
-    """Standard deviation of a head's rotation (T, 3), axis-angle radians: root mean square of the axes, degrees."""
-    return float(np.degrees(np.sqrt(rotation.var(axis=0).mean())))
 
 
 def _mean(values: Sequence[float]) -> float:

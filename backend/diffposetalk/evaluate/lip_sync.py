@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the lips are in time: with the tracked ones, and with the phones alone."""
+"""Whether the lips are in time, with the tracked ones and with the phones alone, and open as variedly."""
 
 from __future__ import annotations
 
@@ -58,6 +58,16 @@ def correlation_by_lag(curves: Sequence[tuple[np.ndarray, np.ndarray]], limit: i
         if values:
             scores[lag + limit] = np.mean(values)
     return scores
+
+
+def opening_variance_ratio(predicted: np.ndarray, actual: np.ndarray) -> float:
+    """Variance of the predicted openings over that of the actual ones; under 1 the motion is over-smoothed.
+
+    Args:
+        predicted, actual: (T,) openings of all clips joined. NaN where the actual mouth never moves.
+    """
+    variance = float(actual.var())
+    return float(predicted.var()) / variance if variance > 1e-12 else float("nan")
 
 
 def expected_openness(phones: Sequence[Phone], frames: int, fps: float = FPS) -> np.ndarray:

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 
 from ..config import FPS
-from ..generation.windows import Line, Sampling, generate_lines
+from ..generation.batching import generate_lines
+from ..generation.line import Line
+from ..generation.options import GenerationOptions
 from ..head.geometry import FaceRegions
 from ..motion.arkit import both
 from ..motion.clip import MotionClip, to_vectors
+from ..motion.dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
 from ..networks.model import DiffPoseTalk
 from ..sound.audio import SAMPLE_RATE, SpeechAudio
 from .confidence import Estimate, estimate
-from .dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
 from .evaluation import HEAD_RATE
 from .references import Reference
 
@@ -26,7 +28,7 @@ NOT_FASTER = 0.95
 
 @dataclass(frozen=True)
 class LongTake:
-    """Figures by the keys of `metrics.LONG_TAKE`, the takes they are of, and their mouth openings, metres."""
+    """Figures by the keys of `reported_figures.LONG_TAKE`, the takes they are of, and their mouth openings, metres."""
 
     seconds: float
     estimates: dict[str, Estimate]
@@ -49,15 +51,14 @@ def evaluate_long_take(
     audio: SpeechAudio,
     style: torch.Tensor | None,
     regions: FaceRegions | None,
-    seeds: Sequence[int],
-    sampling: Sampling | None = None,
+    options: GenerationOptions,
 ) -> LongTake:
     """Generate and measure.
 
     Args:
         regions: of a head of the model's basis; None leaves the lips out.
     """
-    [(_, clips)] = generate_lines(model, [Line(audio, seeds, style=style)], sampling)
+    [(_, clips)] = generate_lines(model, [Line(audio, options, style)])
     openings = [regions.track(clip).opening for clip in clips] if regions else []
     by_take = [
         take_figures(model, clip, openings[take] if openings else None) for take, clip in enumerate(clips)

@@ -15,7 +15,7 @@ NOT_COMPARABLE = (
     "unstated. They give the order of magnitude; they are not directly comparable with figures measured here."
 )
 COLUMNS = ("lve", "fdd", "mod", "ba", "div_exp", "div_hp")
-"""Keys of `metrics.METRICS`, in the table's order."""
+"""Keys of `reported_figures.METRICS`, in the table's order."""
 
 
 @dataclass(frozen=True)

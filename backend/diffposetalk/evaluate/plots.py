@@ -16,13 +16,13 @@ from ..config import FPS
 from ..errors import DiffPoseTalkError
 from ..head.head_model import HeadModel
 from ..head.render import ASPECT, render_frames
+from ..motion.dynamics import spectrum
 from ..phones import BILABIALS, OPEN_VOWELS, ROUNDED, Phone
 from ..sound.audio import SAMPLE_RATE
-from .beat_alignment import head_beats
-from .dynamics import spectrum
 from .evaluation import Figures
 from .long_take import LongTake
-from .metrics import BY_KEY, Metric
+from .paper_metrics import head_beats
+from .reported_figures import BY_KEY, Metric
 from .results import Corpus
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from ..motion.clip import MotionClip, from_vectors
 from ..phones import Phone
 from ..sound.audio import SAMPLE_RATE, SpeechAudio
 from ..train.own_model.corpora import Utterance, read_corpus
-from ..train.recordings import OnSkip, Recording, Split, read_recordings
+from ..train.recording import OnSkip, Recording, Split
+from ..train.recordings import read_recordings
 from ..train.tracked_motion import TrackedCorpus
 
 if TYPE_CHECKING:

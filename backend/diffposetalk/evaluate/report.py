@@ -13,8 +13,8 @@ from ..head.head_model import HeadModel
 from . import plots
 from .confidence import Estimate
 from .evaluation import Figures
-from .metrics import BY_KEY, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 from .paper_table import CAPTION, COLUMNS, NOT_COMPARABLE, TABLE_1
+from .reported_figures import BY_KEY, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 from .results import Corpus, Evaluation, rows_of
 
 STYLESHEET = """

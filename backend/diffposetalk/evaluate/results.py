@@ -14,9 +14,9 @@ from ..phones import BILABIALS, OPEN_VOWELS
 from .confidence import LEVEL, Estimate
 from .evaluation import Figures
 from .long_take import LongTake
-from .metrics import BY_KEY, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 from .paper_table import CAPTION, COLUMNS, NOT_COMPARABLE, TABLE_1
 from .references import Reference
+from .reported_figures import BY_KEY, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Evaluation:
     Attributes:
         settings: how it was run, for the reader (name: value).
         long_take: of the model over one long recording, or None.
-        style: figures by the keys of `metrics.STYLE`, empty if not measured.
+        style: figures by the keys of `reported_figures.STYLE`, empty if not measured.
         notes: what a reader should know.
     """
 

@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a model follows style references: retrieval, mouth opening and head amplitude over many styles."""
+"""Whether a model follows style references: retrieval, mouth opening and head amplitude over many styles.
+
+For retrieval the model's own style encoder reads outputs and references (paper section 3.3.1), compared by the cosine
+it was trained under.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 from ..config import FPS
 from ..errors import DataError
-from ..generation.windows import Line, Sampling, generate_lines
+from ..generation.batching import generate_lines
+from ..generation.line import Line
+from ..generation.options import GenerationOptions
 from ..head.geometry import FaceRegions
 from ..motion.arkit import EXPRESSIONS
 from ..motion.clip import MotionClip, from_vectors, to_vectors
+from ..motion.dynamics import head_amplitude
 from ..motion.formats import read_motion
 from ..networks.model import DiffPoseTalk
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
@@ -23,9 +32,7 @@ from ..styles import extract_style
 from ..train.own_model.performance import draw_factors, perform
 from ..train.own_model.prosody import analyse
 from ..train.own_model.sequences import join
-from .evaluation import head_amplitude
 from .references import Reference
-from .style_retrieval import rank_correlation, top_1
 
 REFERENCE_FRAMES = 200
 """Of a drawn style reference, two windows of the style encoder."""
@@ -85,8 +92,7 @@ def evaluate_style_following(
     styles: Sequence[MotionClip],
     audio: SpeechAudio,
     regions: FaceRegions,
-    sampling: Sampling | None = None,
-    style_guidance: float | None = None,
+    options: GenerationOptions | None = None,
 ) -> dict[str, float]:
     """Let the model say the same in every style, and see what of the style arrives.
 
@@ -98,23 +104,19 @@ def evaluate_style_following(
         regions: of a head of the model's basis.
 
     Returns:
-        Figures by the keys of `metrics.STYLE`, NaN where they cannot be measured.
+        Figures by the keys of `reported_figures.STYLE`, NaN where they cannot be measured.
 
     Raises:
         StyleError: a reference is too short or of another basis.
     """
     with torch.no_grad():
         wanted = [extract_style(model, clip) for clip in styles]
+    options = options or GenerationOptions()
     lines = [
-        Line(
-            audio,
-            [TAKES * number + take for take in range(TAKES)],
-            style=vector,
-            style_guidance=style_guidance,
-        )
+        Line(audio, replace(options, seeds=tuple(range(TAKES * number, TAKES * (number + 1)))), vector)
         for number, vector in enumerate(wanted)
     ]
-    spoken = dict(generate_lines(model, lines, sampling))
+    spoken = dict(generate_lines(model, lines))
     outputs = [spoken[index] for index in range(len(styles))]
     given = [extract_style(model, takes[0]) for takes in outputs]
 
@@ -140,3 +142,28 @@ def evaluate_style_following(
             [head(clip) for clip in styles],
         ),
     }
+
+
+def cosine_similarity(outputs: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """(N, M) cosines of style vectors (N, S) and (M, S)."""
+    ours = outputs / np.maximum(np.linalg.norm(outputs, axis=1, keepdims=True), 1e-12)
+    theirs = references / np.maximum(np.linalg.norm(references, axis=1, keepdims=True), 1e-12)
+    return ours @ theirs.T
+
+
+def top_1(outputs: np.ndarray, references: np.ndarray) -> float:
+    """Share of outputs whose most similar reference is the one they were made after; chance is 1/N.
+
+    Args:
+        outputs: (N, S) styles of generated motion; references: (N, S), row i is what output i followed.
+    """
+    if outputs.shape != references.shape:
+        raise ValueError(f"{len(outputs)} outputs do not pair with {len(references)} references")
+    return float((cosine_similarity(outputs, references).argmax(axis=1) == np.arange(len(outputs))).mean())
+
+
+def rank_correlation(outputs: Sequence[float], references: Sequence[float]) -> float:
+    """Spearman's correlation of a quantity (a head's amplitude, an opening) over styles; NaN if one is constant."""
+    if len(outputs) < 3 or np.ptp(outputs) == 0 or np.ptp(references) == 0:
+        return float("nan")
+    return float(spearmanr(outputs, references).statistic)

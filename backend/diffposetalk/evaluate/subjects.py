@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from ..errors import DataError, MotionError
-from ..generation.windows import Line, Sampling, generate_lines
+from ..generation.batching import generate_lines
+from ..generation.line import Line
+from ..generation.options import GenerationOptions
 from ..motion.clip import MotionClip, from_vectors
 from ..motion.formats import read_motion
 from ..networks.model import DiffPoseTalk
-from ..styles import MIN_REFERENCE_FRAMES, extract_style, resolve_style
+from ..styles import MIN_REFERENCE_FRAMES, StyleRequest, extract_style
 from ..train.recordings import check_length
 from .phone_average import PhoneAverage
 from .references import Reference
@@ -28,7 +30,6 @@ Convert = Callable[[MotionClip], MotionClip]
 
 SPEAKER = "speaker"
 """Style of a model: that of another recording of the same speaker."""
-NONE = "none"
 _SEED = re.compile(r"^(?P<id>.*)-seed(?P<seed>\d+)$")
 
 
@@ -55,8 +56,8 @@ class ModelSubject:
     """A model, run with `runs` seeds, all takes of all recordings batched together.
 
     Attributes:
-        style: `speaker`, `none`, a preset's name, or a motion clip (.npz) or style vector (.npy).
-        speech_guidance, style_guidance: None takes the model's own.
+        style: `speaker`, or any word that names a style (`config.STYLE_WORDS`).
+        options: how takes are made, the first of whose seeds counts.
         to_reference, from_reference: conversion of motion from and to the model's basis, where the references speak
             another.
     """
@@ -65,29 +66,28 @@ class ModelSubject:
     name: str
     runs: int = 10
     style: str = SPEAKER
-    sampling: Sampling = field(default_factory=Sampling)
-    speech_guidance: float | None = None
-    style_guidance: float | None = None
-    first_seed: int = 0
+    options: GenerationOptions = field(default_factory=GenerationOptions)
     to_reference: Convert | None = None
     from_reference: Convert | None = None
     notes: list[str] = field(default_factory=list)
 
     def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
-        """Generate; run r of reference i has the seed first_seed + r * len(references) + i."""
+        """Generate; run r of reference i has the options' first seed + r * len(references) + i."""
+        first = self.options.seeds[0]
         lines = (
             Line(
                 reference.audio(),
-                [self.first_seed + run * len(references) + index for run in range(self.runs)],
-                style=self.style_of(references, index),
-                style_name=self.style,
-                shape=self._shape(reference),
-                speech_guidance=self.speech_guidance,
-                style_guidance=self.style_guidance,
+                replace(
+                    self.options,
+                    seeds=tuple(first + run * len(references) + index for run in range(self.runs)),
+                ),
+                self.style_of(references, index),
+                self.style,
+                self._shape(reference),
             )
             for index, reference in enumerate(references)
         )
-        for index, clips in generate_lines(self.model, lines, self.sampling):
+        for index, clips in generate_lines(self.model, lines):
             yield index, [self.to_reference(clip) if self.to_reference else clip for clip in clips]
 
     def style_of(self, references: Sequence[Reference], index: int) -> torch.Tensor | None:
@@ -96,10 +96,8 @@ class ModelSubject:
         Raises:
             StyleError: the preset is not known, or the file cannot be used.
         """
-        if self.style == NONE:
-            return None
         if self.style != SPEAKER:
-            return resolve_style(self.model, style_spec(self.style))
+            return StyleRequest.parse(self.style).resolve(self.model)
         speaker = references[index].speaker
         others = [
             references[(index + step) % len(references)]
@@ -115,7 +113,7 @@ class ModelSubject:
             "No other recording of the speaker has motion to take the style from: "
             + (f"the model's preset “{default}” is used." if default else "no style is used.")
         )
-        return resolve_style(self.model, {"preset": default}) if default else None
+        return StyleRequest("preset", default).resolve(self.model) if default else None
 
     def _shape(self, reference: Reference) -> torch.Tensor | None:
         known = reference.motion is not None and reference.motion.basis == self.model.config.basis
@@ -125,12 +123,6 @@ class ModelSubject:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
-
-
-def style_spec(style: str) -> dict[str, str]:
-    """What `styles.resolve_style` takes, from a preset's name or a file's."""
-    suffix = Path(style).suffix.lower()
-    return {"motion" if suffix == ".npz" else "vector" if suffix == ".npy" else "preset": style}
 
 
 class MotionFolder:

@@ -38,7 +38,6 @@ def load_pickle(
     *,
     encoding: str = "ASCII",
     what: str = "The file",
-    persistent_load: Callable[[Any], Any] | None = None,
 ) -> Any:
     """The object that the pickle at the stream's position describes; the stream is left behind it.
 
@@ -49,16 +48,15 @@ def load_pickle(
             change either for the rest of the program.
         encoding: of Python 2's strings, as for `pickle.load`; "latin1" keeps their bytes.
         what: how messages call the file; begins with a capital letter or a quotation mark.
-        persistent_load: gives the object of a persistent id; None refuses them.
 
     Raises:
         ModelError: `pickle_refused`, naming what was asked for that is not allowed; `pickle_damaged`.
     """
     start = data.tell()
     try:
-        _inspect(data, what, persistent_load is not None)
+        inspect(data, what)
         data.seek(start)
-        return _Unpickler(data, allowed, encoding, what, persistent_load).load()
+        return _Unpickler(data, allowed, encoding, what).load()
     except ModelError:
         raise
     # Hostile bytes make pickle and the replacements raise nearly anything.
@@ -66,46 +64,40 @@ def load_pickle(
         raise ModelError(f"{what} is cut off, damaged or not a pickle.", "pickle_damaged") from error
 
 
-def _inspect(data: BinaryIO, what: str, persistent_ids: bool) -> None:
-    """Read the opcodes up to STOP without executing them; raises for those that no honest file needs."""
+def inspect(data: BinaryIO, what: str, persistent_ids: bool = False) -> None:
+    """Read the opcodes up to STOP without executing them.
+
+    Args:
+        persistent_ids: whether honest files of the kind name objects outside their pickle.
+
+    Raises:
+        ModelError: `pickle_refused`; some that no honest file needs, or more than one can need.
+    """
     tuples = 0
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         tuples += opcode.name in _TUPLES
         if opcode.name in _FOREIGN or (opcode.name in _PERSISTENT and not persistent_ids):
-            raise _refusal(what, f"an object outside the file ({opcode.name})")
+            raise refusal(what, f"an object outside the file ({opcode.name})")
         if opcode.name in _PUTS and isinstance(argument, int) and argument > MAX_OPCODES:
-            raise _refusal(what, "more memory than it can need")
+            raise refusal(what, "more memory than it can need")
         if count > MAX_OPCODES or tuples > MAX_TUPLES:
-            raise _refusal(what, "more objects than it can need")
+            raise refusal(what, "more objects than it can need")
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(
-        self,
-        data: BinaryIO,
-        allowed: Allowed,
-        encoding: str,
-        what: str,
-        persistent_load: Callable[[Any], Any] | None,
-    ) -> None:
+    def __init__(self, data: BinaryIO, allowed: Allowed, encoding: str, what: str) -> None:
         super().__init__(data, encoding=encoding)
         self.allowed = allowed
         self.what = what
-        self.persistent = persistent_load
         self.sealed: dict[tuple[str, str], Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         key = (module, name)
         if key not in self.allowed:
-            raise _refusal(self.what, f"“{module}.{name}”")
+            raise refusal(self.what, f"“{module}.{name}”")
         if key not in self.sealed:
             self.sealed[key] = _seal(self.allowed[key])
         return self.sealed[key]
-
-    def persistent_load(self, pid: Any) -> Any:
-        if self.persistent is None:
-            raise _refusal(self.what, "an object outside the file")
-        return self.persistent(pid)
 
 
 class _Call:
@@ -132,7 +124,8 @@ def _seal(target: Callable[..., Any]) -> Any:
     return type(target.__name__, (target,), {"__module__": target.__module__})
 
 
-def _refusal(what: str, wanted: str) -> ModelError:
+def refusal(what: str, wanted: str) -> ModelError:
+    """The error of a file that asks for what no file of its kind needs."""
     shown = "".join(c if c.isprintable() else "?" for c in wanted)[:120]
     return ModelError(
         f"{what} was refused: it asks for {shown}, which no file of its kind needs. "

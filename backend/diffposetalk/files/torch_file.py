@@ -1,47 +1,44 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `torch.save` wrote, read without running any of it.
+"""What `torch.save` wrote, in its zip archive or its older stream, read without running any of it.
 
-Both of its formats are read here, the zip archive and the older stream, through the allow-list: tensors,
-ordered dictionaries, `argparse.Namespace` and paths (of any operating system, as text) come out, anything else
-is refused. PyTorch's own `weights_only` reader is not used because it had holes in versions still in use, and
-because it unpacks compressed entries of any size; honest files hold theirs uncompressed.
+PyTorch's own `weights_only` reader refuses code. What it does not refuse, seen with PyTorch 2.13, is kept off here:
+
+- compressed entries, which unpack to any size (honest files hold theirs uncompressed);
+- tuples nested so deeply that the stack overflows when they are hashed;
+- storages said to be larger than they are, which older versions read past their end: the file is mapped, and a
+  storage must be as large as its entry;
+- tensors larger than their storage, by strides of 0.
+
+And it is told of what released checkpoints hold besides tensors: `argparse.Namespace`, and paths of any operating
+system, which come out as text.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import math
+import pickle
+import re
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
 from ..errors import ModelError
-from .allow_list import Allowed, load_pickle
+from .allow_list import inspect, refusal
 
 MAX_PICKLE_BYTES = 64 << 20
 """Of a checkpoint without its tensors, which are stored beside the pickle; released ones have some 100 kB."""
 
 _ZIP_MAGIC = b"PK\x03\x04"
-_STREAM_MAGIC, _STREAM_VERSION = 0x1950A86A20F9469CFC6C, 1001
-
-_STORAGES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+_STREAM_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_STREAM_PICKLES = 5
+"""Magic number, version, machine, the object, keys of its storages."""
 _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path", "PurePath")
+_REFUSED = re.compile(r"GLOBAL ([\w.]+)|(Unsupported operand)")
+"""How the `weights_only` reader says that a file names code, or holds what `torch.save` never writes."""
 
 
 def read_torch_file(path: str | Path) -> Any:
@@ -57,126 +54,98 @@ def read_torch_file(path: str | Path) -> Any:
         raise ModelError(f"There is no checkpoint “{path}”.", "checkpoint_missing")
     try:
         with path.open("rb") as file:
-            start = file.read(len(_ZIP_MAGIC))
+            start = file.read(64)
             file.seek(0)
-            size = path.stat().st_size
-            return (_read_zip if start == _ZIP_MAGIC else _read_stream)(file, size, what)
+            zipped = start.startswith(_ZIP_MAGIC)
+            if not zipped and _STREAM_MAGIC not in start:
+                raise _not_a_checkpoint(what)
+            sizes = _inspect_zip(file, what) if zipped else _inspect_stream(file, what)
+        with torch.serialization.safe_globals(_allowed()):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        return _Copies(sizes)(content)
     except ModelError:
         raise
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {error.strerror or error}.", "checkpoint_format") from error
-    # Hostile bytes make zipfile and tensor arithmetic raise nearly anything.
+    except pickle.UnpicklingError as error:
+        found = _REFUSED.search(str(error))
+        if found is None:
+            raise _damaged(what) from error
+        raise refusal(what, f"“{found[1]}”" if found[1] else "another kind of pickle") from error
+    # Hostile bytes make zipfile and torch raise nearly anything.
     except (Exception, MemoryError) as error:
-        raise ModelError(f"{what} is cut off or damaged.", "pickle_damaged") from error
+        raise _damaged(what) from error
 
 
-class _Budget:
-    """Bytes that the tensors of a file may still take: together no more than the file has."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-
-    def take(self, count: Any, dtype: Any) -> int:
-        if not isinstance(dtype, torch.dtype) or type(count) is not int or count < 0:
-            raise ValueError("storage")
-        wanted = count * dtype.itemsize
-        self.left -= wanted
-        if self.left < 0:
-            raise ValueError("storages larger than the file")
-        return wanted
-
-
-def _read_zip(file: BinaryIO, size: int, what: str) -> Any:
+def _inspect_zip(file: BinaryIO, what: str) -> Counter[int]:
+    """Sizes of the storages, bytes."""
     with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
+        entries = archive.infolist()
+        names = [
+            e.filename for e in entries if e.filename.count("/") == 1 and e.filename.endswith("/data.pkl")
+        ]
         if len(names) != 1:
             raise _not_a_checkpoint(what)
-        folder = names[0].removesuffix("data.pkl")
-        budget = _Budget(size)
-        storages: dict[str, torch.Tensor] = {}
+        if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+            raise refusal(what, "compressed data")
+        if archive.getinfo(names[0]).file_size > MAX_PICKLE_BYTES:
+            raise refusal(what, "more objects than it can need")
+        inspect(io.BytesIO(archive.read(names[0])), what, persistent_ids=True)
+        return Counter(e.file_size for e in entries if "/data/" in e.filename)
 
-        def read(name: str, limit: int) -> bytes:
-            entry = archive.getinfo(folder + name)
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > limit:
-                raise ModelError(
-                    f"{what} was refused: it holds compressed or oversized data, which torch.save never writes.",
-                    "pickle_refused",
-                )
-            return archive.read(entry)
 
-        def persistent_load(pid: Any) -> torch.Tensor:
-            _, kind, key, _, count = pid
-            if key not in storages:
-                dtype = kind()
-                wanted = budget.take(count, dtype)
-                data = bytearray(read(f"data/{key}", wanted))
-                if len(data) != wanted:
+def _inspect_stream(file: BinaryIO, what: str) -> None:
+    """Of a stream PyTorch compares the sizes itself."""
+    for _ in range(_STREAM_PICKLES):
+        inspect(file, what, persistent_ids=True)
+
+
+class _Copies:
+    """Copies what was loaded out of the mapped file, which may change or go.
+
+    Args:
+        sizes: of the file's storages, of which each is taken once at most; None where they were compared already.
+
+    Raises:
+        ValueError: a storage is of another size, or a tensor larger than its storage.
+    """
+
+    def __init__(self, sizes: Counter[int] | None) -> None:
+        self.sizes = sizes
+        self.storages: dict[tuple[int, int], torch.UntypedStorage] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self._tensor(value)
+        if isinstance(value, dict):
+            return {key: self(item) for key, item in value.items()}
+        return type(value)(map(self, value)) if type(value) in (list, tuple) else value
+
+    def _tensor(self, value: torch.Tensor) -> torch.Tensor:
+        storage = value.untyped_storage()
+        key = storage.data_ptr(), storage.nbytes()
+        if value.numel() * value.itemsize > storage.nbytes():
+            raise ValueError("tensor larger than its storage")
+        if key not in self.storages:
+            if self.sizes is not None:
+                self.sizes[key[1]] -= 1
+                if self.sizes[key[1]] < 0:
                     raise ValueError("storage of another size")
-                storages[key] = torch.frombuffer(data, dtype=dtype) if wanted else torch.empty(0, dtype=dtype)
-            return storages[key]
-
-        if folder + "byteorder" in archive.namelist() and read("byteorder", 16) != b"little":
-            raise ModelError(f"{what} was saved on a big-endian machine, which is not supported.")
-        data = io.BytesIO(read("data.pkl", MAX_PICKLE_BYTES))
-        return load_pickle(data, _allowed(), what=what, persistent_load=persistent_load)
+            self.storages[key] = storage.clone()
+        layout = value.storage_offset(), value.shape, value.stride()
+        return torch.empty(0, dtype=value.dtype).set_(self.storages[key], *layout)
 
 
-def _read_stream(file: BinaryIO, size: int, what: str) -> Any:
-    try:
-        if load_pickle(file, {}, what=what) != _STREAM_MAGIC or load_pickle(file, {}) != _STREAM_VERSION:
-            raise _not_a_checkpoint(what)
-    except ModelError as error:
-        raise (error if error.kind == "pickle_refused" else _not_a_checkpoint(what)) from error
-    machine = load_pickle(file, {}, what=what)
-    if not machine["little_endian"]:
-        raise ModelError(f"{what} was saved on a big-endian machine, which is not supported.")
-    budget = _Budget(size)
-    storages: dict[str, torch.Tensor] = {}
+def _allowed() -> list[Any]:
+    def path(*parts: Any) -> str:
+        return "/".join(map(str, parts))
 
-    def persistent_load(pid: Any) -> torch.Tensor:
-        _, kind, key, _, count, view = pid
-        if view is not None:
-            raise ValueError("view of a storage")
-        if key not in storages:
-            dtype = kind()
-            budget.take(count, dtype)
-            storages[key] = torch.zeros(count, dtype=dtype)  # its data follow the pickle
-        return storages[key]
-
-    result = load_pickle(file, _allowed(), what=what, persistent_load=persistent_load)
-    for key in load_pickle(file, {}, what=what):
-        storage = storages[key]
-        data = file.read(8 + storage.nbytes)
-        if len(data) != 8 + storage.nbytes or int.from_bytes(data[:8], "little") != len(storage):
-            raise ValueError("storage cut off")
-        if len(storage):
-            storage.copy_(torch.frombuffer(bytearray(data[8:]), dtype=storage.dtype))
-    return result
+    modules = ("pathlib", "pathlib._local")
+    return [argparse.Namespace, *((path, f"{module}.{name}") for module in modules for name in _PATHS)]
 
 
-def _allowed() -> Allowed:
-    allowed: dict[tuple[str, str], Callable[..., Any]] = {
-        ("argparse", "Namespace"): argparse.Namespace,
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _view,
-        ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-    }
-    for name, dtype in _STORAGES.items():
-        allowed["torch", name] = lambda dtype=dtype: dtype
-    for module in ("pathlib", "pathlib._local"):
-        for name in _PATHS:
-            allowed[module, name] = lambda *parts: "/".join(map(str, parts))
-    return allowed
-
-
-def _view(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> torch.Tensor:
-    """A tensor over a storage; never larger than it, as views that repeat elements would be."""
-    numbers = (offset, *size, *stride)
-    if not isinstance(storage, torch.Tensor) or not all(type(n) is int and n >= 0 for n in numbers):
-        raise ValueError("tensor")
-    if math.prod(size) > len(storage):
-        raise ValueError("tensor larger than its storage")
-    return torch.as_strided(storage, size, stride, offset)
+def _damaged(what: str) -> ModelError:
+    return ModelError(f"{what} is cut off or damaged.", "pickle_damaged")
 
 
 def _not_a_checkpoint(what: str) -> ModelError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a user's own data lie, by each system's custom; caches lie elsewhere."""
+"""Where a user's own files lie, by each system's custom; they need not exist yet."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from pathlib import Path
 
 
 def user_data_folder() -> Path:
-    """DIFFPOSETALK_DATA, or where this user's data lie by the system's custom; it need not exist yet."""
-    if os.environ.get("DIFFPOSETALK_DATA"):
-        return Path(os.environ["DIFFPOSETALK_DATA"])
+    """What the user keeps, such as the style library: DIFFPOSETALK_DATA, or where this user's data lie."""
+    chosen = os.environ.get("DIFFPOSETALK_DATA")
+    places = ("APPDATA", "Roaming", "Application Support", "XDG_DATA_HOME", ".local/share")
+    return Path(chosen) if chosen else _folder(*places)
+
+
+def user_cache_folder() -> Path:
+    """What can be computed again: DIFFPOSETALK_CACHE, or where this user's caches lie."""
+    chosen = os.environ.get("DIFFPOSETALK_CACHE")
+    places = ("LOCALAPPDATA", "Local", "Caches", "XDG_CACHE_HOME", ".cache")
+    return Path(chosen) if chosen else _folder(*places)
+
+
+def _folder(windows_variable: str, windows: str, macos: str, linux_variable: str, linux: str) -> Path:
+    home = Path.home()
     if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        base = Path(os.environ.get(windows_variable) or home / "AppData" / windows)
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = home / "Library" / macos
     else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        base = Path(os.environ.get(linux_variable) or home / linux)
     return base / "diffposetalk"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,14 +18,17 @@ from safetensors.torch import load_file
 from ..config import SamplingConfig, from_fields
 from ..diffusion.samplers import solver_steps
 from ..errors import DiffPoseTalkError, ModelError
+from ..files.digest import file_sha256
 from ..files.text_file import read_text
 from ..files.whole_file import whole_file
 from ..networks.checkpoint import WEIGHTS_NAME, bundled_model_path, save_weights
 from ..networks.model import DiffPoseTalk
-from ..sound.audio import file_sha256
+from .options import GenerationOptions
 
 DRAFT_WEIGHTS, DRAFT_CONFIG = "draft.safetensors", "draft.json"
 _PREFIX = "denoiser."
+BUILT_IN = ("speech_guidance", "style_guidance", "sampler", "steps", "threshold")
+"""Options that a draft has taken in."""
 
 
 def save_draft(student: DiffPoseTalk, folder: str | Path) -> None:
@@ -127,15 +129,15 @@ def of_quality(model: DiffPoseTalk, folder: str | Path | None, quality: str) -> 
     return model if quality == "final" else load_draft(folder or bundled_model_path(), model)
 
 
-def refuse_settings(model: DiffPoseTalk, **settings: Any) -> None:
+def refuse_settings(model: DiffPoseTalk, options: GenerationOptions) -> None:
     """A draft is sampled as it learned to be.
 
     Raises:
-        DiffPoseTalkError: kind settings_draft; the model is a draft, and one of the settings is not None.
+        DiffPoseTalkError: kind settings_draft; the model is a draft, and one of BUILT_IN is not None.
     """
     if "distilled_grid" not in model.config.provenance:
         return
-    given = [name.replace("_", " ") for name, value in settings.items() if value is not None]
+    given = [name.replace("_", " ") for name in BUILT_IN if getattr(options, name) is not None]
     if given:
         raise DiffPoseTalkError(
             f"A draft's guidance and steps are built in: leave {', '.join(given)} alone, or use quality final.",

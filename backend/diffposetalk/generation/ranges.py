@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from ..config import EXPRESSION_DIM
-from ..diffusion.guidance import DynamicThreshold
 from ..diffusion.inpainting import FACE_FRAMES, HEAD_FRAMES, Seams, Standing
 from ..errors import DiffPoseTalkError, MotionError
 from ..motion.channel_groups import channels_of
@@ -24,7 +23,9 @@ from ..motion.clip import MotionClip, from_vectors, to_vectors
 from ..networks.model import DiffPoseTalk
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..sound.audio import SpeechAudio
-from .windows import Line, OnProgress, Sampling, generate_lines
+from .batching import OnProgress, generate_lines
+from .line import Line
+from .options import GenerationOptions
 
 Convert = Callable[[MotionClip], MotionClip]
 
@@ -106,20 +107,16 @@ def regenerate(
     clip: MotionClip,
     start: int,
     stop: int,
+    options: GenerationOptions | None = None,
     *,
-    seeds: Sequence[int],
     holds: Sequence[Hold] = (),
     style: torch.Tensor | None = None,
     style_name: str = "",
     shape: torch.Tensor | None = None,
-    speech_guidance: float | None = None,
-    style_guidance: float | None = None,
-    sampler: str | None = None,
-    steps: int | None = None,
-    threshold: DynamicThreshold | None = None,
     on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] | None = None,
     conversions: tuple[Convert, Convert] | None = None,
+    **changes: Any,
 ) -> list[MotionClip]:
     """Generate frames `start` to `stop` (exclusive) of a take again, one clip per seed.
 
@@ -130,7 +127,7 @@ def regenerate(
         conversions: of a clip in another basis: from that to the model's, and back. Of its face the model then sees
             as held only the frames in which all of it is, since bases mix the channels; what comes back is exact
             where it is to stand all the same, and what the way there and back loses is faded out beside it.
-        others: as of `generation.generate`.
+        others: as of `batching.generate`.
 
     Returns:
         Whole clips, equal to `clip` bit for bit but for what was generated.
@@ -167,18 +164,15 @@ def regenerate(
         around, seen = conversions[0](around), _mixed(seen)
     line = Line(
         _part(audio, low, high),
-        seeds,
+        replace(options or GenerationOptions(), **changes),
         style,
         style_name,
         shape,
-        speech_guidance,
-        style_guidance,
         Standing(to_vectors(around, d.motion_dim), seen),
     )
     results = generate_lines(
         model,
         [line],
-        Sampling(sampler, steps, threshold),
         on_progress=None if on_progress is None else lambda _, *progress: on_progress(*progress),
         cancelled=cancelled,
     )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,15 @@ import numpy as np
 import torch
 
 from ..config import SHAPE_DIM
-from ..diffusion.guidance import DynamicThreshold
 from ..errors import Cancelled, ModelError, StyleError
 from ..files.array_file import read_arrays
 from ..motion.clip import MotionClip, load_motion
 from ..networks.model import DiffPoseTalk
 from ..sound.audio import SpeechAudio, load_speech
-from ..styles import resolve_style, style_name
+from .batching import OnProgress, OnWindow, generate
 from .draft import refuse_settings
+from .options import GenerationOptions
 from .ranges import parse_holds, regenerate
-from .windows import OnProgress, OnWindow, generate
 
 MAX_SHAPE_BYTES = 1 << 20
 """Of a file of identity coefficients, or of its array, which has half a kilobyte."""
@@ -29,18 +28,12 @@ MAX_SHAPE_BYTES = 1 << 20
 def animate(
     model: DiffPoseTalk,
     audio: str | Path,
+    options: GenerationOptions,
+    style: torch.Tensor | None = None,
+    style_name: str = "",
     *,
-    seeds: Sequence[int],
     audio_start: float = 0.0,
     audio_seconds: float | None = None,
-    style: dict[str, Any] | None = None,
-    shape: str | Path | None = None,
-    head_pose: bool = True,
-    speech_guidance: float | None = None,
-    style_guidance: float | None = None,
-    sampler: str | None = None,
-    steps: int | None = None,
-    threshold: DynamicThreshold | None = None,
     on_progress: OnProgress | None = None,
     on_window: OnWindow | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -50,23 +43,15 @@ def animate(
 
     Args:
         audio, audio_start, audio_seconds: file, and the part of it in seconds (None: to its end).
-        style: as `styles.resolve_style` takes it; None is the model's default preset, if it has one.
-        shape: file of 100 identity coefficients, or None.
+        style, style_name: what the options' style holds, and what the provenance calls it.
         heads: head assets of the model and of the character to animate; where their bases differ the clips (and
             those given to `on_window`) come converted to the character's, and their provenance says so.
-        others: as `generation.generate` takes them.
+        others: as `batching.generate` takes them.
 
     Raises:
-        DiffPoseTalkError: the recording, the style, the shape or a setting cannot be used.
+        DiffPoseTalkError: the recording, the shape or a setting cannot be used.
     """
-    refuse_settings(
-        model,
-        speech_guidance=speech_guidance,
-        style_guidance=style_guidance,
-        sampler=sampler,
-        steps=steps,
-        dynamic_threshold=threshold,
-    )
+    refuse_settings(model, options)
     in_basis_of_target = None if heads is None else _conversion(model.config.basis, *heads)
     if in_basis_of_target is not None and on_window is not None:
         told = on_window
@@ -75,21 +60,13 @@ def animate(
             told(take, start, in_basis_of_target(clip))
 
     speech = load_speech(audio, audio_start, audio_seconds)
-    if style is None and model.config.sampling.style:
-        style = {"preset": model.config.sampling.style}
     clips = generate(
         model,
         speech,
-        style=resolve_style(model, style),
-        style_name=style_name(style),
-        seeds=seeds,
-        shape=None if shape is None else load_shape(shape),
-        head_pose=head_pose,
-        speech_guidance=speech_guidance,
-        style_guidance=style_guidance,
-        sampler=sampler,
-        steps=steps,
-        threshold=threshold,
+        options,
+        style=style,
+        style_name=style_name,
+        shape=load_shape(options.shape),
         on_progress=on_progress,
         on_window=on_window,
         cancelled=cancelled,
@@ -112,17 +89,13 @@ def reanimate(
     motion: str | Path,
     start: int,
     stop: int,
+    options: GenerationOptions,
+    style: torch.Tensor | None = None,
+    style_name: str = "",
     *,
-    seeds: Sequence[int],
     hold: Any = (),
     audio_start: float = 0.0,
     audio_seconds: float | None = None,
-    style: dict[str, Any] | None = None,
-    shape: str | Path | None = None,
-    speech_guidance: float | None = None,
-    style_guidance: float | None = None,
-    sampler: str | None = None,
-    steps: int | None = None,
     on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] | None = None,
     heads: tuple[str | Path, str | Path] | None = None,
@@ -132,35 +105,30 @@ def reanimate(
     Args:
         audio, audio_start, audio_seconds: as of `animate`; frame 0 of the take is at `audio_start`.
         motion: the take's file, at the model's rate, in its basis or that of the second of `heads`.
-        hold: what stays as it is inside the range, as `regeneration.parse_holds` takes it.
+        hold: what stays as it is inside the range, as `ranges.parse_holds` takes it.
         others: as of `animate`.
 
     Raises:
-        DiffPoseTalkError: as of `animate` and `regeneration.regenerate`.
+        DiffPoseTalkError: as of `animate` and `ranges.regenerate`.
     """
+    refuse_settings(model, options)
     holds = parse_holds(hold)
     conversions = None
     if heads is not None and (back := _conversion(model.config.basis, *heads)) is not None:
         conversions = _inverse(*heads), back
     clip = load_motion(motion)
     speech = load_speech(audio, audio_start, audio_seconds)
-    if style is None and model.config.sampling.style:
-        style = {"preset": model.config.sampling.style}
     clips = regenerate(
         model,
         speech,
         clip,
         start,
         stop,
-        seeds=seeds,
+        options,
         holds=holds,
-        style=resolve_style(model, style),
-        style_name=style_name(style),
-        shape=None if shape is None else load_shape(shape),
-        speech_guidance=speech_guidance,
-        style_guidance=style_guidance,
-        sampler=sampler,
-        steps=steps,
+        style=style,
+        style_name=style_name,
+        shape=load_shape(options.shape),
         on_progress=on_progress,
         cancelled=cancelled,
         conversions=conversions,
@@ -202,12 +170,14 @@ def _conversion(
     return lambda clip, on_progress=None: conversion(clip, on_progress)[0]
 
 
-def load_shape(path: str | Path) -> torch.Tensor:
-    """Identity coefficients (100,) float32 from a `.npy`, or the `shape` array of a `.npz`.
+def load_shape(path: str | Path | None) -> torch.Tensor | None:
+    """Identity coefficients (100,) float32 from a `.npy`, or the `shape` array of a `.npz`; None stays None.
 
     Raises:
         StyleError: kind shape_invalid; missing, not such a file, or not 100 finite numbers.
     """
+    if path is None:
+        return None
     try:
         arrays = read_arrays(path, ("", "shape"), MAX_SHAPE_BYTES)
         (array,) = arrays.values()

@@ -13,8 +13,6 @@ The result depends on the two heads alone and is kept in the user's cache folder
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from scipy.spatial import cKDTree
 
 from ..errors import OutputError
 from ..files.array_file import read_arrays
+from ..files.user_folder import user_cache_folder
 from ..files.whole_file import whole_file
 from .head_model import JAW, LEFT_EYE, RIGHT_EYE, HeadModel
 
@@ -78,7 +77,9 @@ def correspond(source: HeadModel, target: HeadModel, *, cache: Path | None = Non
     Args:
         cache: folder of the cache; None is the user's own. One that cannot be written is done without.
     """
-    path = (cache or cache_folder()) / f"correspondence-{head_hash(source)[:24]}-{head_hash(target)[:24]}.npz"
+    path = (
+        cache or user_cache_folder()
+    ) / f"correspondence-{head_hash(source)[:24]}-{head_hash(target)[:24]}.npz"
     kept = _read(path, source, target)
     if kept is not None:
         return kept
@@ -90,19 +91,6 @@ def correspond(source: HeadModel, target: HeadModel, *, cache: Path | None = Non
     except (OSError, OutputError):
         pass
     return found
-
-
-def cache_folder() -> Path:
-    """Where this user keeps what can be computed again; DIFFPOSETALK_CACHE names another folder."""
-    if os.environ.get("DIFFPOSETALK_CACHE"):
-        return Path(os.environ["DIFFPOSETALK_CACHE"])
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "diffposetalk"
 
 
 def head_hash(head: HeadModel) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import ModelError
 from ..motion.clip import MotionClip
-from .head_model import HeadModel
+from .head_model import LEFT_EYE, HeadModel
 
 REQUIRED = ("mask_lips", "mask_upper_face", "lip_inner_upper", "lip_inner_lower")
 SAMPLE_EVERY = 8

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from smplx.lbs import lbs
 from ..config import EXPRESSION_DIM, SHAPE_DIM
 from ..errors import ModelError
 from ..files.array_file import read_arrays
+from ..files.shipped import bundled_head_path
 
 ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(5)
 _REQUIRED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "basis")
@@ -28,17 +28,6 @@ _ARRAYS = frozenset(
 )
 LARGEST_ASSET = 1 << 28
 """Bytes of a head asset's arrays; the bundled head has 14 million, FLAME 13 million."""
-
-
-def bundled_head_path() -> Path:
-    """The head asset that ships with the tool (source checkout or add-on folder), or DIFFPOSETALK_HEAD."""
-    if os.environ.get("DIFFPOSETALK_HEAD"):
-        return Path(os.environ["DIFFPOSETALK_HEAD"])
-    above = Path(__file__).resolve().parents[3]
-    for folder in ("flame_assets", "assets"):
-        if (above / folder / "head" / "head.npz").is_file():
-            return above / folder / "head" / "head.npz"
-    return above / "flame_assets" / "head" / "head.npz"
 
 
 class HeadModel:

@@ -14,7 +14,7 @@ from ..motion.clip import load_motion
 from ..networks.model import DiffPoseTalk
 from ..phones import Phone
 from ..sound.audio import load_speech
-from ..styles import resolve_style
+from ..styles.chosen import chosen_style
 from .alignment import PhoneAligner
 from .missed_closures import Word, check_phones, check_with_model
 
@@ -65,7 +65,7 @@ def check_lip_sync(
 
     Raises:
         DiffPoseTalkError: something cannot be read; kind head_basis, the head does not show the take's basis; kind
-            data_phones; those of `align_transcript` and `generation.generate`.
+            data_phones; those of `align_transcript` and `batching.generate`.
     """
     clip = load_motion(motion)
     face = FaceRegions(load_head(head or bundled_head_path()))
@@ -78,15 +78,13 @@ def check_lip_sync(
     else:
         assert model is not None
         speech = load_speech(audio, audio_start, audio_seconds)
-        if style is None and model.config.sampling.style:
-            style = {"preset": model.config.sampling.style}
         source = "model"
         marks = check_with_model(
             face,
             clip,
             model,
             speech,
-            style=resolve_style(model, style),
+            style=chosen_style(model, style)[0],
             samples=min(max(samples, 2), MAX_SAMPLES),
             on_progress=on_progress,
             cancelled=cancelled,

@@ -21,7 +21,7 @@ import torch
 from scipy.signal import find_peaks
 
 from ..config import FPS
-from ..generation.windows import generate
+from ..generation.batching import generate
 from ..head.geometry import FaceRegions
 from ..motion.clip import MotionClip, resample
 from ..networks.model import DiffPoseTalk
@@ -129,7 +129,7 @@ def check_with_model(
         face: of a head that shows the basis of clip and model.
         audio: the recording; the clip's first frame is its beginning.
         samples: takes, 2 or more.
-        others: as of `generation.generate`.
+        others: as of `batching.generate`.
 
     Raises:
         ModelError: kind head_basis; the head does not show the clip's or the model's basis.
@@ -139,7 +139,7 @@ def check_with_model(
         model,
         audio,
         style=style,
-        seeds=list(range(max(2, samples))),
+        seeds=range(max(2, samples)),
         steps=min(STEPS, model.config.sampling.steps),
         on_progress=on_progress,
         cancelled=cancelled,

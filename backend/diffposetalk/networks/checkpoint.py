@@ -18,10 +18,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..config import ModelConfig
 from ..errors import ModelError, OutputError
+from ..files.digest import file_sha256
+from ..files.shipped import shipped
 from ..files.text_file import read_text
 from ..files.whole_file import allowed, whole_file
-from ..sound.audio import file_sha256
-from ..styles.measures import StyleMeasures
+from ..motion.style_measures import StyleMeasures
 from .device import choose_compute, device_errors
 from .model import DiffPoseTalk, StylePreset
 from .speech.whisper import WhisperSpeechEncoder
@@ -34,11 +35,7 @@ def bundled_model_path() -> Path:
     """The model that ships with the tool (source checkout or add-on folder), or DIFFPOSETALK_MODEL."""
     if os.environ.get("DIFFPOSETALK_MODEL"):
         return Path(os.environ["DIFFPOSETALK_MODEL"])
-    above = Path(__file__).resolve().parents[3]
-    for folder in ("flame_assets", "assets"):
-        if (above / folder / "model" / CONFIG_NAME).is_file():
-            return above / folder / "model"
-    return above / "flame_assets" / "model"
+    return shipped(f"model/{CONFIG_NAME}").parent
 
 
 def read_config(folder: str | Path) -> ModelConfig:

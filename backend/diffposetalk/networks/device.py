@@ -87,7 +87,7 @@ def choose_compute(
         torch.set_num_threads(threads)
     if target.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32 where products stay in float32
-    fast = precision == "bfloat16" or (precision == "auto" and _has_bfloat16(target))
+    fast = precision == "bfloat16" or (precision == "auto" and has_bfloat16(target))
     return Compute(
         device=target,
         dtype=torch.bfloat16 if fast else torch.float32,
@@ -121,7 +121,8 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies in bfloat16; where it does not, that is emulated and many times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "xpu":

@@ -3,23 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..config import EXPRESSION_DIM, ModelConfig
-from ..diffusion.schedule import NoiseSchedule
+from ..motion.style_measures import StyleMeasures
 from .cuda_graph import StepGraphs
 from .denoiser import Denoiser
 from .device import Compute
 from .prepared_denoiser import PreparedDenoiser
-from .speech.encoder import SpeechEncoder, build_speech_encoder
+from .schedule import NoiseSchedule
+from .speech.build import build_speech_encoder
+from .speech.encoder import SpeechEncoder
 from .style_encoder import StyleEncoder
-
-if TYPE_CHECKING:
-    from ..styles.measures import StyleMeasures
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
@@ -85,6 +84,11 @@ class DiffPoseTalk(nn.Module):
             graphs = StepGraphs() if self.compute.graphs else None
             self._prepared = PreparedDenoiser(self.denoiser, self.compute.dtype, graphs)
         return self._prepared
+
+    def train(self, mode: bool = True) -> DiffPoseTalk:
+        """Training or evaluation mode; either way weights may have changed since sampling was prepared."""
+        self._prepared = None
+        return super().train(mode)
 
     def encode_style(self, motion: torch.Tensor) -> torch.Tensor:
         """Style vectors (B, S) of motion vectors (B, T, D) in their own units."""

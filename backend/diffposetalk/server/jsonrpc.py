@@ -13,16 +13,15 @@ import inspect
 import json
 import logging
 import queue
-import sys
 import threading
 import time
-import types
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..errors import one_line
+from ..config import fits
+from ..errors import DiffPoseTalkError, one_line
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -118,51 +117,46 @@ def parse_message(line: bytes | None) -> dict[str, Any]:
 
 
 def bind_params(function: Callable[..., Any], params: Any) -> dict[str, Any]:
-    """Check a params object against a method's keyword parameters. Raises RpcError naming what is wrong."""
+    """A params object as a method's keyword arguments.
+
+    The fields of a parameter whose type has `from_params` are parameters of their own, which it is made from.
+
+    Raises:
+        RpcError: naming what is wrong. DiffPoseTalkError: a value that `from_params` refuses.
+    """
     if params is None:
         params = {}
     if not isinstance(params, dict):
         raise RpcError(INVALID_PARAMS, "The params must be an object, by name.", "invalid_params")
+    left, bound = dict(params), {}
     hints = typing.get_type_hints(function)
-    expected = {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    for name in params:
-        if name not in expected:
-            raise RpcError(INVALID_PARAMS, f"There is no parameter “{name}”.", "invalid_params")
-    for name, parameter in expected.items():
-        if name not in params:
-            if parameter.default is inspect.Parameter.empty:
-                raise RpcError(INVALID_PARAMS, f"The parameter “{name}” is missing.", "invalid_params")
-        elif not _fits(params[name], hints[name]):
-            wanted = str(getattr(hints[name], "__name__", hints[name]))
-            raise RpcError(
-                INVALID_PARAMS, f"The parameter “{name}” must be of type {wanted}.", "invalid_params"
-            )
-    return params
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if hasattr(hints[name], "from_params"):
+            own = typing.get_type_hints(hints[name])
+            values = {field: left.pop(field) for field in own if field in left}
+            for field, value in values.items():
+                _check_type(field, value, own[field])
+            bound[name] = hints[name].from_params(values)
+        elif name in left:
+            bound[name] = left.pop(name)
+            _check_type(name, bound[name], hints[name])
+        elif parameter.default is inspect.Parameter.empty:
+            raise RpcError(INVALID_PARAMS, f"The parameter “{name}” is missing.", "invalid_params")
+    for name in left:
+        raise RpcError(INVALID_PARAMS, f"There is no parameter “{name}”.", "invalid_params")
+    return bound
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    if not fits(value, hint):
+        wanted = str(getattr(hint, "__name__", hint))
+        raise RpcError(INVALID_PARAMS, f"The parameter “{name}” must be of type {wanted}.", "invalid_params")
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return True
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
-    if origin is dict or hint is dict:
-        return isinstance(value, dict)
-    if hint is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max
-    if hint is int:
-        return type(value) is int and -(2**63) <= value < 2**63
-    return isinstance(value, hint)
 
 
 class Connection:
@@ -269,9 +263,10 @@ class Connection:
             if method.long or method.aside:
                 self._enqueue(call, method, params)
                 return
-        except RpcError as error:
+        except (RpcError, DiffPoseTalkError) as error:
             if wants_reply:
-                self._send(_error_reply(request_id, error))
+                told = error if isinstance(error, RpcError) else self.explain(error)
+                self._send(_error_reply(request_id, told))
             return
         except Exception as error:  # a message that was not foreseen does not end the process
             self._send(_error_reply(request_id, self.explain(error)))

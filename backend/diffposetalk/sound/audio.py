@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -18,7 +17,8 @@ import soundfile
 import soxr
 
 from ..config import FPS
-from ..errors import AudioError, Cancelled
+from ..errors import AudioError
+from ..files.digest import file_sha256
 
 SAMPLE_RATE = 16_000  # Hz, what every speech encoder here hears
 MIN_SECONDS = 0.1
@@ -30,7 +30,6 @@ MAX_SAMPLE_RATE = 384_000
 MAX_CHANNELS = 32
 MAX_SAMPLES = 6_000_000_000  # of all channels that are decoded: an hour of eight at 192 kHz
 MAX_PEAK = 1e6  # full scale is 1; beyond this it is no sound, and squares overflow
-PROGRESS_BYTES = 1 << 26  # of a large file that are hashed between two reports
 BLOCK_SAMPLES = 6_000_000  # of all channels, decoded at a time
 BLOCK_SECONDS = 10  # decoded at a time, so that an hour of 96 kHz 5.1 needs no more memory than a minute
 
@@ -216,24 +215,6 @@ def mix_to_mono(block: np.ndarray) -> np.ndarray:
     if np.square(mono).mean() < 1e-3 * energy[loudest]:
         return np.ascontiguousarray(block[:, loudest])
     return mono
-
-
-def file_sha256(
-    path: str | Path,
-    cancelled: Callable[[], bool] = lambda: False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; `cancelled` and `on_progress` as of `probe`. Raises Cancelled."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        total = os.fstat(file.fileno()).st_size
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-            if cancelled():
-                raise Cancelled()
-            if file.tell() % PROGRESS_BYTES == 0:
-                on_progress(file.tell(), total)
-    return digest.hexdigest()
 
 
 def _existing_file(path: str | Path) -> Path:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from .reading import MIN_REFERENCE_FRAMES, extract_style, read_style
-from .specification import resolve_style, style_name
+from .request import StyleRequest, resolve_style, style_name
 from .vector_file import load_style_vector, save_style_vector
 
 __all__ = [
     "MIN_REFERENCE_FRAMES",
+    "StyleRequest",
     "extract_style",
     "load_style_vector",
     "read_style",

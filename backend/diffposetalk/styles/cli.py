@@ -11,16 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..config import STYLE_WORDS
 from ..errors import OutputError, StyleError
 from .library import (
     add_style,
     check_name,
     delete_style,
     export_style,
-    find_style,
     import_style,
     library_folder,
     list_styles,
+    named_after,
     rename_style,
 )
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from ..motion.clip import MotionClip
     from ..networks.model import DiffPoseTalk
     from .style_file import Style
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".mts", ".ts")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,12 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--json", action="store_true", help="as JSON")
 
     show = _command(commands, "show", _show, "describe a style", model=True)
-    show.add_argument("style", help="a preset, a style of the library, or a style file (.dptstyle)")
+    show.add_argument("style", help=STYLE_WORDS)
     show.add_argument("--json", action="store_true", help="as JSON")
     show.add_argument("--thumbnail", type=Path, help="write its picture here (.png)")
 
     mix = _command(commands, "mix", _mix, "mix two styles", model=True)
-    mix.add_argument("first", help="a preset, a style of the library, or a style file")
+    mix.add_argument("first", help=STYLE_WORDS)
     mix.add_argument("second", help="the style mixed in")
     mix.add_argument(
         "--amount", type=float, default=0.5, help="of the second, 0 (none) to 1 (it alone); default: 0.5"
@@ -130,7 +129,7 @@ def _command(
             help="the library's folder (default: DIFFPOSETALK_STYLES, or the user's own)",
         )
     if model:
-        from ..cli import add_model_arguments
+        from ..generation.arguments import add_model_arguments
 
         add_model_arguments(parser)
         parser.add_argument(
@@ -167,7 +166,7 @@ def _add_tracking(parser: argparse.ArgumentParser) -> None:
 
 def _extract(arguments: argparse.Namespace) -> None:
     destination = _destination(arguments)
-    from .creation import named_after, style_from_motion
+    from .creation import style_from_motion
 
     clip, source, notes = _reference(arguments)
     model = _load_model(arguments)
@@ -197,8 +196,10 @@ def _extract(arguments: argparse.Namespace) -> None:
 
 def _reference(arguments: argparse.Namespace) -> tuple[MotionClip, dict[str, Any], list[str]]:
     """The motion of a source, what is recorded of it, and what to tell the user."""
+    from ..tracking.video import is_video
+
     source: Path = arguments.source
-    if source.suffix.lower() in VIDEO_SUFFIXES:
+    if is_video(source):
         tracked = _tracked(arguments, source)
         return tracked.clip, {"kind": "video", "file": source.name}, list(tracked.quality.warnings)
     from ..motion.formats import read_motion
@@ -207,9 +208,9 @@ def _reference(arguments: argparse.Namespace) -> tuple[MotionClip, dict[str, Any
 
 
 def _tracked(arguments: argparse.Namespace, video: Path) -> Any:
-    from ..cli import ProgressLine
     from ..files.png import write_png
     from ..head.head_model import load_head
+    from ..terminal import ProgressLine
     from ..tracking.contact_sheet import contact_sheet
     from ..tracking.performance import track_performance
 
@@ -356,7 +357,7 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
     if output is None and not arguments.save:
         raise OutputError("Say where the style is to go: a file (-o) or a name in the library (--save).")
     if output is not None:
-        from ..cli import checked_output
+        from ..terminal import checked_output
 
         output = checked_output(output, ".npy" if output.suffix.lower() == ".npy" else ".dptstyle")
 
@@ -374,16 +375,14 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
     return write
 
 
-def _find(model: DiffPoseTalk, arguments: argparse.Namespace, text: str) -> Style:
-    """A style by what is written on the command line."""
-    from .style_file import SUFFIX, load_style, style_of_preset
+def _find(model: DiffPoseTalk, arguments: argparse.Namespace, word: str) -> Style:
+    from .request import StyleRequest
 
-    if text.lower().endswith(SUFFIX):
-        return load_style(text)
-    for key, preset in model.styles.items():
-        if text.casefold() in (key.casefold(), preset.name.casefold()):
-            return style_of_preset(model, key)
-    return load_style(find_style(library_folder(arguments.library), text))
+    folder = None if arguments.library is None else str(arguments.library)
+    style = StyleRequest.parse(word, folder=folder).style(model)
+    if style is None:
+        raise StyleError("“none” is no style to show or mix.", "style_missing")
+    return style
 
 
 def _presets(folder: Path | None) -> list[dict[str, Any]]:
@@ -431,6 +430,6 @@ def _head(arguments: argparse.Namespace) -> HeadModel | None:
 
 
 def _load_model(arguments: argparse.Namespace) -> DiffPoseTalk:
-    from ..cli import load_chosen_model
+    from ..generation.arguments import load_chosen_model
 
     return load_chosen_model(arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,10 +93,3 @@ def _capture_notes(clip: MotionClip) -> tuple[str, ...]:
     if clip.provenance.get("head_rotation") is False:
         return ("The reference has no head rotation: the style keeps the head still.",)
     return ()
-
-
-def named_after(path: str | Path) -> str:
-    """A style's name from a file's."""
-    stem = Path(path).stem.replace("_", " ").strip(" .")
-    kept = "".join(c for c in stem if c not in '<>:"/\\|?*' and c.isprintable())
-    return kept[:60].strip(" .") or "Style"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..evaluate.dynamics import blinks
 from ..head.geometry import FaceRegions
 from ..head.head_model import HeadModel
 from ..motion.arkit import INDEX, both
 from ..motion.clip import MotionClip
-from .measures import StyleMeasures
+from ..motion.dynamics import blinks
+from ..motion.style_measures import StyleMeasures
 
 MILLIMETRES = 1e3
 BROWS = [INDEX["browInnerUp"], *both("browOuterUp"), *both("browDown")]

@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import StyleError
 from ..files.png import write_png
 from ..networks.model import DiffPoseTalk
 from .creation import head_of_basis, style_from_motion
 from .illustration import shown
 from .pictures import reference_plot
-from .reading import read_style
-from .specification import chosen_window, reference_motion
-from .style_file import Style, load_style, mixture, save_style, style_of_preset, style_space
-from .vector_file import load_style_vector, save_style_vector
+from .reading import chosen_window, read_style, reference_motion
+from .request import StyleRequest
+from .style_file import Style, save_style, style_of_vector
+from .vector_file import save_style_vector
 
 
 def extract(
@@ -37,7 +36,7 @@ def extract(
     """
     path = Path(output)
     if Path(motion).suffix.lower() == ".npy":
-        style = replace(_of_vector(model, motion, path.stem), description=description)
+        style = replace(shown(model, style_of_vector(model, path.stem, motion)), description=description)
         return {"path": str(save_style(path, style)), **_told(style), "starts": [], "frames": 0, "fps": 0.0}
     clip = reference_motion(model, motion, heads)
     style, reading = style_from_motion(
@@ -91,33 +90,11 @@ def preview(
 def mix(
     model: DiffPoseTalk, styles: list[dict[str, Any]], amounts: list[float], output: str
 ) -> dict[str, Any]:
-    """Write the mixture of presets and style files; see `server.Backend.mix_styles`."""
-    if len(styles) != len(amounts):
-        raise StyleError("A mixture needs an amount for each of its styles.", "style_mix")
-    style = shown(model, mixture(model, Path(output).stem, [_style(model, s) for s in styles], amounts))
+    """Write the mixture of styles; see `server.Backend.mix_styles`."""
+    mixed = StyleRequest.parse({"mix": styles, "amounts": amounts}).style(model)
+    assert mixed is not None
+    style = shown(model, replace(mixed, name=Path(output).stem))
     return {"path": str(save_style(output, style)), **_told(style)}
-
-
-def _style(model: DiffPoseTalk, spec: dict[str, Any]) -> Style:
-    if "file" in spec:
-        return load_style(spec["file"])
-    if spec.get("preset") in model.styles:
-        return style_of_preset(model, spec["preset"])
-    raise StyleError("What is mixed are presets of the model and style files.", "style_mix")
-
-
-def _of_vector(model: DiffPoseTalk, vector: str, name: str) -> Style:
-    """A bare vector as a style: taken for this model's, for it does not say whose it is."""
-    style = Style(
-        name,
-        load_style_vector(vector, model.config.denoiser.style_dim).cpu(),
-        style_space(model),
-        model.config.basis,
-        model.config.name,
-        source={"kind": "vector", "file": Path(vector).name},
-        notes=("A bare style vector does not say which model it is of; it was taken for this one's.",),
-    )
-    return shown(model, style)
 
 
 def _told(style: Style) -> dict[str, Any]:

@@ -10,15 +10,17 @@ import torch
 
 from ..errors import AudioError, StyleError
 from ..files.png import write_png
-from ..generation.windows import Line, generate_lines
+from ..generation.batching import generate_lines
+from ..generation.line import Line
+from ..generation.options import GenerationOptions
 from ..head.head_model import HeadModel
 from ..motion.clip import MotionClip
+from ..motion.style_measures import StyleMeasures
 from ..networks.checkpoint import STYLES_NAME, bundled_model_path, load_model, save_styles
 from ..networks.model import DiffPoseTalk, StylePreset
 from ..sound.audio import load_speech
 from .creation import described, head_of_basis
 from .description import measure_style
-from .measures import StyleMeasures
 from .pictures import thumbnail_strip
 from .style_file import Style
 
@@ -94,7 +96,7 @@ def spoken_in(
             "There is no recording beside the bundled model; give one (--audio).", "audio_missing"
         )
     speech = load_speech(audio or _bundled_clips()[0], 0.0, SECONDS)
-    lines = [Line(speech, seeds, style=vector) for vector in vectors]
+    lines = [Line(speech, GenerationOptions(tuple(seeds)), vector) for vector in vectors]
     made = dict(generate_lines(model, lines))
     return [made[index] for index in range(len(lines))]
 

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputError, StyleError
+from ..files.file_name import FORBIDDEN, has_hidden_ends, is_allowed, is_writable
 from ..files.user_folder import user_data_folder
 from ..files.whole_file import whole_file
 from .style_file import SUFFIX, Style, load_style, save_style
 
 ENVIRONMENT_VARIABLE = "DIFFPOSETALK_STYLES"
 MAX_NAME = 80
-_FORBIDDEN = '<>:"/\\|?*'
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 
 
 @dataclass(frozen=True)
@@ -146,20 +145,25 @@ def export_style(folder: Path, name: str, target: str | Path) -> Path:
 def check_name(name: str) -> str:
     """The name, without blanks around it. Raises StyleError `style_name` where no file can be called so."""
     name = name.strip()
-    bad = [c for c in name if c in _FORBIDDEN or not c.isprintable()]
-    if not name or len(name) > MAX_NAME or name[0] == "." or name[-1] == ".":
+    if has_hidden_ends(name) or len(name) > MAX_NAME:
         raise StyleError(
             f"A style's name has 1 to {MAX_NAME} characters, and no dot at its beginning or end.",
             "style_name",
         )
-    if bad:
+    if not is_allowed(name):
         raise StyleError(
-            f"A style's name is its file's: {_FORBIDDEN} and control characters cannot be in it.",
+            f"A style's name is its file's: it cannot be “{name}”. Leave out {FORBIDDEN} and line breaks, and names "
+            "that Windows keeps for itself (con, nul, com1, …).",
             "style_name",
         )
-    if name.split(".")[0].lower() in _RESERVED:
-        raise StyleError(f"Windows keeps the name “{name}” for itself; choose another.", "style_name")
     return name
+
+
+def named_after(path: str | Path) -> str:
+    """A style's name from a file's."""
+    stem = Path(path).stem.replace("_", " ").strip(" .")
+    kept = "".join(filter(is_writable, stem))
+    return kept[:60].strip(" .") or "Style"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,6 +21,7 @@ from ..errors import StyleError
 from ..motion.arkit import MOUTH
 from ..motion.clip import MotionClip, resample, to_vectors
 from ..networks.model import DiffPoseTalk
+from ..tracking.video import is_video
 
 Window = int | Literal["auto", "mean"]
 """First frame of the window (at the model's rate), the best one, or the mean over all."""
@@ -156,6 +159,56 @@ def seen_frames(clip: MotionClip, count: int, fps: float) -> np.ndarray:
             continue
         seen[max(0, round(start * fps)) : max(0, round(stop * fps))] = False
     return seen
+
+
+def reference_motion(
+    model: DiffPoseTalk, path: str | Path, heads: dict[str, str] | None = None
+) -> MotionClip:
+    """A motion file of any kind, or the performance in a video, in the model's basis.
+
+    Args:
+        heads: head assets `motion` (which the file speaks for) and `model`, to convert it where the bases differ.
+
+    Raises:
+        MotionError: it cannot be read, or is not in the basis of its head. VideoError: it shows no usable face, or
+            faces cannot be tracked here.
+        StyleError: `style_format`; one of the heads is not given.
+        ModelError: a head cannot be read.
+    """
+    from ..motion.formats import read_motion  # brings SciPy's geometry, which generating does not need
+
+    path = Path(path)
+    changed = path.stat().st_mtime_ns if path.is_file() else 0
+    clip = _tracked(path, changed) if is_video(path) else read_motion(path)
+    if clip.basis == model.config.basis or not heads:
+        return clip
+    from ..head.basis_conversion import convert
+    from ..head.head_model import load_head
+
+    if not {"motion", "model"} <= heads.keys():
+        raise StyleError("Conversion needs two heads, “motion” and “model”.", "style_format")
+    return convert(clip, load_head(heads["motion"]), load_head(heads["model"]))[0]
+
+
+@lru_cache(8)
+def _tracked(path: Path, changed: int) -> MotionClip:
+    """The performance in a video; kept, since all lines of a batch may name the same one."""
+    from ..tracking.performance import track_performance
+
+    return track_performance(path).clip
+
+
+def chosen_window(start_frame: int | None = None, window: str = "auto") -> Window:
+    """What `read_style` takes, of two optional values. Raises StyleError."""
+    if start_frame is not None:
+        if not isinstance(start_frame, int) or isinstance(start_frame, bool):
+            raise StyleError("The first frame of a style reference is a whole number.", "style_format")
+        return start_frame
+    if window == "auto":
+        return "auto"
+    if window == "mean":
+        return "mean"
+    raise StyleError(f"A style is read from “auto” or “mean”, not {window!r}.", "style_format")
 
 
 def _vectors(model: DiffPoseTalk, clip: MotionClip) -> np.ndarray:

@@ -24,10 +24,11 @@ from ..errors import OutputError, StyleError
 from ..files.array_file import read_arrays
 from ..files.whole_file import whole_file
 from ..motion.clip import MotionClip, from_vectors, to_vectors
+from ..motion.style_measures import StyleMeasures, mixed_measures
 from ..networks.model import DiffPoseTalk
-from .measures import StyleMeasures, mixed_measures
 from .mixing import mix_styles
 from .reading import StyleReading, encode_windows
+from .vector_file import load_style_vector
 
 SUFFIX = ".dptstyle"
 FORMAT, VERSION = "diffposetalk style", 1
@@ -115,6 +116,19 @@ def style_of_reading(model: DiffPoseTalk, name: str, reading: StyleReading, sour
         source={**source, **read, "created": _now()},
         notes=reading.notes,
         parts=(Part(1.0, exp=exp, pose=pose),),
+    )
+
+
+def style_of_vector(model: DiffPoseTalk, name: str, path: str | Path) -> Style:
+    """A bare vector's file as a style: taken for this model's, for it does not say whose it is. Raises StyleError."""
+    return Style(
+        name,
+        load_style_vector(path, model.config.denoiser.style_dim),
+        style_space(model),
+        model.config.basis,
+        model.config.name,
+        source={"kind": "vector", "file": Path(path).name},
+        notes=("A bare style vector does not say which model it is of; it was taken for this one's.",),
     )
 
 

@@ -20,9 +20,9 @@ from ..head.head_model import HeadModel, load_head
 from ..motion.arkit import EXPRESSIONS, INDEX, both
 from ..motion.clip import MotionClip
 from ..motion.smoothing import between, continuous, fill, frame_times, runs, savitzky_golay
-from ..train.tracked_motion import CLOSED_GAP, GAINS, JAW_SHARE, OUTER_EYE_DISTANCE, LipGap
 from .face_map import KEPT, SHUT, RestFace, mapped_expression
 from .face_track import FaceTrack
+from .lip_gap import GAINS, JAW_SHARE, OUTER_EYE_DISTANCE, TRACKER_CLOSED_GAP, LipGap
 
 MIN_EYE_DISTANCE = 24.0
 """Pixels between the outer eye corners under which lips are a guess."""
@@ -141,7 +141,7 @@ def _calibrate(track: FaceTrack, used: np.ndarray) -> _Calibration:
         dict(zip(track.names, low.tolist(), strict=True)),
         (float(np.median(right)), float(np.median(up))),
         Rotation.from_rotvec(track.rotations[used]).mean(),
-        float(np.clip(closed, CLOSED_GAP, CLOSED_LIMIT)),
+        float(np.clip(closed, TRACKER_CLOSED_GAP, CLOSED_LIMIT)),
     )
 
 

@@ -26,6 +26,13 @@ MAX_PIXELS = 8192 * 8192
 MAX_DAMAGED = 50
 """Packets in a row that do not decode before the rest is given up."""
 
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".mts", ".ts")
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file's name says that it is a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
 
 @dataclass(frozen=True)
 class VideoInfo:

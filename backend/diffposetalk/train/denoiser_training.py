@@ -23,8 +23,9 @@ from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..networks.speech.hubert import HubertSpeechEncoder
 from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
-from .losses import GeometricLoss, RealFrames, head_loss, mouth_vertices, moving_vertices
+from .losses import GeometricLoss, RealFrames, denoiser_losses, mouth_vertices, moving_vertices
 from .recipe import DenoiserTraining
+from .samples import show_samples
 from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MOBILITY_FRAMES = 512
 """Frames of training motion from which the vertices that move are told."""
+VALIDATION_BATCHES = 2
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,7 @@ class TwoWindowLosses(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Each term of equation 6, weighted."""
+        """The terms of equation 6, as of `denoiser_losses`."""
         model, settings = self.model, self.settings
         c = self.windows(batch)
         drop = batch.drop.flatten()
@@ -293,7 +295,7 @@ class TwoWindowLosses(nn.Module):
         real = RealFrames(*(self._compared(r) for r in (batch.real, batch.all_real)))
         target = torch.cat([c.previous_motion.detach().float(), c.clean], dim=1)
         with torch.autocast(out.device.type, enabled=False):
-            return self._losses(out, target, real, c.identity)
+            return denoiser_losses(out, target, real, c.identity, model, self.geometry, settings.weights)
 
     def _compared(self, real: torch.Tensor) -> torch.Tensor:
         """Frames (2B, T_p + T_w) that are compared, from the real frames (2, B) of each window.
@@ -334,27 +336,6 @@ class TwoWindowLosses(nn.Module):
             identity=identity,
             indicator=indicator,
         )
-
-    def _losses(
-        self, out: torch.Tensor, target: torch.Tensor, real: RealFrames, identity: torch.Tensor | None
-    ) -> dict[str, torch.Tensor]:
-        model, w = self.model, self.settings.weights
-        losses = {"simple": real.mean((out - target).square().mean(-1))}
-        if self.geometry is not None:
-            vertex, velocity, smooth = self.geometry(
-                model.normalizer.denormalize(out),
-                model.normalizer.denormalize(target),
-                real,
-                identity,
-            )
-            losses |= {
-                "vertex": w.vertex * vertex,
-                "velocity": w.velocity * velocity,
-                "smooth": w.smooth * smooth,
-            }
-        if model.config.head_pose:
-            losses["head"] = head_loss(out, target, real, model.config.denoiser.previous, w)
-        return losses
 
     def hear(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Projected speech of both windows (B, T_w, width) and of the T_p frames before the second.
@@ -445,6 +426,23 @@ def learning_rate(iteration: int, settings: DenoiserTraining) -> float:
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, done)))
 
 
+def validation_losses(
+    writer: SummaryWriter, step: int, objective: TwoWindowLosses, data: TrainingSet
+) -> None:
+    """The training's losses on recordings kept out of it, the same samples and noise every time."""
+    model = objective.model
+    if not data.drawable(2 * model.config.denoiser.window, validation=True):
+        return
+    source = BatchSource(data, model, objective.settings, validation=True)
+    objective.eval()
+    with torch.no_grad():
+        batches = [source.draw(-1 % 2**32, k).to(model.device) for k in range(VALIDATION_BATCHES)]
+        results = [objective(batch) for batch in batches]
+    for name in results[0]:
+        mean = sum(result[name].item() for result in results) / len(results)
+        writer.add_scalar(f"validation/{name}", mean, step)
+
+
 def train_denoiser(
     model: DiffPoseTalk,
     data: TrainingSet,
@@ -481,8 +479,6 @@ def train_denoiser(
         return (source.draw(settings.seed, iteration).to(accelerator.device),)
 
     def inspect(writer: SummaryWriter, step: int) -> None:
-        from .samples import show_samples, validation_losses
-
         validation_losses(writer, step, objective, data)
         show_samples(writer, step, trained, data, head, settings.styled)
 

@@ -30,13 +30,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .. import __version__
 from ..diffusion.samplers import solver_steps
-from ..diffusion.schedule import NoiseSchedule
 from ..head.head_model import HeadModel
 from ..networks.denoiser import Denoiser
 from ..networks.model import DiffPoseTalk
+from ..networks.schedule import NoiseSchedule
 from ..networks.speech.hubert import HubertSpeechEncoder
+from ..version import VERSION
 from .denoiser_training import (
     Batch,
     BatchSource,
@@ -273,7 +273,7 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         "distilled_from_sha256": teacher.sha256,
         "distilled_guidance": {"speech": scales.speech_guidance, "style": scales.style_guidance},
         "distilled_grid": solver_steps(teacher.schedule, settings.steps),
-        "distilled_with": f"diffposetalk {__version__}, {date.today().isoformat()}",
+        "distilled_with": f"diffposetalk {VERSION}, {date.today().isoformat()}",
     }
     sampling = replace(
         scales,

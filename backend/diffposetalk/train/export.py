@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from .. import __version__
 from ..config import ModelConfig
 from ..errors import DataError, ModelError
 from ..networks.checkpoint import load_model, save_model
 from ..networks.model import DiffPoseTalk, StylePreset
-from ..networks.speech.encoder import SpeechEncoder, build_speech_encoder
+from ..networks.speech.build import build_speech_encoder
+from ..networks.speech.encoder import SpeechEncoder
 from ..networks.speech.hubert import unloaded
+from ..version import VERSION
 from .checkpoints import load_latest
 from .new_model import CachedFeatures
 from .own_model.bundled import load_encoder, preset_styles
@@ -98,7 +99,7 @@ def export(
         "training": {"style": asdict(recipe.style), "denoiser": settings},
         **({"training_before": list(changed)} if changed else {}),
         **({"started_from": started_from} if started_from else {}),
-        "trained_with": f"diffposetalk {__version__}, {date.today().isoformat()}",
+        "trained_with": f"diffposetalk {VERSION}, {date.today().isoformat()}",
     }
     sampling = model.config.sampling
     if sampling.style not in styles:

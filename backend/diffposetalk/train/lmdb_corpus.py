@@ -24,7 +24,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -37,9 +37,7 @@ from ..errors import AudioError, DataError, DiffPoseTalkError
 from ..motion.clip import MotionClip
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..sound.audio import SAMPLE_RATE, mix_to_mono
-
-if TYPE_CHECKING:
-    from .recordings import OnSkip, Recording, Split
+from .recording import KEPT_FOR_TESTING, OnSkip, Recording, Skipped, Split
 
 MAX_VALUE = 1 << 26
 """Bytes of one entry; a segment of the released layout has some 150,000."""
@@ -69,8 +67,6 @@ def read_lmdb(
         DataError: `data_extra` (the lmdb package is not installed), `data_format` (not such a database, or cut off).
         DiffPoseTalkError: without `on_skip`, what is wrong with a clip: `pickle_refused` for a hostile one.
     """
-    from .recordings import KEPT_FOR_TESTING, Recording, Skipped
-
     corpus = _open(Path(folder))
     given = _given_splits(Path(folder))
     found = False

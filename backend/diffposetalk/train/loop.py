@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from ..errors import DataError, DiffPoseTalkError
+from ..networks.device import has_bfloat16, pick_device
 from .checkpoints import Stateful, load_latest, save_step
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def new_accelerator(precision: str, device: str = "auto") -> Accelerator:
         raise DiffPoseTalkError(
             f'Training needs {error.name}: pip install "diffposetalk[train]".', "train_extra"
         ) from error
+    if precision == "auto":
+        here = torch.device("cpu") if device == "cpu" else pick_device()
+        precision = "bf16" if has_bfloat16(here) else "no"
     return Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 

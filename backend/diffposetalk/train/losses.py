@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import ModelError
 from ..head.head_model import HeadModel
+from ..networks.model import DiffPoseTalk
 from .recipe import LossWeights
 from .training_set import HEAD_CHANNELS
 
@@ -172,6 +173,11 @@ def moving_vertices(
     return picked, 1 / (len(mobility) * chance[picked])
 
 
+def simple_loss(predicted: torch.Tensor, target: torch.Tensor, real: RealFrames) -> torch.Tensor:
+    """Equation 2: mean squared error of predicted clean motion, of normalised motion (B, T_p + T_w, D)."""
+    return real.mean((predicted - target).square().mean(-1))
+
+
 def head_loss(
     predicted: torch.Tensor, target: torch.Tensor, real: RealFrames, previous: int, weights: LossWeights
 ) -> torch.Tensor:
@@ -196,3 +202,32 @@ def head_loss(
         + weights.head_acceleration * acceleration
         + weights.head_transition * transition
     )
+
+
+def denoiser_losses(
+    predicted: torch.Tensor,
+    target: torch.Tensor,
+    real: RealFrames,
+    identity: torch.Tensor | None,
+    model: DiffPoseTalk,
+    geometry: GeometricLoss | None,
+    weights: LossWeights,
+) -> dict[str, torch.Tensor]:
+    """The terms of equation 6, weighted; their sum is the loss.
+
+    Args:
+        predicted, target: (B, T_p + T_w, D) normalised motion.
+        identity: (B, 100) identity coefficients; None is the template.
+        model: whose statistics the motion is normalised by.
+        geometry: None leaves equations 3 to 5 away.
+    """
+    losses = {"simple": simple_loss(predicted, target, real)}
+    if geometry is not None:
+        denormalize = model.normalizer.denormalize
+        vertex, velocity, smooth = geometry(denormalize(predicted), denormalize(target), real, identity)
+        losses["vertex"] = weights.vertex * vertex
+        losses["velocity"] = weights.velocity * velocity
+        losses["smooth"] = weights.smooth * smooth
+    if model.config.head_pose:
+        losses["head"] = head_loss(predicted, target, real, model.config.denoiser.previous, weights)
+    return losses

@@ -32,7 +32,8 @@ from ..motion.clip import MotionClip, to_vectors
 from ..networks.speech.encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
 from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK
 from .own_model.sequences import MIN_FRAMES, SILENCE_FRAMES, join
-from .recordings import Recording, Skipped, check_length
+from .recording import Recording, Skipped
+from .recordings import check_length
 from .training_set import Sequence, SetDescription, TrainingSet
 
 LAYOUT = 1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..motion.clip import MotionClip
     from ..networks.speech.encoder import SpeechEncoder
     from .prepare import Convert, Report
-    from .recordings import Recording
+    from .recording import Recording
     from .video_recordings import TrackedVideo
 
 

@@ -17,8 +17,8 @@ from .training_set import SetDescription
 SHIPPED = Path(__file__).parent / "recipes"
 RECORD = "recipe.json"
 """Written beside the checkpoints: the recipe and the model's whole configuration."""
-PRECISIONS = ("no", "bf16", "fp16")
-"""Of matrix products, as Accelerate names them; `no` is float32."""
+PRECISIONS = ("auto", "no", "bf16", "fp16")
+"""Of matrix products, as Accelerate names them; `no` is float32, `auto` bf16 where the hardware has it."""
 
 
 REGRESSOR = "regressor"

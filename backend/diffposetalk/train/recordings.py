@@ -37,8 +37,8 @@ from ..motion.clip import MotionClip
 from ..motion.formats import read_motion
 from ..motion.formats.live_link import is_live_link
 from ..sound.audio import AudioInfo, load_speech, probe
-
-Split = Literal["train", "validation", "test"]
+from .lmdb_corpus import read_lmdb
+from .recording import KEPT_FOR_TESTING, OnSkip, Recording, Skipped, Split
 
 VALIDATION_SHARE = 0.1
 SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")
@@ -54,38 +54,7 @@ _SPLITS: dict[str, Split] = {
     "val": "validation",
     "test": "test",
 }
-KEPT_FOR_TESTING = "it is kept for testing."
 _TAKE_ENDING = re.compile(r"_(cal|raw)$")
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One clip of one speaker.
-
-    Attributes:
-        id: unique within its source; a path-like name.
-        speaker: who speaks.
-        split: `train`, `validation`, or `test`: of clips that are read only where they are asked for.
-        sound: reads the sound: float32 (n,), 16 kHz mono. Raises AudioError.
-        motion: at 25 frames a second, beginning with the sound; None where there is sound alone.
-    """
-
-    id: str
-    speaker: str
-    split: Split
-    sound: Callable[[], np.ndarray]
-    motion: MotionClip | None
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A recording that cannot be used, and why."""
-
-    id: str
-    reason: str
-
-
-OnSkip = Callable[[Skipped], None]
 
 
 def read_recordings(
@@ -121,8 +90,6 @@ def read_recordings(
         return hashed_split(speaker if split_by == "speaker" else name, validation_share)
 
     if source.is_dir() and _lmdb_folder(source) is not None:
-        from .lmdb_corpus import read_lmdb
-
         folder = _lmdb_folder(source) or source
         yield from read_lmdb(folder, split_of=split_of, testing=testing, on_skip=on_skip)
         return

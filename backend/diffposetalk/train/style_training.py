@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ..config import StyleEncoderConfig
 from ..errors import DataError
@@ -87,6 +88,13 @@ class StyleContrast(nn.Module):
         return torch.cat(parts)
 
 
+def style_retrieval(encoder: StyleEncoder, motion: torch.Tensor) -> float:
+    """Share of samples (B, 2T, D; normalised motion) whose second half is the likest to their first half."""
+    first, second = (F.normalize(encoder(half), dim=-1) for half in motion.chunk(2, dim=1))
+    nearest = (first @ second.T).argmax(dim=1)
+    return float((nearest == torch.arange(len(motion), device=nearest.device)).float().mean())
+
+
 def train_style_encoder(
     data: TrainingSet,
     folder: Path,
@@ -150,8 +158,6 @@ def train_style_encoder(
         return (((torch.from_numpy(rows) - mean) / std).to(accelerator.device),)
 
     def inspect(writer: SummaryWriter, step: int) -> None:
-        from .samples import style_retrieval
-
         kept_out = [data.sequences[k] for k in data.drawable(2 * window, validation=True)]
         for tag, sequences in (
             ("validation", kept_out),

@@ -21,15 +21,17 @@ import soundfile
 
 from ..config import FPS
 from ..errors import AudioError, DataError, DiffPoseTalkError, OutputError
+from ..files.digest import file_sha256
 from ..head.head_model import HeadModel, load_head
 from ..motion.clip import load_motion
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
-from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK, file_sha256
+from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK
 from ..tracking.arkit_motion import stretches
 from ..tracking.face_track import OnProgress, track_face
 from ..tracking.quality import Quality, assess
 from ..tracking.video import read_sound
-from .recordings import VIDEO_SUFFIXES, OnSkip, Recording, Skipped, Split, place
+from .recording import OnSkip, Recording, Skipped, Split
+from .recordings import VIDEO_SUFFIXES, place
 
 LAYOUT = 1
 """Of the folder of a tracked video; those of another one are tracked again."""

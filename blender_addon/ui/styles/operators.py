@@ -13,13 +13,13 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from ...data import bundled, style_library
 from ...data.errors import UserError
+from ...data.style_request import VIDEO_SUFFIXES
 from ...faces.targets import find_target
 from ...install.preferences import addon_preferences
 from ...jobs import scene_settings, style_list, styles
 from ...jobs.capture import key_capture
 from ...jobs.styles import (
-    MOTION_SUFFIXES,
-    VIDEO_SUFFIXES,
+    REFERENCE_SUFFIXES,
     ExtractStyle,
     FetchTracker,
     FindFaces,
@@ -113,7 +113,7 @@ class DIFFPOSETALK_OT_add_style(_Extraction, ImportHelper):
     bl_options = {"REGISTER", "UNDO"}
 
     filter_glob: StringProperty(
-        default=f"*{style_library.SUFFIX};{';'.join('*' + s for s in MOTION_SUFFIXES)};{VIDEO_FILTER}",
+        default=f"*{style_library.SUFFIX};{';'.join('*' + s for s in REFERENCE_SUFFIXES)};{VIDEO_FILTER}",
         options={"HIDDEN"},
     )
     face: FloatVectorProperty(
@@ -154,7 +154,7 @@ class DIFFPOSETALK_OT_add_style(_Extraction, ImportHelper):
     def start(self, context: bpy.types.Context) -> ExtractStyle:
         """Start reading the file."""
         path = Path(bpy.path.abspath(self.filepath))
-        known = (*MOTION_SUFFIXES, *VIDEO_SUFFIXES)
+        known = (*REFERENCE_SUFFIXES, *VIDEO_SUFFIXES)
         if path.suffix.lower() not in known:
             raise UserError(
                 f"“{path.name}” is no file that a style is taken from: {', '.join(known[:4])} or a video."

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sequencer's lines, with the real backend: who speaks, takes of each line, what is made again."""
 
+import os
+import shutil
+
 import bpy
 import numpy as np
 import pytest
@@ -145,6 +148,33 @@ def test_takes_of_lines(api, part, stage):
             ),
             1,
         )
+
+
+def test_a_replaced_file_makes_its_lines_anew(api, part, stage, tmp_path):
+    """What counts is what files hold, not their names, places and dates."""
+
+    def made(style):
+        return api.generate_dialogue(seed=1, steps=1, style=style).made
+
+    style = tmp_path / "mine.npy"
+    np.save(style, np.full(128, 0.1, np.float32))
+    assert made(style) == 3
+    moved = style.rename(tmp_path / "moved.npy")
+    os.utime(moved, (1, 1))
+    model = tmp_path / "model"
+    shutil.copytree(part("data.bundled").MODEL_DIRECTORY, model)
+    part("install.preferences").addon_preferences().model_directory = str(model)
+    assert made(moved) == 0
+    np.save(moved, np.full(128, 0.2, np.float32))
+    assert made(moved) == 3 and made(moved) == 0
+    (model / "draft.json").unlink()
+    assert made(moved) == 0
+    config = model / "config.json"
+    config.write_text(config.read_text(encoding="utf-8").replace('"name": "', '"name": "A new '))
+    assert made(moved) == 3
+    moved.unlink()
+    with pytest.raises(api.UserError, match=r"moved\.npy.* cannot be read"):
+        made(moved)
 
 
 def imported(api, part, head):

@@ -73,7 +73,11 @@ def test_a_style_from_a_motion_file_is_kept_described_and_used(
     assert [p.name for p in library.iterdir()] == ["She talks.dptstyle"]
     assert settings.style == "own:She talks" and "mouth" in status().text
     choice = part("jobs.style_list").find_choice(settings.style)
-    assert choice.description == "Nods a lot" and "head" in choice.figures and "blinks/min" in choice.figures
+    assert (
+        choice.description == "Nods a lot"
+        and "head" in choice.figures
+        and "blinks a minute" in choice.figures
+    )
     assert part("data.style_library").thumbnail(choice.style.path).startswith(b"\x89PNG")
     shown = bpy.context.window_manager.diffposetalk_reference
     assert shown.plot.endswith(".png") and not shown.contact_sheet
@@ -204,6 +208,25 @@ def test_rename_export_import_delete(settings, library, reference, tmp_path):
     assert bpy.ops.diffposetalk.delete_style("EXEC_DEFAULT") == {"FINISHED"}
     assert [p.stem for p in library.iterdir()] == ["Zwei ü"] and not settings.style.startswith("own:")
     assert not bpy.ops.diffposetalk.delete_style.poll()
+
+
+def test_scripts_name_styles_by_the_words_of_the_command_line(
+    settings, reference, part, api, recordings, tmp_path
+):
+    api.add_style(reference, "Anna")
+    speech = recordings / "speech.wav"
+    head = api.add_head("Words")[0]
+    api.generate(head, speech, style="0.5 calm + 0.5 library:anna", steps=1, seed=3)
+    assert head.data.shape_keys.animation_data.action["style"] == "calm 0.50 + Anna 0.50"
+    api.generate(head, speech, style=f"{reference}@20", steps=1, seed=3)
+    assert head.data.shape_keys.animation_data.action["style"] == reference.name
+    api.generate(head, speech, style="none", steps=1, seed=3)
+    assert head.data.shape_keys.animation_data.action["style"] == "none"
+    rows = "audio,object,style\na.wav,Words,ref.json@mean\nb.wav,Words,library:Nobody\n"
+    (tmp_path / "lines.csv").write_text(rows)
+    [(_, job)], bad = part("jobs.batch").read_jobs(tmp_path / "lines.csv")
+    assert job.style == {"motion": str(tmp_path / "ref.json"), "window": "mean"}
+    assert "no style “Nobody”" in bad[0].error
 
 
 def test_presets_and_own_styles_are_one_list_that_is_searched(settings, library, reference, part):
@@ -415,4 +438,4 @@ def test_figures_of_presets_are_shown(part, tmp_path):
     measures = {"mouth_opening": 14.2, "head_amplitude": 3.14, "head_tempo": 0.3, "blinks": None}
     (tmp_path / "styles.json").write_text(json.dumps([{**row, "measures": measures}, {**row, "measures": 3}]))
     first, second = part("data.bundled").style_presets(tmp_path)
-    assert first.figures == "mouth 14 mm, head 3.1°, 0.3 Hz" and second.figures == ""
+    assert first.figures == "mouth opens 14 mm, head moves 3.1° about every 3.3 s" and second.figures == ""

@@ -258,7 +258,8 @@ def test_what_is_finished_is_shown_meanwhile(api, part, take, recordings, end):
     rig = head.parent
     head.data.shape_keys.key_blocks["mouthFunnel"].value = 0.25
     generation, span = part("jobs.generation"), part("takes.audio_strip").AudioSpan
-    settings = generation.GenerationSettings(seeds=(5,), steps=4, device="cpu", stream=True)
+    options = part("data.generation_options").GenerationOptions((5,), steps=4)
+    settings = generation.GenerationSettings(options, device="cpu", stream=True)
     speech = generation.Speech(span(str(recordings / "minute.flac"), 0.0, 24.0, 101), (head,), False)
     before = scene_state()
     job = generation.GenerationJob(bpy.context.scene, [speech], settings)

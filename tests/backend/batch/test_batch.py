@@ -20,13 +20,15 @@ from diffposetalk.batch.speaking import Outcome, Speaker
 from diffposetalk.batch.take_key import stored_key
 from diffposetalk.cli import main
 from diffposetalk.errors import OutputError
-from diffposetalk.generation import windows
-from diffposetalk.generation.windows import Sampling, generate
+from diffposetalk.files.digest import file_sha256
+from diffposetalk.generation import batching, course
+from diffposetalk.generation.batching import generate
+from diffposetalk.generation.options import GenerationOptions
 from diffposetalk.motion.clip import load_motion
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.device import give_memory_back
 from diffposetalk.networks.model import DiffPoseTalk
-from diffposetalk.sound.audio import file_sha256, load_speech, probe
+from diffposetalk.sound.audio import load_speech, probe
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +214,13 @@ def test_only_what_changed_is_made_again(model: DiffPoseTalk, lines: Path, tmp_p
     sound.write_bytes((lines / "line 04.wav").read_bytes())
     assert run(jobs) == [2, 0]
     assert run([jobs[0], Job(3, jobs[1].audio, "b", (1,), {"preset": "calm"})]) == [0, 1]
-    assert run(jobs, sampling=Sampling(steps=3)) == [2, 1]
+    assert run(jobs, options=GenerationOptions(steps=3)) == [2, 1]
+    vector = out.parent / "style.npy"
+    np.save(vector, np.ones(16, np.float32))
+    styled = [jobs[0], Job(3, jobs[1].audio, "b", (1,), {"vector": str(vector)})]
+    assert run(styled) == [2, 1] and run(styled) == [0, 0]
+    np.save(vector, np.full(16, 2, np.float32))  # another style under the same name
+    assert run(styled) == [0, 1]
     assert run([jobs[0], Job(3, jobs[1].audio, "b", (1,), speech_guidance=2.0)]) == [2, 1]
 
 
@@ -259,14 +267,14 @@ def test_a_line_that_breaks_the_batch_does_not_take_others_along(
 ) -> None:
     jobs = [Job(row, str(lines / f"line {row:02d}.wav"), f"x{row}", (row,)) for row in range(12)]
     culprit = probe(lines / "line 07.wav").frames
-    whole = windows._Run.clip
+    whole = course.motion_clip
 
-    def clip(self, line, motion, provenance):  # type: ignore[no-untyped-def]
+    def clip(model, line, motion, provenance):  # type: ignore[no-untyped-def]
         if len(motion) == culprit:
             motion = motion * np.nan
-        return whole(self, line, motion, provenance)
+        return whole(model, line, motion, provenance)
 
-    monkeypatch.setattr(windows._Run, "clip", clip)
+    monkeypatch.setattr(course, "motion_clip", clip)
     told = outcomes(model, jobs, tmp_path)
     assert [row for row in told if told[row].status == "failed"] == [7]
     assert told[7].kind == "motion_not_finite"
@@ -279,7 +287,7 @@ def test_memory_does_not_grow_with_the_manifest(
     """Recordings are read as there is room, never more under way than the batch has rows and one waiting; free memory
     goes back after every line."""
     given_back: list[int] = []
-    monkeypatch.setattr(windows, "give_memory_back", lambda: given_back.append(1))
+    monkeypatch.setattr(batching, "give_memory_back", lambda: given_back.append(1))
     read: list[int] = []
     told: list[Outcome] = []
     speaker = Speaker(model, tmp_path)

@@ -25,7 +25,7 @@ from diffposetalk.batch.ray_cluster import (
 )
 from diffposetalk.batch.speaking import Outcome
 from diffposetalk.errors import DiffPoseTalkError
-from diffposetalk.generation.windows import Sampling
+from diffposetalk.generation.options import GenerationOptions
 from diffposetalk.motion.clip import load_motion
 
 OBJECT_STORE = 80 * 2**20  # bytes a node; Ray's default is a third of the machine's memory
@@ -96,7 +96,7 @@ def test_a_node_killed_in_mid_run_loses_nothing(cluster: Any, tiny_model: Path, 
     jobs.append(Job(32, str(tmp_path / "none.wav"), "none"))
     out = tmp_path / "out"
     out.mkdir()
-    work = Work(str(tiny_model), str(out), Sampling(sampler="ddpm"), device="cpu", rows=2)
+    work = Work(str(tiny_model), str(out), GenerationOptions(sampler="ddpm"), device="cpu", rows=2)
     told: list[Outcome] = []
 
     def report(outcome: Outcome) -> None:

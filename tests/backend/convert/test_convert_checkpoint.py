@@ -29,7 +29,7 @@ from diffposetalk.cli import main
 from diffposetalk.convert.checkpoint import convert_checkpoint
 from diffposetalk.errors import ModelError, OutputError
 from diffposetalk.files.torch_file import read_torch_file
-from diffposetalk.generation.windows import generate
+from diffposetalk.generation.batching import generate
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.speech.encoder import encode
 from diffposetalk.sound.audio import load_speech
@@ -324,7 +324,7 @@ MISMATCHES: dict[str, tuple[Change, str, str]] = {
     "no heads": (lambda r: delattr(r.denoiser["args"], "n_heads"), "checkpoint_format", "n_heads"),
     "odd heads": (lambda r: setattr(r.denoiser["args"], "n_heads", 5), "checkpoint_shape", "5 heads"),
     "heads beyond number": (
-        lambda r: setattr(r.denoiser["args"], "n_heads", 10**5_000),
+        lambda r: setattr(r.denoiser["args"], "n_heads", 10**500),
         "checkpoint_format",
         "n_heads",
     ),
@@ -571,6 +571,7 @@ def test_code_in_a_checkpoint_does_not_run(released: Released, tmp_path: Path) -
 def test_archives_that_are_not_what_torch_writes(released: Released, tmp_path: Path) -> None:
     canary = tmp_path / "ran"
     evil = pickle.dumps(Calls(os.system, f"touch {canary}"))
+    deep_tuples = b"\x80\x02})" + b"\x85" * 300_000 + b"Ns."  # PyTorch's reader overflows the stack
     path, _, _ = released.write()
     with zipfile.ZipFile(path) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
@@ -583,17 +584,13 @@ def test_archives_that_are_not_what_torch_writes(released: Released, tmp_path: P
                 archive.writestr(name, data)
         return path
 
-    # a second pickle beside the first is never opened
-    assert (
-        read_torch_file(written({"evil/x/data.pkl": evil, f"{root}/constants.pkl": evil}))["iter"] == 110_000
-    )
     cases: list[tuple[dict[str, bytes], dict[str, Any], str]] = [
         ({pickled: evil}, {}, "pickle_refused"),
         ({"evil/data.pkl": evil}, {}, "checkpoint_format"),
         ({pickled: b""}, {}, "pickle_damaged"),
         ({first: b"\0" * 4}, {}, "pickle_damaged"),
-        ({first: b"\0" * 10**6}, {}, "pickle_refused"),
-        ({f"{root}/byteorder": b"big"}, {}, "model_invalid"),
+        ({f"{root}/constants.pkl": evil}, {}, "pickle_damaged"),
+        ({pickled: deep_tuples}, {}, "pickle_refused"),
         ({pickled: bytes(10**8)}, {"compression": zipfile.ZIP_DEFLATED}, "pickle_refused"),
         ({first: bytes(10**8)}, {"compression": zipfile.ZIP_DEFLATED}, "pickle_refused"),
     ]
@@ -622,6 +619,7 @@ def test_storages_that_claim_more_than_the_file_has(tmp_path: Path) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             with archive.open("x/data.pkl", "w") as file:
                 Writer(file, 2).dump({"model": rebuild})
+            archive.writestr("x/version", "3\n")
             archive.writestr("x/data/0", bytes(16))
         return path
 

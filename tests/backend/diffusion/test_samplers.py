@@ -19,9 +19,9 @@ from diffposetalk.diffusion.samplers import (
     sample_unipc,
     solver_steps,
 )
-from diffposetalk.diffusion.schedule import NoiseSchedule
 from diffposetalk.networks.denoiser import Denoiser
 from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
+from diffposetalk.networks.schedule import NoiseSchedule
 
 MEAN, STD = 0.7, 0.5
 SCHEDULE = NoiseSchedule(500)

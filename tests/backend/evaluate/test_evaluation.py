@@ -15,7 +15,7 @@ from support.paths import BUNDLED_HEAD
 
 from diffposetalk.cli import main
 from diffposetalk.errors import DataError, ModelError, MotionError
-from diffposetalk.evaluate.evaluation import evaluate, head_amplitude
+from diffposetalk.evaluate.evaluation import evaluate
 from diffposetalk.evaluate.phone_average import POINTS, fit_phone_average
 from diffposetalk.evaluate.references import Reference, passed_over, read_references, spread, with_noise
 from diffposetalk.evaluate.subjects import ModelSubject, MotionFolder, PhoneAverageSubject, Recorded
@@ -23,6 +23,7 @@ from diffposetalk.head.geometry import FaceRegions
 from diffposetalk.head.head_model import JAW, HeadModel, load_head
 from diffposetalk.motion.arkit import EXPRESSIONS, INDEX
 from diffposetalk.motion.clip import MotionClip
+from diffposetalk.motion.dynamics import head_amplitude
 
 PHONES = [
     ["", "SIL", 0.0, 0.4],

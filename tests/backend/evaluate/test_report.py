@@ -21,12 +21,13 @@ from diffposetalk.evaluate.cli import _pictured
 from diffposetalk.evaluate.confidence import Estimate
 from diffposetalk.evaluate.evaluation import Figures, evaluate
 from diffposetalk.evaluate.long_take import evaluate_long_take, joined_speech, take_figures
-from diffposetalk.evaluate.metrics import BY_KEY, printed
 from diffposetalk.evaluate.paper_table import COLUMNS, TABLE_1
 from diffposetalk.evaluate.references import Reference
+from diffposetalk.evaluate.reported_figures import BY_KEY, printed
 from diffposetalk.evaluate.results import Corpus, Evaluation, to_json, to_text
 from diffposetalk.evaluate.style_following import drawn_style_references, evaluate_style_following
 from diffposetalk.evaluate.subjects import Recorded
+from diffposetalk.generation.options import GenerationOptions
 from diffposetalk.head.geometry import FaceRegions
 from diffposetalk.head.head_model import load_head
 from diffposetalk.motion.arkit import EXPRESSIONS, INDEX
@@ -188,7 +189,7 @@ def test_a_long_take(tiny_model: Path):
     model = load_model(tiny_model, device="cpu")
     audio = joined_speech([reference("a"), reference("b")], 9.0)
     assert len(audio.samples) == 144_000 and audio.frames == 225
-    take = evaluate_long_take(model, audio, None, REGIONS, [0, 1])
+    take = evaluate_long_take(model, audio, None, REGIONS, GenerationOptions((0, 1)))
     assert len(take.clips) == 2 and len(take.openings[0]) == 225
     assert take.estimates["seam_motion"].runs == 2 and "long_pitch" in take.estimates
 

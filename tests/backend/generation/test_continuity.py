@@ -9,10 +9,11 @@ import torch
 from support.paths import CLIP
 
 from diffposetalk.diffusion.continuity import ContinuousDenoiser
-from diffposetalk.evaluate.dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
-from diffposetalk.generation.windows import generate, smooth_head
+from diffposetalk.generation.batching import generate
+from diffposetalk.generation.course import smooth_head
 from diffposetalk.motion.arkit import INDEX
 from diffposetalk.motion.clip import MotionClip, to_vectors
+from diffposetalk.motion.dynamics import blinks_per_minute, motion_speed, power_above, seam_percentile
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.sound.audio import load_speech
 

@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from diffposetalk.config import SAMPLERS, ModelConfig
-from diffposetalk.diffusion.guidance import DynamicThreshold
 from diffposetalk.errors import Cancelled, DeviceError, DiffPoseTalkError, ModelError
-from diffposetalk.generation.windows import Line, Sampling, generate, generate_lines
+from diffposetalk.generation.batching import generate, generate_lines
+from diffposetalk.generation.line import Line
+from diffposetalk.generation.options import GenerationOptions as Options
 from diffposetalk.motion.channel_groups import channels_of
 from diffposetalk.motion.clip import to_vectors
 from diffposetalk.networks.checkpoint import load_model
@@ -238,12 +239,13 @@ def test_lines_run_side_by_side_as_they_would_alone(model: DiffPoseTalk):
     """Different lengths, styles, guidance and takes in one batch, with more lines than there is room for."""
     style = torch.randn(16, generator=torch.Generator().manual_seed(4))
     lines = [
-        Line(speech(9), [1], style),
-        Line(speech(1), [2, 3]),
-        Line(speech(13), [4], style * 3, style_guidance=1.0),
-        Line(speech(5), [5], None, speech_guidance=2.0),
-        Line(speech(4), list(range(10, 17)), style),  # more takes than rows
-        Line(speech(0.2), [6], style),
+        Line(speech(9), Options((1,)), style),
+        Line(speech(1), Options((2, 3))),
+        Line(speech(13), Options((4,), style_guidance=1.0), style * 3),
+        Line(speech(5), Options((5,), speech_guidance=2.0)),
+        Line(speech(4), Options(tuple(range(10, 17))), style),  # more takes than rows
+        Line(speech(0.2), Options((6,), head_pose=False), style),
+        Line(speech(5), Options((7,), steps=3)),  # not in one batch with the others
     ]
     small = replace(model.compute, rows=4)
     windows: dict[tuple[int, int], list[int]] = {}
@@ -260,15 +262,8 @@ def test_lines_run_side_by_side_as_they_would_alone(model: DiffPoseTalk):
         model.compute = before
     assert sorted(finished) == list(range(len(lines)))
     for index, line in enumerate(lines):
-        for take, seed in enumerate(line.seeds):
-            [alone] = generate(
-                model,
-                line.audio,
-                style=line.style,
-                seeds=[seed],
-                speech_guidance=line.speech_guidance,
-                style_guidance=line.style_guidance,
-            )
+        for take, seed in enumerate(line.options.seeds):
+            [alone] = generate(model, line.audio, line.options, style=line.style, seeds=[seed])
             together = finished[index][take]
             assert together.provenance["seed"] == seed
             assert np.allclose(alone.exp, together.exp, atol=1e-5)
@@ -284,7 +279,7 @@ def test_lines_are_read_as_there_is_room_for_them(model: DiffPoseTalk):
         nonlocal read
         for seed in range(100):
             read += 1
-            yield Line(speech(0.2), [seed])
+            yield Line(speech(0.2), Options((seed,)))
 
     results = generate_lines(model, manifest())
     next(results)
@@ -297,9 +292,11 @@ def test_lines_are_read_as_there_is_room_for_them(model: DiffPoseTalk):
 def test_smaller_batches_when_memory_runs_out(
     model: DiffPoseTalk, monkeypatch: pytest.MonkeyPatch, rows_that_fit: int, sampler: str
 ):
-    lines = [Line(speech(5), [1, 2, 3]), Line(speech(9), [4]), Line(speech(2), [5])]
-    sampling = Sampling(sampler=sampler)
-    expected = dict(generate_lines(model, lines, sampling))
+    lines = [
+        Line(speech(seconds), Options(seeds, sampler=sampler))
+        for seconds, seeds in ((5, (1, 2, 3)), (9, (4,)), (2, (5,)))
+    ]
+    expected = dict(generate_lines(model, lines))
     plain = PreparedWindow.__call__
     failures = 0
 
@@ -311,7 +308,7 @@ def test_smaller_batches_when_memory_runs_out(
         return plain(self, motion, step)
 
     monkeypatch.setattr(PreparedWindow, "__call__", limited)
-    finished = dict(generate_lines(model, lines, sampling))
+    finished = dict(generate_lines(model, lines))
     assert failures > 0 and finished.keys() == expected.keys()
     for index, clips in expected.items():
         for a, b in zip(clips, finished[index], strict=True):
@@ -339,7 +336,7 @@ def test_dynamic_thresholding_limits_the_motion(model: DiffPoseTalk):
         style=style,
         seeds=[0],
         style_guidance=15.0,
-        threshold=DynamicThreshold(0.5, 0.1, 0.2),
+        threshold=(0.5, 0.1, 0.2),
     )
     assert np.abs(clamped.pose).max() < np.abs(plain.pose).max()
 

@@ -15,16 +15,18 @@ from support.paths import CLIP
 from diffposetalk.config import SAMPLERS
 from diffposetalk.diffusion.inpainting import MARGIN, InpaintingDenoiser, Standing, place_windows
 from diffposetalk.diffusion.samplers import sample
-from diffposetalk.diffusion.schedule import NoiseSchedule
 from diffposetalk.errors import Cancelled, DiffPoseTalkError
-from diffposetalk.evaluate.dynamics import motion_speed
+from diffposetalk.generation.batching import generate, generate_lines
+from diffposetalk.generation.line import Line
+from diffposetalk.generation.options import GenerationOptions
 from diffposetalk.generation.ranges import Hold, parse_holds, regenerate
-from diffposetalk.generation.windows import Line, generate, generate_lines
 from diffposetalk.motion.arkit import INDEX
 from diffposetalk.motion.channel_groups import channel_groups, channel_names, channels_of
 from diffposetalk.motion.clip import MotionClip, to_vectors
+from diffposetalk.motion.dynamics import motion_speed
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.model import DiffPoseTalk
+from diffposetalk.networks.schedule import NoiseSchedule
 from diffposetalk.sound.audio import SpeechAudio, load_speech
 
 FRAMES = 275
@@ -215,7 +217,7 @@ def test_a_long_take_is_heard_around_the_range_only(model: DiffPoseTalk) -> None
         del model.speech_encoder.features
     known = np.ones((frames, 54), bool)
     known[1200:1260] = False
-    line = Line(audio, [5], standing=Standing(to_vectors(clip, 54), known))
+    line = Line(audio, GenerationOptions((5,)), standing=Standing(to_vectors(clip, 54), known))
     [(_, [whole])] = generate_lines(model, [line])
     assert heard[0] < 60 * 16_000
     assert np.allclose(part.exp, whole.exp, atol=1e-4) and np.allclose(part.pose, whole.pose, atol=1e-4)
@@ -248,7 +250,10 @@ def test_ranges_and_whole_lines_run_side_by_side(model: DiffPoseTalk, take: Moti
     audio = speech(FRAMES / 25)
     known = np.ones((FRAMES, 54), bool)
     known[50:120] = False
-    lines = [Line(audio, [1]), Line(audio, [2, 3], standing=Standing(to_vectors(take, 54), known))]
+    lines = [
+        Line(audio, GenerationOptions((1,))),
+        Line(audio, GenerationOptions((2, 3)), standing=Standing(to_vectors(take, 54), known)),
+    ]
     together = dict(generate_lines(model, lines))
     alone = [next(generate_lines(model, [line]))[1] for line in lines]
     for a, b in ((together[0][0], alone[0][0]), (together[1][1], alone[1][1])):

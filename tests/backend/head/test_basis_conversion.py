@@ -22,11 +22,12 @@ from support.paths import BUNDLED_HEAD
 from diffposetalk.cli import main
 from diffposetalk.convert.flame import convert_flame
 from diffposetalk.errors import ModelError, MotionError
+from diffposetalk.files.user_folder import user_cache_folder
+from diffposetalk.generation.options import GenerationOptions
 from diffposetalk.generation.speak import animate
 from diffposetalk.head.basis_conversion import CHUNK, Residual, convert
 from diffposetalk.head.bounded_least_squares import _coordinate_descent, bounded_least_squares
 from diffposetalk.head.correspondence import (
-    cache_folder,
     closest_on_triangles,
     correspond,
     find_correspondence,
@@ -393,9 +394,9 @@ def test_without_a_cache(bundled: HeadModel, flame: HeadModel, tmp_path: Path) -
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIFFPOSETALK_CACHE", "/somewhere")
-    assert cache_folder() == Path("/somewhere")
+    assert user_cache_folder() == Path("/somewhere")
     monkeypatch.delenv("DIFFPOSETALK_CACHE")
-    assert cache_folder().name == "diffposetalk"
+    assert user_cache_folder().name == "diffposetalk"
 
 
 def test_heads_without_lips_and_masks(bundled: HeadModel, flame: HeadModel) -> None:
@@ -474,19 +475,23 @@ def test_generation_for_another_head(tiny_model: Path, recording: Path, flame_pa
     heads = (BUNDLED_HEAD, flame_path)
     windows: list[MotionClip] = []
     _, [clip] = animate(
-        model, recording, seeds=[0], heads=heads, on_window=lambda take, start, window: windows.append(window)
+        model,
+        recording,
+        GenerationOptions(),
+        heads=heads,
+        on_window=lambda take, start, window: windows.append(window),
     )
-    _, [plain] = animate(model, recording, seeds=[0])
+    _, [plain] = animate(model, recording, GenerationOptions((0,)))
     assert clip.basis == "flame" and plain.basis == "arkit" and len(clip) == len(plain)
     assert (
         clip.provenance["converted_from"] == "arkit" and clip.provenance["conversion_residual_mm"]["mean"] > 0
     )
     assert windows and all(window.basis == "flame" for window in windows)
     assert sum(map(len, windows)) == len(clip)
-    _, [same] = animate(model, recording, seeds=[0], heads=(flame_path, BUNDLED_HEAD))
+    _, [same] = animate(model, recording, GenerationOptions((0,)), heads=(flame_path, BUNDLED_HEAD))
     assert np.array_equal(same.exp, plain.exp), "no conversion where the target speaks the model's basis"
     with pytest.raises(ModelError, match="own basis"):
-        animate(model, recording, seeds=[0], heads=(flame_path, flame_path))
+        animate(model, recording, GenerationOptions((0,)), heads=(flame_path, flame_path))
 
 
 def test_generate_for_another_head_on_the_command_line(

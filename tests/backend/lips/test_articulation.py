@@ -6,10 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffposetalk.evaluate.dynamics import blinks_per_minute, jitter, power_above, seam_percentile, spectrum
 from diffposetalk.evaluate.lip_sync import expected_openness, lag_and_correlation, lip_to_phone_lag
-from diffposetalk.evaluate.phone_probe import frame_phones
 from diffposetalk.lips.articulation import Articulation, articulation, at_phones, rounding
+from diffposetalk.motion.dynamics import blinks_per_minute, jitter, power_above, seam_percentile, spectrum
 
 
 def test_closures_and_openings():
@@ -112,14 +111,3 @@ def test_spectrum_has_its_peak_at_the_frequency_and_its_area_is_the_power():
     assert frequency[power.argmax()] == pytest.approx(3, abs=0.2)
     assert power.sum() * frequency[1] == pytest.approx(0.5, rel=0.05)
     assert len(spectrum([np.zeros(5)])[0]) == 0
-
-
-def test_phone_at_a_frame():
-    assert frame_phones([["a", "P", 0.0, 0.06], ["a", "AA", 0.06, 0.2]], 6) == [
-        "P",
-        "AA",
-        "AA",
-        "AA",
-        "AA",
-        "SIL",
-    ]

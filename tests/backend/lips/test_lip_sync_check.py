@@ -11,7 +11,7 @@ import pytest
 from support.paths import BUNDLED_HEAD, CLIP
 
 from diffposetalk.errors import DataError
-from diffposetalk.generation.windows import generate
+from diffposetalk.generation.batching import generate
 from diffposetalk.head.geometry import FaceRegions
 from diffposetalk.head.head_model import load_head
 from diffposetalk.lips.check import align_transcript, check_lip_sync

@@ -13,8 +13,8 @@ from support.small_networks import SMALL
 from torch import nn
 
 from diffposetalk.config import DenoiserConfig, StyleEncoderConfig
-from diffposetalk.diffusion.schedule import NoiseSchedule
 from diffposetalk.networks.denoiser import AlignedDecoderLayer, Denoiser, alignment_mask
+from diffposetalk.networks.schedule import NoiseSchedule
 from diffposetalk.networks.style_encoder import StyleEncoder, nt_xent
 
 FIXTURES = SHARED / "fixtures" / "released_format"

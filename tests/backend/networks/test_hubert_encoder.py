@@ -19,7 +19,8 @@ from support.small_networks import SMALL_HUBERT
 
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import ModelError
-from diffposetalk.networks.speech.encoder import build_speech_encoder, encode
+from diffposetalk.networks.speech.build import build_speech_encoder
+from diffposetalk.networks.speech.encoder import encode
 from diffposetalk.networks.speech.hubert import HubertSpeechEncoder, pad_for_convolutions
 
 HEARS_32 = SpeechEncoderConfig(kind="hubert", width=32, heads=2, depth=2)
@@ -214,12 +215,12 @@ def refuse(*arguments, **options):
     print("NETWORK", arguments[1:])
     raise OSError("no network in this test")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
-import diffposetalk.speech_encoder, diffposetalk.checkpoint
+import diffposetalk.networks.speech.build, diffposetalk.networks.checkpoint
 print("transformers" in sys.modules)
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import ModelError
 try:
-    encoder = diffposetalk.speech_encoder.build_speech_encoder(
+    encoder = diffposetalk.networks.speech.build.build_speech_encoder(
         SpeechEncoderConfig(kind="hubert", width=32, heads=2, depth=2)
     )
     print("found", encoder.feature_dim)

@@ -146,7 +146,11 @@ def test_a_range_is_generated_again(backend: Client, recording: Path, tmp_path: 
         assert np.array_equal(after.pose[60:, :3], before.pose[60:, :3])
         assert not np.array_equal(after.pose[40:60, :3], before.pose[40:60, :3])
 
+    still = backend.result("regenerate", head_pose=False, **request | {"seeds": [5]})
+    assert not load_motion(still["takes"][0]["path"]).pose[40:90, :3].any()
+
     files = sorted(tmp_path.iterdir())
+    assert backend.kind("regenerate", **request, quality="draft") == "draft_missing"
     assert backend.kind("regenerate", **request | {"stop": 4000}) == "regenerate_range"
     assert backend.kind("regenerate", **request, hold=[{"groups": ["nose"]}]) == "regenerate_hold"
     assert backend.kind("regenerate", **request | {"motion": str(tmp_path / "none.npz")}) == "motion_missing"
@@ -345,6 +349,8 @@ def test_bad_settings(backend: Client, recording: Path, tmp_path: Path) -> None:
     assert backend.kind("generate", **request, speech_guidance=-1) == "settings_guidance"
     assert backend.kind("generate", **request, sampler="magic") == "settings_sampler"
     assert backend.kind("generate", **request, steps=100_000) == "settings_steps"
+    assert backend.kind("generate", **request, quality="best") == "settings_quality"
+    assert backend.kind("generate", **request, threshold=[2.0, 1.0, 4.0]) == "settings_threshold"
     assert backend.kind("generate", **request, style={"preset": "angry"}) == "style_preset"
     assert backend.kind("generate", **request, style={}) == "style_format"
     assert backend.kind("generate", **request, shape=str(recording)) == "shape_invalid"
@@ -405,6 +411,7 @@ def test_wrong_param_types_of_generate(backend: Client, recording: Path, tmp_pat
         {"seeds": [0.5]},
         {"seeds": [True]},
         {"head_pose": 1},
+        {"threshold": [1.0, 2.0]},
         {"style": "calm"},
         {"steps": "ten"},
         {"speech_guidance": "strong"},
@@ -472,11 +479,11 @@ def test_string_ids_and_ids_in_use(backend: Client, recording: Path, tmp_path: P
 def test_libraries_cannot_spoil_the_protocol() -> None:
     """What is printed, by Python or by C, goes to the log."""
     program = (
-        "import os, sys; from diffposetalk import server\n"
-        "class Loud(server.Backend):\n"
-        "    def probe_audio(self, call, *, path: str):\n"
-        "        print('printed'); os.write(1, b'written'); os.system('echo shouted'); return {}\n"
-        "server.Backend = Loud; server.serve()"
+        "import os, sys; from diffposetalk.server import backend, process\n"
+        "@backend.method()\n"
+        "def probe_audio(backend, call, *, path: str):\n"
+        "    print('printed'); os.write(1, b'written'); os.system('echo shouted'); return {}\n"
+        "process.serve()"
     )
     client = Client(sys.executable, "-c", program)
     greet(client)
@@ -489,12 +496,12 @@ def test_libraries_cannot_spoil_the_protocol() -> None:
 
 def test_unforeseen_errors_are_survived() -> None:
     program = (
-        "from diffposetalk import server\n"
-        "class Broken(server.Backend):\n"
-        "    def probe_audio(self, call, *, path: str):\n"
-        "        if path: raise OSError(28, 'No space left on device')\n"
-        "        return {}['missing']\n"
-        "server.Backend = Broken; server.serve()"
+        "from diffposetalk.server import backend, process\n"
+        "@backend.method()\n"
+        "def probe_audio(backend, call, *, path: str):\n"
+        "    if path: raise OSError(28, 'No space left on device')\n"
+        "    return {}['missing']\n"
+        "process.serve()"
     )
     client = Client(sys.executable, "-c", program)
     greet(client)

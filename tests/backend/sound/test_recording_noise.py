@@ -12,7 +12,7 @@ from support.paths import CLIP
 from diffposetalk.config import ModelConfig
 from diffposetalk.errors import ModelError
 from diffposetalk.evaluate.references import pink_noise
-from diffposetalk.generation.windows import generate
+from diffposetalk.generation.batching import generate
 from diffposetalk.motion.channel_groups import MOUTH, channels_of
 from diffposetalk.motion.clip import MotionClip, to_vectors
 from diffposetalk.networks.checkpoint import load_model

@@ -65,7 +65,7 @@ def test_what_the_server_refuses(backend: Client, tmp_path: Path) -> None:
     assert backend.kind("extract_style", motion=motion, output=out, window="best") == "style_format"
     assert backend.kind("extract_style", motion=motion, output=out, start_frame=900) == "style_range"
     assert backend.kind("extract_style", motion=str(tmp_path / "no.npz"), output=out) == "motion_missing"
-    assert backend.kind("mix_styles", styles=[{"preset": "no"}], amounts=[1], output=out) == "style_mix"
+    assert backend.kind("mix_styles", styles=[{"preset": "no"}], amounts=[1], output=out) == "style_preset"
     assert backend.kind("mix_styles", styles=[{"preset": "calm"}], amounts=[1, 2], output=out) == "style_mix"
     assert backend.kind("fetch_tracker", allow_online=False) == "tracker_offline"
     status = backend.result("tracking_status")

@@ -20,13 +20,13 @@ from diffposetalk.errors import MotionError, StyleError
 from diffposetalk.head.head_model import load_head
 from diffposetalk.motion.clip import MotionClip, load_motion, resample
 from diffposetalk.motion.formats import read_motion
+from diffposetalk.motion.style_measures import StyleMeasures, mixed_measures
 from diffposetalk.networks.checkpoint import load_model, save_model
 from diffposetalk.networks.model import DiffPoseTalk, StylePreset
 from diffposetalk.styles import library, read_style, resolve_style, style_name
-from diffposetalk.styles.creation import named_after, style_from_motion, unbroken
+from diffposetalk.styles.creation import style_from_motion, unbroken
 from diffposetalk.styles.description import measure_style
 from diffposetalk.styles.illustration import illustrate
-from diffposetalk.styles.measures import StyleMeasures, mixed_measures
 from diffposetalk.styles.mixing import mix_styles
 from diffposetalk.styles.pictures import PLOT_HEIGHT, PLOT_WIDTH, reference_plot, thumbnail_strip
 from diffposetalk.styles.style_file import (
@@ -427,7 +427,9 @@ def test_names_that_cannot_be_files(name: str) -> None:
 
 
 def test_names_from_files() -> None:
-    assert named_after("/a/b/My_take: 1?.csv") == "My take 1" and named_after("...") == "Style"
+    assert (
+        library.named_after("/a/b/My_take: 1?.csv") == "My take 1" and library.named_after("...") == "Style"
+    )
     assert library.check_name(" Ödön 日本 ") == "Ödön 日本"
 
 

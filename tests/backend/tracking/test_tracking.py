@@ -22,9 +22,10 @@ from diffposetalk.tracking import face_track
 from diffposetalk.tracking.arkit_motion import good_frames, stretches
 from diffposetalk.tracking.face_track import FaceTrack, track_face
 from diffposetalk.tracking.landmarker import Face, find_tracker
+from diffposetalk.tracking.lip_gap import LipGap
 from diffposetalk.tracking.quality import assess
 from diffposetalk.tracking.video import read_frames
-from diffposetalk.train.tracked_motion import LipGap, TrackedCorpus
+from diffposetalk.train.tracked_motion import TrackedCorpus
 
 NAMES = ("_neutral", *(n for n in APPLE_ORDER if n != "tongueOut"))
 

@@ -20,7 +20,8 @@ from support.released_lmdb import clip_arrays, encode, entries, write_lmdb
 from diffposetalk.errors import DataError, DiffPoseTalkError, ModelError
 from diffposetalk.evaluate.references import read_references
 from diffposetalk.head.head_model import load_head
-from diffposetalk.train.recordings import Recording, Skipped, read_recordings
+from diffposetalk.train.recording import Recording, Skipped
+from diffposetalk.train.recordings import read_recordings
 
 
 class Canary:

@@ -25,7 +25,7 @@ from diffposetalk.networks.speech.encoder import encode
 from diffposetalk.networks.speech.hubert import HubertSpeechEncoder
 from diffposetalk.train import prepare
 from diffposetalk.train.prepare import prepare_recordings
-from diffposetalk.train.recordings import Recording, Split
+from diffposetalk.train.recording import Recording, Split
 from diffposetalk.train.training_set import TrainingSet
 
 CONFIG = SpeechEncoderConfig(layers=(1,), width=32, heads=2, depth=1)

@@ -13,7 +13,8 @@ from support.made_recordings import clip, sound
 from diffposetalk.errors import DataError, DiffPoseTalkError
 from diffposetalk.motion.clip import MotionClip
 from diffposetalk.motion.formats import read_motion
-from diffposetalk.train.recordings import Recording, Skipped, hashed_split, read_recordings
+from diffposetalk.train.recording import Recording, Skipped
+from diffposetalk.train.recordings import hashed_split, read_recordings
 
 
 def read(source: Path, **options: object) -> tuple[dict[str, Recording], dict[str, str]]:

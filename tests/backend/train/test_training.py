@@ -16,6 +16,7 @@ from diffposetalk.head.head_model import HeadModel, load_head
 from diffposetalk.motion.arkit import INDEX
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.style_encoder import distances
+from diffposetalk.tracking.lip_gap import LipGap
 from diffposetalk.train.denoiser_training import Batch, BatchSource, TwoWindowLosses, train_denoiser
 from diffposetalk.train.losses import GeometricLoss, RealFrames, head_loss, mouth_vertices, moving_vertices
 from diffposetalk.train.new_model import new_model
@@ -31,8 +32,8 @@ from diffposetalk.train.own_model.prosody import analyse
 from diffposetalk.train.own_model.sequences import PAUSE_SECONDS, Spoken, join, said
 from diffposetalk.train.own_model.style_views import view
 from diffposetalk.train.recipe import DenoiserTraining, LossWeights, StyleTraining
+from diffposetalk.train.samples import sample_clip
 from diffposetalk.train.style_training import motion_statistics, train_style_encoder
-from diffposetalk.train.tracked_motion import LipGap
 from diffposetalk.train.training_set import TrainingSet
 
 
@@ -409,3 +410,24 @@ def test_phones_to_frames():
     assert np.allclose(features.sum(axis=1), 1)
     closed = closure_envelope([("P", 0.2, 0.3)], 15)
     assert closed.min() == 0 and closed[0] == 1 and closed[-1] == 1
+
+
+def test_samples_of_a_training_are_made_as_takes_are(data: TrainingSet):
+    """With the settings that users' takes have, and with the weights of the moment."""
+    model = new_model(CONFIG, data).eval()
+    style = torch.zeros(CONFIG.denoiser.style_dim)
+
+    def exp() -> np.ndarray:
+        return sample_clip(model, data, slice(0, 2 * CONFIG.denoiser.window), style).exp
+
+    plain = exp()
+    assert np.array_equal(exp(), plain) and len(plain) == 2 * CONFIG.denoiser.window
+    for changed in ({"lips_temperature": 0.3}, {"join_face": 3, "join_head": 6}, {"style_guidance": 9.0}):
+        model.config = replace(CONFIG, sampling=replace(CONFIG.sampling, **changed))
+        assert not np.array_equal(exp(), plain), changed
+    model.config = CONFIG
+    model.train()
+    with torch.no_grad():
+        model.denoiser.motion_proj.weight.mul_(2)
+    model.eval()
+    assert not np.array_equal(exp(), plain)

@@ -17,7 +17,7 @@ from support.training_sets import (
 )
 
 from diffposetalk.cli import main
-from diffposetalk.generation.windows import generate
+from diffposetalk.generation.batching import generate
 from diffposetalk.head.head_model import load_head
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.speech.encoder import encode

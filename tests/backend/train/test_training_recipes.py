@@ -24,7 +24,7 @@ from diffposetalk.config import DenoiserConfig, ModelConfig, StyleEncoderConfig
 from diffposetalk.errors import DataError
 from diffposetalk.evaluate.references import Reference
 from diffposetalk.evaluate.regressor import RegressorSubject
-from diffposetalk.generation.windows import generate
+from diffposetalk.generation.batching import generate
 from diffposetalk.motion.clip import MotionClip
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.sound.audio import SpeechAudio

@@ -208,7 +208,7 @@ def test_style_retrieval_is_watched(made: Path):
 
 
 def test_style_retrieval_of_known_styles():
-    from diffposetalk.train.samples import style_retrieval
+    from diffposetalk.train.style_training import style_retrieval
 
     class Mean(torch.nn.Module):
         def forward(self, motion: torch.Tensor) -> torch.Tensor:
@@ -234,6 +234,23 @@ def test_mixed_precision(made: Path, recipe: str, whole: Path, tmp_path: Path):
     weight = "denoiser.motion_head.0.weight"
     moved = (exact[weight] - rounded[weight]).abs().mean()
     assert 0 < moved < 5e-3  # the weights themselves stay in float32; 6 steps of 2e-3 are 1.2e-2
+
+
+@pytest.mark.parametrize(("capable", "chosen"), [(True, "bf16"), (False, "no")])
+def test_bfloat16_only_where_the_hardware_has_it(capable: bool, chosen: str, monkeypatch: pytest.MonkeyPatch):
+    from accelerate.state import AcceleratorState
+
+    from diffposetalk.train import loop, recipe
+
+    monkeypatch.setattr(loop, "has_bfloat16", lambda device: capable)
+    for shipped in ("paper", "bundled"):
+        stages = recipe.read_recipe(shipped)
+        assert {s.precision for s in (stages.style, stages.denoiser, stages.distill)} <= {"no", "auto"}
+    AcceleratorState._reset_state(reset_partial_state=True)  # which allows one precision a process
+    try:
+        assert loop.new_accelerator("auto", "cpu").mixed_precision == chosen
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_validation_sequences_are_never_trained_on():

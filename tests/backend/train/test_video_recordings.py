@@ -20,7 +20,7 @@ from diffposetalk.errors import Cancelled, OutputError, VideoError
 from diffposetalk.head.head_model import load_head
 from diffposetalk.tracking.face_track import FaceTrack
 from diffposetalk.train import video_recordings
-from diffposetalk.train.recordings import Recording, Skipped
+from diffposetalk.train.recording import Recording, Skipped
 from diffposetalk.train.video_recordings import TrackedVideo, read_videos, videos_in
 
 TRACK = without(made_up(), slice(60, 90))  # stretches from 0 and from 3 s on

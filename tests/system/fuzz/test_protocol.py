@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from support.paths import ROOT
 from support.tiny_model import save_tiny_model
 
+from diffposetalk.errors import DiffPoseTalkError
 from diffposetalk.server import jsonrpc
-from diffposetalk.server.methods import Backend, explain
+from diffposetalk.server.failures import explain
+from diffposetalk.server.methods import Backend
 
 from .mutation import changed_json, damage
 from .targets import what_is_wrong_with
@@ -275,6 +277,8 @@ def test_any_json_is_answered_in_words(value: Any) -> None:
 def test_any_params_are_checked(name: str, params: Any) -> None:
     try:
         jsonrpc.bind_params(Backend().methods()[name].function, params)
+    except DiffPoseTalkError as error:
+        assert not what_is_wrong_with(error.message)
     except jsonrpc.RpcError as error:
         assert error.code == jsonrpc.INVALID_PARAMS and not what_is_wrong_with(error.message)
 

@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from diffposetalk.server import jsonrpc, methods
+from diffposetalk.server import jsonrpc, process
+from diffposetalk.server.backend import Backend, method
+from diffposetalk.server.methods import session
 
 FAULT, FOLDER = sys.argv[1], Path(sys.argv[2])
 GARBAGE = {
@@ -55,16 +57,16 @@ def halt_while_writing() -> None:
 
 def at_the_second_step(happen: object) -> None:
     """Let something happen in the midst of a window."""
-    from diffposetalk.generation import windows
+    from diffposetalk.generation.window import WindowSampler
 
-    on_step = windows._Run._on_step
+    on_step = WindowSampler._on_step
 
     def stepped(self: object, parts: object, done: int, total: int) -> None:
         on_step(self, parts, done, total)  # type: ignore[arg-type]
         if done == 2 and strike():
             happen()  # type: ignore[operator]
 
-    windows._Run._on_step = stepped  # type: ignore[assignment,method-assign]
+    WindowSampler._on_step = stepped  # type: ignore[assignment,method-assign]
 
 
 def lose_the_device() -> None:
@@ -92,22 +94,22 @@ class Connection(jsonrpc.Connection):
 
 
 connection: Connection
-methods.Connection = Connection  # type: ignore[misc]
+process.Connection = Connection  # type: ignore[misc]
 if FAULT == "slow-start":
     if strike():
         hold()
 elif FAULT == "writing":
     halt_while_writing()
 else:
-    load_model = methods.Backend.load_model
 
-    def loaded(
-        self: methods.Backend, call: jsonrpc.Call, *, model: str | None = None, device: str = "auto"
+    @method(long=True)
+    def load_model(
+        backend: Backend, call: jsonrpc.Call, *, model: str | None = None, device: str = "auto"
     ) -> object:
         """Load the model as ever, and put the fault in place; torch is there only now."""
         if FAULT == "loading" and strike():
             hold()
-        told = load_model(self, call, model=model, device=device)
+        told = session.load_model(backend, call, model=model, device=device)
         if FAULT == "lost-device":
             at_the_second_step(lose_the_device)
         elif FAULT == "hanging":
@@ -116,5 +118,5 @@ else:
             at_the_second_step(say_garbage)
         return told
 
-    methods.Backend.load_model = loaded  # type: ignore[assignment,method-assign]
-methods.serve()
+
+process.serve()

@@ -30,9 +30,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ...config import FPS
-from ...errors import MotionError
+from ...errors import ModelError, MotionError
+from ...files.array_file import read_arrays
+from ...files.shipped import bundled_head_path
 from ...files.text_file import read_text
-from ...head.head_model import load_head
 from ..arkit import APPLE_ORDER, EXPRESSIONS
 from ..clip import MotionClip
 from ..smoothing import between, continuous, frame_times, relative_to_mean, savitzky_golay
@@ -145,7 +146,13 @@ def bundled_jaw_open_angle() -> float:
     Raises:
         ModelError: there is no bundled head here.
     """
-    return load_head().jaw_open_angle
+    path = bundled_head_path()
+    try:
+        return float(read_arrays(path, ("jaw_open_angle",), 1024)["jaw_open_angle"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"“{path}” is not a head asset that says how far its jaw opens.", "head_format"
+        ) from error
 
 
 def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:

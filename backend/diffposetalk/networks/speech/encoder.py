@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pretrained speech encoders behind one interface: 16 kHz sound in, one feature vector per motion frame out."""
+"""The interface of pretrained speech encoders: 16 kHz sound in, one feature vector per motion frame out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from ...config import FPS, SpeechEncoderConfig
+from ...config import FPS
 from ...sound.audio import SAMPLE_RATE
-
-if TYPE_CHECKING:
-    from .hubert import HubertSpeechEncoder
-    from .whisper import WhisperSpeechEncoder
 
 SAMPLES_PER_FRAME = int(SAMPLE_RATE / FPS)
 """640 samples of sound to a motion frame."""
@@ -55,18 +51,3 @@ def frames_of_sound(samples: np.ndarray, first: int, last: int) -> np.ndarray:
     """Samples of the motion frames first..last-1, float32, with silence where the recording has ended."""
     sound = samples[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME].astype(np.float32, copy=False)
     return np.pad(sound, (0, (last - first) * SAMPLES_PER_FRAME - len(sound)))
-
-
-def build_speech_encoder(config: SpeechEncoderConfig) -> WhisperSpeechEncoder | HubertSpeechEncoder:
-    """The encoder a configuration names; Whisper's weights are loaded later with the model's own.
-
-    Raises:
-        ModelError: HuBERT's weights are not on this machine, or layers that the encoder lacks are asked for.
-    """
-    if config.kind == "whisper":
-        from .whisper import WhisperSpeechEncoder
-
-        return WhisperSpeechEncoder(config)
-    from .hubert import build_hubert
-
-    return build_hubert(config)

@@ -14,7 +14,7 @@ from torch import nn
 from ...config import FPS
 from ...motion.arkit import INDEX, MOUTH, both
 from ...phones import BILABIALS, OPEN_VOWELS, Phone
-from ..tracked_motion import LipGap
+from ...tracking.lip_gap import LipGap
 
 PHONES = [
     "SIL",

@@ -21,7 +21,8 @@ from ...motion.arkit import MOUTH
 from ...networks.speech.encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
 from ...phones import Phone
 from ...sound.audio import SAMPLE_RATE
-from ..tracked_motion import LipGap, TrackedCorpus
+from ...tracking.lip_gap import LipGap
+from ..tracked_motion import TrackedCorpus
 from ..training_set import Sequence, TrainingSet
 from .augmentation import augment, in_noise
 from .corpora import Utterance, read_corpus, read_mouth_corpus

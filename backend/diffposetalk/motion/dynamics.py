@@ -50,6 +50,11 @@ def power_above(curves: Sequence[np.ndarray], frequency: float, fps: float = FPS
     return above / max(total, 1e-20)
 
 
+def head_amplitude(rotation: np.ndarray) -> float:
+    """Standard deviation of a head's rotation (T, 3), axis-angle radians: root mean square of the axes, degrees."""
+    return float(np.degrees(np.sqrt(rotation.var(axis=0).mean())))
+
+
 def jitter(positions: np.ndarray, fps: float = FPS) -> float:
     """Mean magnitude of the jerk, the third derivative of position by time (Yi et al. 2021, TransPose).
 

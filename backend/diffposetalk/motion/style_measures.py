@@ -49,13 +49,13 @@ class StyleMeasures:
         return cls(**values)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        parts = [f"mouth {self.mouth_opening:.0f} mm", f"lips {self.lip_activity:.0f} mm/s"]
+        parts = [f"mouth opens {self.mouth_opening:.0f} mm", f"lips move {self.lip_activity:.0f} mm/s"]
         if self.brow_activity is not None:
-            parts.append(f"brows {self.brow_activity:.2f}")
-        tempo = f" at {self.head_tempo:.1f} Hz" if self.head_tempo > 0 else ""
-        parts.append(f"head {self.head_amplitude:.1f}°{tempo}")
+            parts.append(f"brows move {100 * self.brow_activity:.0f} %")
+        tempo = f" about every {1 / self.head_tempo:.1f} s" if self.head_tempo > 0 else ""
+        parts.append(f"head moves {self.head_amplitude:.1f}°{tempo}")
         if self.blinks is not None:
-            parts.append(f"{self.blinks:.0f} blinks/min")
+            parts.append(f"{self.blinks:.0f} blinks a minute")
         return ", ".join(parts)
 
 

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files by their content: what has the same bytes is the same, whatever its name, place and date."""
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+
+from .errors import UserError
+
+
+def content_digest(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal; one whose date and size have not changed is not read again.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        status = os.stat(path)
+        return _remembered(os.path.abspath(path), status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise UserError(f"The file “{path}” cannot be read: {error.strerror}.") from error
+
+
+@functools.lru_cache(4096)
+def _remembered(path: str, changed: int, size: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def model_digest(directory: Path, quality: str) -> str:
+    """A digest of all that motion depends on in a model directory; its draft counts where that is the quality.
+
+    Raises:
+        UserError: the directory or a file in it cannot be read.
+    """
+    try:
+        paths = sorted(path for path in directory.iterdir() if path.suffix in (".json", ".safetensors"))
+    except OSError as error:
+        raise UserError(f"The model “{directory}” cannot be read: {error.strerror}.") from error
+    counted = [path for path in paths if quality == "draft" or path.stem != "draft"]
+    text = "\n".join(f"{path.name} {content_digest(path)}" for path in counted)
+    return hashlib.sha256(text.encode()).hexdigest()
