@@ -497,6 +497,7 @@ def train_denoiser(
         iterations=settings.iterations,
         seed=settings.seed,
         checkpoint_every=settings.checkpoint_every,
+        keep_checkpoints=settings.keep_checkpoints,
         log_every=settings.log_every,
         parts=parts,
         gradient_clip=settings.gradient_clip,

@@ -251,6 +251,7 @@ def distill(
             iterations=iterations,
             seed=seed,
             checkpoint_every=settings.checkpoint_every,
+            keep_checkpoints=settings.keep_checkpoints,
             log_every=settings.log_every,
             parts={"model": student, "average": average},
             gradient_clip=settings.gradient_clip,

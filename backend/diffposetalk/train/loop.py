@@ -97,6 +97,7 @@ class Loop:
         inputs: arguments of the objective's forward in an iteration, this process's share of them.
         rate: learning rate of an iteration.
         iterations: where to end.
+        keep_checkpoints: how many stay; the newest.
         parts: what the checkpoint holds besides `optimizer`.
         after_step: called after each step (moving averages).
         inspect: called every `sample_every` iterations on the main process, to draw into TensorBoard.
@@ -118,6 +119,7 @@ class Loop:
     after_step: Callable[[], None] = lambda: None
     inspect: Callable[[SummaryWriter, int], None] | None = None
     sample_every: int = 0
+    keep_checkpoints: int = 2
 
     def run(self) -> None:
         """Train to the end, from the newest checkpoint in the folder.
@@ -175,7 +177,7 @@ class Loop:
                     self._log(writer, step, means, (time.monotonic() - began) / (step - first))
                     sums, summed = {}, 0
                 if save and accelerator.is_main_process:
-                    save_step(self.folder, step, parts)
+                    save_step(self.folder, step, parts, self.keep_checkpoints)
                 if stop and step < self.iterations:
                     raise Stopped(step, stop)
                 if writer and self.inspect and self.sample_every and step % self.sample_every == 0:

@@ -57,6 +57,8 @@ class StyleTraining:
     """Weight of telling from a half's style how strongly each channel moves in the other half. Not in the paper."""
     precision: str = "no"
     checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    """Only the newest are kept."""
     log_every: int = 50
     seed: int = 0
 
@@ -95,6 +97,8 @@ class DenoiserTraining:
     """Decay of the weights' moving average, which is exported; 0 exports the last weights."""
     precision: str = "no"
     checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    """Only the newest are kept."""
     log_every: int = 50
     sample_every: int = 5000
     """Iterations between rendered samples and validation losses in TensorBoard; 0 for none."""
@@ -129,6 +133,7 @@ class DistillTraining:
     ema: float = 0.99
     precision: str = "no"
     checkpoint_every: int = 250
+    keep_checkpoints: int = 2
     log_every: int = 50
     seed: int = 0
 
@@ -175,7 +180,7 @@ class Recipe:
 
 def _check(recipe: Recipe) -> None:
     for stage in (recipe.style, recipe.denoiser, recipe.distill):
-        for name in ("iterations", "batch", "checkpoint_every", "log_every"):
+        for name in ("iterations", "batch", "checkpoint_every", "keep_checkpoints", "log_every"):
             if getattr(stage, name) < 1:
                 raise ValueError(f"{name} = {getattr(stage, name)}")
         if stage.learning_rate <= 0:

@@ -185,6 +185,7 @@ def train_style_encoder(
         iterations=settings.iterations,
         seed=settings.seed,
         checkpoint_every=settings.checkpoint_every,
+        keep_checkpoints=settings.keep_checkpoints,
         log_every=settings.log_every,
         parts=parts,
         inspect=inspect,
