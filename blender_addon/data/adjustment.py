@@ -4,13 +4,14 @@
 Nothing is lost: the motion as it was made is kept beside the keys, and every change starts from it.
 """
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from . import arkit
+from . import arkit, lips
+from .bundled import bundled_jaw_open_angle
 from .mapping import part_of
 from .motion import Motion, axis_angles, continuous_quaternions, interpolate
 
@@ -105,7 +106,33 @@ def adjusted(motion: Motion, change: Adjustment) -> Motion:
             if name in at:
                 exp[:, at[name]] += amount * closing
         jaw = jaw * (1.0 - closing)[:, None]
-    return replace(motion, exp=np.clip(exp, 0.0, 1.0), head=head, jaw=jaw)
+        exp[:, at["mouthClose"]] *= 1.0 - closing  # it takes back what the jaw opens, and no more
+    exp = np.clip(exp, 0.0, 1.0)
+    if change != Adjustment():
+        jaw = _uncrossed(motion, exp, jaw)
+    return replace(motion, exp=exp, head=head, jaw=jaw)
+
+
+def _uncrossed(motion: Motion, exp: np.ndarray, jaw: np.ndarray) -> np.ndarray:
+    """The jaw under which changed expressions press the lips no further into each other than they may be.
+
+    What mouthClose takes back too much is taken from it, in place; the jaw opens for the rest.
+    """
+    names, angle = motion.expression_names or arkit.EXPRESSION_NAMES, bundled_jaw_open_angle()
+
+    def signed(of: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+        return lips.signed_opening(
+            {**dict(zip(names, of.T, strict=True)), arkit.JAW_OPEN: pitch[:, 0] / angle}
+        )
+
+    allowed = np.minimum(signed(motion.exp.astype(np.float64), motion.jaw), -lips.PRESSED)
+    through = np.maximum(allowed - signed(exp, jaw), 0.0)
+    if "mouthClose" in names:
+        close = exp[:, names.index("mouthClose")]
+        given = np.minimum(close, through / -lips.OPENING["mouthClose"])
+        close -= given
+        through = through + given * lips.OPENING["mouthClose"]
+    return jaw + np.column_stack([through * angle, np.zeros((len(jaw), 2))])
 
 
 def smoothed(values: np.ndarray, frames: float) -> np.ndarray:
@@ -223,8 +250,3 @@ def _turned(rotations: np.ndarray, at: np.ndarray) -> np.ndarray:
     if not rotations[:, 1:].any():
         return np.column_stack([interpolate(rotations[:, :1], at), np.zeros((len(at), 2))])
     return axis_angles(interpolate(continuous_quaternions(rotations), at))
-
-
-def to_dict(change: Adjustment) -> dict[str, float]:
-    """The changes as plain data."""
-    return asdict(change)

@@ -39,6 +39,16 @@ class SamplingDefaults:
     style: str = ""
 
 
+def find_model(directory: str) -> Path:
+    """The folder of a model that a scene names.
+
+    The bundled model lies elsewhere for each user and Blender: where it is not at its place of then, it is this one.
+    """
+    path = Path(directory)
+    bundled = directory.replace("\\", "/").endswith("/diffposetalk/assets/model")
+    return MODEL_DIRECTORY if bundled and not path.is_dir() else path
+
+
 @functools.cache
 def bundled_head() -> HeadAsset:
     """The head in the package.

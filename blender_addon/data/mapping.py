@@ -7,6 +7,7 @@ bone's movement or turn in the character's own directions.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arkit, shape_names
+from . import arkit, lips, shape_names
 from .errors import UserError
 from .motion import Motion
 from .text_file import read_text
@@ -96,17 +97,33 @@ def part_of(source: str) -> str:
     return "UPPER" if source.startswith(_UPPER) else "LIPS"
 
 
-def channel_values(motion: Motion, jaw_open_angle: float, sources: Iterable[str]) -> dict[str, np.ndarray]:
-    """The (T,) values of the channels that rows ask for; what a motion does not have is left out.
-
-    Args:
-        jaw_open_angle: radians of jaw pitch that are jawOpen = 1.
-    """
+def expression_values(motion: Motion, jaw_open_angle: float) -> dict[str, np.ndarray]:
+    """The (T,) values of a motion's expressions and jawOpen, as they are."""
     names = motion.expression_names or (
         arkit.EXPRESSION_NAMES if motion.basis == "arkit" else FLAME_CHANNELS[: motion.exp.shape[1]]
     )
     values = {name: motion.exp[:, c] for c, name in enumerate(names)}
     values[arkit.JAW_OPEN] = np.clip(motion.jaw[:, 0] / jaw_open_angle, 0.0, 1.0)
+    return values
+
+
+def channel_values(
+    motion: Motion,
+    jaw_open_angle: float,
+    sources: Iterable[str],
+    viseme_openings: Mapping[str, float] | None = None,
+) -> dict[str, np.ndarray]:
+    """The (T,) values of the channels that rows ask for; what a motion does not have is left out.
+
+    On a face without mouthClose, with which motion closes lips above a jaw that stays down, the jaw opens as far as
+    the lips do.
+
+    Args:
+        jaw_open_angle: radians of jaw pitch that are jawOpen = 1.
+        viseme_openings: by source (`oculus:PP`) as of `visemes.viseme_weights`, where the character's are known.
+    """
+    sources = list(sources)
+    values = expression_values(motion, jaw_open_angle)
     values[JAW_PITCH] = motion.jaw[:, 0]
     values.update({name: motion.head[:, axis] for axis, name in enumerate(HEAD_CHANNELS)})
     wanted: dict[str, list[str]] = {}
@@ -115,9 +132,16 @@ def channel_values(motion: Motion, jaw_open_angle: float, sources: Iterable[str]
         if viseme and title in shape_names.VISEME_SETS and viseme in shape_names.VISEME_SETS[title]:
             wanted.setdefault(title, []).append(viseme)
     if motion.basis == "arkit":
+        solved: dict[str, np.ndarray] = {}
         for title, visemes in wanted.items():
-            solved = viseme_weights(values, title, visemes, motion.fps)
-            values.update({f"{title}:{viseme}": column for viseme, column in solved.items()})
+            known = viseme_openings or {}
+            openings = {v: known[f"{title}:{v}"] for v in visemes if f"{title}:{v}" in known}
+            weights = viseme_weights(values, title, visemes, motion.fps, openings)
+            solved.update({f"{title}:{viseme}": column for viseme, column in weights.items()})
+        jaw = lips.jaw_without(values, sources)
+        values[JAW_PITCH] = values[JAW_PITCH] - (values[arkit.JAW_OPEN] - jaw) * jaw_open_angle
+        values[arkit.JAW_OPEN] = jaw
+        values.update(solved)
     return values
 
 
@@ -144,13 +168,14 @@ def _guess_rows(by_mesh: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Row]:
     if rows:
         return rows
     matched = shape_names.match_arkit(names_by_mesh)
+    shares = Counter(place for places in matched.values() for place in places)
     rows = [
-        Row(channel, mesh, "KEY", name)
+        Row(channel, mesh, "KEY", name, gain=1.0 / shares[mesh, name])
         for channel in (*arkit.EXPRESSION_NAMES, arkit.JAW_OPEN)
         for mesh, name in matched.get(channel, ())
     ]
     mouth = {row.source for row in rows if row.source.startswith(("mouth", "jaw"))}
-    if len(mouth) >= 8:
+    if len(mouth) >= 8 and arkit.JAW_OPEN in mouth:
         return rows
     spoken = []
     for mesh, names in names_by_mesh.items():

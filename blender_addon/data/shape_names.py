@@ -25,58 +25,105 @@ _SIDES = {
     "rt": RIGHT,
     "right": RIGHT,
 }
+_SIDES |= {"左": LEFT, "右": RIGHT}
+_JAPANESE_SIDE = re.compile("^([左右])")
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _CORNERS = {"ul": ("u", "l"), "ur": ("u", "r"), "dl": ("d", "l"), "dr": ("d", "r")}
 VOTING_CORE = 7  # letters: what stands around shorter words tells nothing about affixes
 FEWEST_VOTES = 3
 VOTE_SHARE = 0.2  # of the most frequent affix
-KNOWN_AFFIXES = (("", ""), ("blendshape", ""), ("ctrlexpressions", ""), ("fcl", ""))
+KNOWN_AFFIXES = (
+    ("", ""), ("blendshape", ""), ("ctrlexpressions", ""), ("fcl", ""), ("facsbs", ""), ("facsbs", "div2"),
+    ("facsjnt", ""), ("facsctrl", ""), ("vrc", ""),
+)  # fmt: skip
+_NUMBERED = re.compile(r"^.*?\d+[_.\- ]+(?=[^\W\d_])")  # AK_09_EyeBlinkLeft
+_DAZ = re.compile(r"^.*__(?=facs_)")  # Genesis9__facs_bs_...
 
 # Other words for ARKit's, by preference: a channel is shown by all keys of the first group that is there.
 # Where a side is part of the channel's name, it is left out here.
 _SIDED_WORDS = {
-    "eyeBlink": (("blink",), ("eyeclose",), ("eyelidclose",)),
+    "eyeBlink": (("blink",), ("eyeclose",), ("eyeclosed",), ("eyelidclose",), ("まばたき",)),
     "eyeLookDown": (("eyedown",),),
     "eyeLookUp": (("eyeup",),),
     "eyeLookIn": (("eyein",),),
     "eyeLookOut": (("eyeout",),),
     "eyeSquint": (("eyesquintinner",), ("squint",)),
-    "eyeWide": (("eyewiden",), ("eyewideopen",)),
-    "mouthSmile": (("mouthcornerpull",), ("mouthcornerup",), ("smile",)),
-    "mouthFrown": (("mouthcornerdepress",), ("mouthcornerdown",), ("frown",)),
+    "eyeWide": (("eyewiden",), ("eyewideopen",), ("eyeswide",), ("eyeopen",), ("びっくり",)),
+    "mouthSmile": (
+        ("mouthcornerpull", "mouthcornerslant"),
+        ("mouthcornerup",),
+        ("smile",),
+        ("口角上げ",),
+        ("にやり",),
+    ),
+    "mouthFrown": (("mouthcornerdepress",), ("mouthcornerdown",), ("frown",), ("mouthsad",), ("口角下げ",)),
     "mouthDimple": (("dimple",),),
     "mouthStretch": (("lipsstretch",),),
-    "mouthPress": (("mouthpressu", "mouthpressd"), ("mouthlipspress",)),
-    "mouthLowerDown": (("mouthdownlower",), ("mouthlowerlipdepress",), ("lowerlipdown",)),
-    "mouthUpperUp": (("mouthupupper",), ("mouthupperlipraise",), ("upperlipraise",), ("upperlipup",)),
-    "browDown": (("browdrop",), ("browlower",)),
-    "browOuterUp": (("browraiseouter",), ("browouterraise",)),
+    "mouthPress": (
+        ("mouthpressu", "mouthpressd"),
+        ("mouthpressupper", "mouthpresslower"),
+        ("mouthlipspress",),
+    ),
+    "mouthLowerDown": (("mouthdownlower",), ("mouthlowerlipdepress",), ("lowerlipdown",), ("lipslowerdown",)),
+    "mouthUpperUp": (
+        ("mouthupupper",),
+        ("mouthupperlipraise",),
+        ("upperlipraise",),
+        ("upperlipup",),
+        ("lipsupperup",),
+    ),
+    "browDown": (
+        ("browdrop",),
+        ("browlower",),
+        ("browlowerer", "browpinch"),
+        ("browsdown",),
+        ("browsd",),
+        ("怒り",),
+    ),
+    "browOuterUp": (("browraiseouter",), ("browouterraise",), ("browsup",), ("browsu",), ("上",)),
     "cheekSquint": (("cheekraise",), ("eyecheekraise",)),
-    "noseSneer": (("nosewrinkle",), ("sneer",)),
+    "noseSneer": (("nosewrinkle",), ("sneer",), ("nosescrunch",)),
+    "mouth": (("midmouth",), ("mouthupper", "mouthlower")),
 }
-_MIDDLE_WORDS = {
-    "browInnerUp": (("browraiseinner",), ("browraisein",), ("browinnerraise",)),
-    "cheekPuff": (("mouthcheekblow",), ("cheekblow",)),
+_MIDDLE_WORDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "browInnerUp": (("browraiseinner",), ("browraisein",), ("browinnerraise",), ("browsuc",), ("困る",)),
+    "cheekPuff": (("mouthcheekblow",), ("cheekblow",), ("puff",)),
     "mouthFunnel": (
         ("mouthfunnelu", "mouthfunneld"),
         ("mouthfunnelup", "mouthfunneldown"),
         ("mouthfunnelupper", "mouthfunnellower"),
         ("lipsfunnel",),
+        ("lipfunnel",),
+        ("lipfunnelupper", "lipfunnellower"),
+        ("mouthwhistlenarrowadjust",),
     ),
     "mouthPucker": (
         ("mouthlipspurseu", "mouthlipspursed"),
         ("mouthpuckerup", "mouthpuckerdown"),
         ("mouthpuckerupper", "mouthpuckerlower"),
         ("lipspucker",),
+        ("lippucker",),
+        ("lippuckerupper", "lippuckerlower"),
+        ("mouthpurseupper", "mouthpurselower"),
+        ("mouthnarrow",),
     ),
-    "mouthRollLower": (("mouthrollinlower",), ("mouthlowerliprollin",), ("mouthlowerroll",)),
-    "mouthRollUpper": (("mouthrollinupper",), ("mouthupperliprollin",), ("mouthupperroll",)),
-    "mouthShrugLower": (("jawchinraised",), ("mouthlowershrug",)),
-    "mouthShrugUpper": (("jawchinraiseu",), ("mouthuppershrug",)),
-    "mouthClose": (("mouthclosed",), ("mouthlipstogetheru", "mouthlipstogetherd"), ("mouthlipstogether",)),
-    "jawForward": (("jawfwd",),),
+    "mouthRollLower": (
+        ("mouthrollinlower",), ("mouthlowerliprollin",), ("mouthlowerroll",), ("lipsucklower",), ("lipslowerclose",),
+        ("lowerlipin",),
+    ),
+    "mouthRollUpper": (
+        ("mouthrollinupper",), ("mouthupperliprollin",), ("mouthupperroll",), ("lipsuckupper",), ("lipsupperclose",),
+        ("upperlipin",),
+    ),
+    "mouthShrugLower": (("jawchinraised",), ("mouthlowershrug",), ("mouthraiserlower",), ("chinlowerraise",)),
+    "mouthShrugUpper": (("jawchinraiseu",), ("mouthuppershrug",), ("mouthraiserupper",), ("chinupperraise",)),
+    "mouthClose": (
+        ("mouthclosed",), ("mouthlipstogetheru", "mouthlipstogetherd"), ("mouthlipstogether",),
+        ("mouthcloseupper", "mouthcloselower"),
+    ),
+    "jawForward": (("jawfwd",), ("jawforeward",)),
     "jawOpen": (("openjaw",), ("jawdrop",), ("mouthopen",)),
-}
+}  # fmt: skip
 # Names with two sides, that of the eye and that of the gaze: Character Creator's and MetaHuman's.
 _GAZES = {
     ("eyeleftlook", LEFT): "eyeLookOutLeft", ("eyeleftlook", RIGHT): "eyeLookInLeft",
@@ -101,12 +148,18 @@ def _words() -> dict[tuple[str, str], tuple[str, int]]:
 
 
 WORDS = _words()
+BOTH_SIDES = {
+    core: stem
+    for stem, groups in _SIDED_WORDS.items()
+    if stem != "mouth" and not stem.startswith("eyeLookIn") and not stem.startswith("eyeLookOut")
+    for core in (stem.lower(), *(core for group in groups for core in group))
+}
 
 
 def core_and_side(name: str) -> tuple[str, str]:
     """Take a name apart: `CC_Eye_Blink_L` is ("cceyeblink", "Left"); of two sides the last one counts."""
     tokens: list[str] = []
-    for token in _TOKEN.findall(name):
+    for token in _TOKEN.findall(_JAPANESE_SIDE.sub(r"\1 ", name)):
         tokens += _CORNERS.get(token.lower(), (token.lower(),))
     places = [place for place, token in enumerate(tokens) if token in _SIDES]
     side = ""
@@ -122,6 +175,14 @@ def core_and_side(name: str) -> tuple[str, str]:
     return core, side
 
 
+def bare(name: str) -> str:
+    """A name without the number or the figure's name that some tools put before it."""
+    name = _DAZ.sub("", name)
+    while _NUMBERED.match(name):
+        name = _NUMBERED.sub("", name, count=1)
+    return name
+
+
 def match_arkit(
     names_by_mesh: Mapping[str, Sequence[str]],
 ) -> dict[str, list[tuple[str, str]]]:
@@ -132,9 +193,12 @@ def match_arkit(
 
     Returns:
         Channel (one of `arkit.EXPRESSION_NAMES` or jawOpen) to (mesh, name) pairs: several where several
-        meshes have it, or where a tool splits it into left and right.
+        meshes have it, or where a tool splits it into left and right. A key that shows both sides at once is under
+        both, where no keys show them apart.
     """
-    split = {mesh: {name: core_and_side(name) for name in names} for mesh, names in names_by_mesh.items()}
+    split = {
+        mesh: {name: core_and_side(bare(name)) for name in names} for mesh, names in names_by_mesh.items()
+    }
     everywhere = _affixes(pair for parts in split.values() for pair in parts.values())
     found: dict[str, list[tuple[str, str]]] = {}
     for mesh, parts in split.items():
@@ -149,7 +213,22 @@ def match_arkit(
             best = min(preference for preference, _ in choices)
             keys = [name for preference, name in choices if preference == best]
             found.setdefault(channel, []).extend((mesh, name) for name in _distinct(keys, parts))
+        for name, (core, side) in parts.items():
+            stem = None if side else _whole(core, affixes)
+            for channel in (f"{stem}{LEFT}", f"{stem}{RIGHT}") if stem else ():
+                if channel not in preferences:
+                    found.setdefault(channel, []).append((mesh, name))
     return found
+
+
+def _whole(core: str, affixes: Iterable[tuple[str, str]]) -> str | None:
+    """The stem of the two channels that a key without a side shows at once."""
+    for prefix, suffix in affixes:
+        if core.startswith(prefix) and core.endswith(suffix):
+            word = core[len(prefix) : len(core) - len(suffix)]
+            if word in BOTH_SIDES:
+                return BOTH_SIDES[word]
+    return None
 
 
 def _distinct(names: list[str], parts: Mapping[str, tuple[str, str]]) -> list[str]:
@@ -213,7 +292,7 @@ VISEME_SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "vrm": VRM,
     "preston_blair": PRESTON_BLAIR,
 }
-_ENOUGH = {"oculus": 12, "vrm": 5, "preston_blair": 8}
+_ENOUGH = {"oculus": 12, "vrm": 4, "preston_blair": 8}
 
 
 def match_visemes(names: Sequence[str]) -> tuple[str, dict[str, str]] | None:
@@ -222,7 +301,7 @@ def match_visemes(names: Sequence[str]) -> tuple[str, dict[str, str]] | None:
     Returns:
         ("oculus", "vrm" or "preston_blair", viseme to name), or None where there is no such set.
     """
-    plain = {re.sub(r"[\W_]", "", name).lower(): name for name in reversed(names)}
+    plain = {re.sub(r"[\W_]", "", bare(name)).lower(): name for name in reversed(names)}
     for title, visemes in VISEME_SETS.items():
         best: dict[str, str] = {}
         for prefix in _prefixes(plain, visemes.values()):

@@ -3,21 +3,31 @@
 
 Each viseme is a pose of ARKit's mouth, written down below. The weights w of T frames minimise
 
-    sum_t |P w_t - x_t|^2 + s |w_t - w_{t-1}|^2 + r |w_t|^2,    w >= 0,  w <= 1
+    sum_t |P w_t - x_t|^2 + k_t (g w_t - o_t)^2 + s |w_t - w_{t-1}|^2 + r |w_t|^2,    w >= 0,  w <= 1
 
-(P: the poses as columns, x: the mouth of the motion), a bounded least-squares problem, by accelerated
-projected gradients (FISTA, Beck and Teboulle 2009). The motion's own channels must not add up to more than
-they show, so r is small: it only decides between sets of visemes that look alike.
+(P: the poses as columns, x: the mouth of the motion; g: how far each viseme opens the lips, o: how far the motion does),
+a bounded least-squares problem, by accelerated projected gradients (FISTA, Beck and Teboulle 2009). The motion's own
+channels must not add up to more than they show, so r is small: it only decides between sets of visemes that look alike.
+
+A closure is written as jawOpen with as much mouthClose, which no viseme can show: only the opening of the lips is
+fitted, not these two. k grows where the lips are about to touch, and there the visemes never open them further than the
+motion does.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from . import arkit, lips
+
 SMOOTHNESS = 0.05  # s above at 25 frames per second: a closure of 3 frames keeps 95 % of its height
 RIDGE = 0.005
 ITERATIONS = 150
-CHANNEL_WEIGHTS = {"jawOpen": 2.0, "mouthClose": 2.0}  # how far the mouth is open is seen first
+OPENING_WEIGHT, CLOSED_WEIGHT = (
+    4.0,
+    20.0,
+)  # k above: how far the mouth is open is seen first, and closures before that
+TOUCHING = 0.01  # opening of the lips that still looks closed
 
 # Poses of ARKit's channels, for a plain speaker; `both` sides get the same.
 _POSES: dict[str, dict[str, float]] = {
@@ -64,50 +74,83 @@ CORRESPONDENCES["preston_blair"]["WQ"] = "narrow"
 
 
 def viseme_weights(
-    channels: Mapping[str, np.ndarray], viseme_set: str, visemes: Sequence[str], fps: float
+    channels: Mapping[str, np.ndarray],
+    viseme_set: str,
+    visemes: Sequence[str],
+    fps: float,
+    openings: Mapping[str, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """Weights of the visemes that show the mouth of an ARKit motion.
 
     Args:
         channels: (T,) values by ARKit name, jawOpen among them; those that are missing are zero.
-        viseme_set: "oculus", "vrm" or "preston_blair".
+        viseme_set: one of CORRESPONDENCES.
         visemes: those of the set that the character has.
+        openings: how far each viseme opens the character's lips, as a share of jawOpen = 1; where they are not known,
+            as far as its pose does.
 
     Returns:
         (T,) weights in 0..1 by viseme.
     """
     poses = {v: p for v in visemes if (p := CORRESPONDENCES[viseme_set][v]) is not None}
-    names = sorted({name for pose in poses.values() for name in _POSES[pose]})
-    count = len(next(iter(channels.values())))
-    weights = np.sqrt([CHANNEL_WEIGHTS.get(name, 1.0) for name in names])
-    zero = np.zeros(count)
-    motion = np.stack([channels.get(name, zero) for name in names], axis=1) * weights
+    names = sorted(
+        {name for pose in poses.values() for name in _POSES[pose]} - {arkit.JAW_OPEN, "mouthClose"}
+    )
+    zero = np.zeros(len(next(iter(channels.values()))))
+    motion = np.stack([channels.get(name, zero) for name in names], axis=1)
     matrix = np.array([[_POSES[pose].get(name, 0.0) for pose in poses.values()] for name in names])
-    solved = solve_bounded(matrix * weights[:, None], motion, SMOOTHNESS * fps / 25.0, RIDGE)
+    own = {} if openings is None else openings
+    opens = np.array([own[v] if v in own else pose_opening(pose) for v, pose in poses.items()])
+    opened = lips.opening(channels)
+    weight = OPENING_WEIGHT + CLOSED_WEIGHT * lips.closing(opened)
+    solved = solve_bounded(matrix, motion, SMOOTHNESS * fps / 25.0, RIDGE, opens, opened, weight)
+    shown = solved @ np.maximum(opens, 0.0) - solved @ np.maximum(-opens, 0.0)
+    too_far = (shown > opened + TOUCHING) & (opened < lips.CLOSING)
+    factor = np.where(too_far, (opened + TOUCHING) / np.maximum(shown, 1e-9), 1.0)
+    solved[:, opens > 0] *= factor[:, None]
     result = {viseme: solved[:, v] for v, viseme in enumerate(poses)}
     rest = np.clip(1.0 - solved.sum(axis=1), 0.0, 1.0)
     result.update({viseme: rest for viseme in visemes if viseme not in poses})
     return result
 
 
-def solve_bounded(matrix: np.ndarray, values: np.ndarray, smoothness: float, ridge: float) -> np.ndarray:
-    """Minimise |A w_t - x_t|^2 + s |w_t - w_{t-1}|^2 + r |w_t|^2 over 0 <= w <= 1.
+def pose_opening(pose: str) -> float:
+    """How far one of the poses opens the lips, as a share of jawOpen = 1."""
+    return max(0.0, float(lips.signed_opening({n: np.array([v]) for n, v in _POSES[pose].items()})[0]))
+
+
+def solve_bounded(
+    matrix: np.ndarray,
+    values: np.ndarray,
+    smoothness: float,
+    ridge: float,
+    row: np.ndarray | None = None,
+    aims: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Minimise |A w_t - x_t|^2 + k_t (g w_t - o_t)^2 + s |w_t - w_{t-1}|^2 + r |w_t|^2 over 0 <= w <= 1.
 
     Args:
         matrix: A, (C, V).
         values: x, (T, C).
+        row, aims, weights: g (V,), o (T,) and k (T,); None leaves the term out.
 
     Returns:
         w, (T, V).
     """
+    count = len(values)
+    row = np.zeros(matrix.shape[1]) if row is None else row
+    aims = np.zeros(count) if aims is None else aims
+    weights = np.zeros(count) if weights is None else weights
     gram = matrix.T @ matrix + ridge * np.eye(matrix.shape[1])
-    aim = values @ matrix
-    rate = 1.0 / (np.linalg.eigvalsh(gram)[-1] + 4.0 * smoothness)
-    solved = np.clip(np.linalg.solve(gram, aim.T).T, 0.0, 1.0)
+    aim = values @ matrix + (weights * aims)[:, None] * row
+    steepest = gram + weights.max(initial=0.0) * np.outer(row, row)
+    rate = 1.0 / (np.linalg.eigvalsh(steepest)[-1] + 4.0 * smoothness)
+    solved = np.clip(np.linalg.solve(steepest, aim.T).T, 0.0, 1.0)
     ahead, momentum = solved, 1.0
     for _ in range(ITERATIONS):
-        gradient = ahead @ gram - aim
-        if len(values) > 1:
+        gradient = ahead @ gram + (weights * (ahead @ row))[:, None] * row - aim
+        if count > 1:
             step = smoothness * np.diff(ahead, axis=0)
             gradient[1:] += step
             gradient[:-1] -= step

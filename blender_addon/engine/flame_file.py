@@ -13,6 +13,7 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
+from ..data import bundled
 from ..data.errors import UserError
 from ..data.head_asset import HeadAsset, load_head
 from ..install.preferences import addon_preferences
@@ -96,6 +97,17 @@ def convert(job: BackendJob, path: Path) -> Generator[None, None, Path]:
         params = {"path": str(path), "output": str(converted)}
         yield from job.ask("convert_flame", params, CONVERT_SECONDS)
     return converted
+
+
+def head_file(job: BackendJob, basis: str, name: str = "") -> Generator[None, None, Path]:
+    """The head asset that tells what the expressions of a basis mean; the one of this name if it is kept.
+
+    Raises:
+        UserError: the user's FLAME is needed, and none is chosen.
+    """
+    if basis != "flame":
+        return bundled.HEAD_FILE
+    return kept_file(name) or (yield from convert(job, chosen_flame_file()))
 
 
 class FlameHead(BackendJob):

@@ -5,9 +5,10 @@ Jobs have the backend one after another, in the order in which they are first po
 loaded, and one that hangs, is cancelled or kills the backend takes no other job along.
 """
 
+import functools
+import shutil
 import tempfile
 import time
-import traceback
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..client import BackendClient, BackendError, Call
 from ..data.errors import UserError
+from ..install.course import Job, Steps
 from . import session
 
 DEVICE_LOST = "device_lost"  # as the backend calls it
@@ -24,124 +26,73 @@ CANCEL_SECONDS = 5.0  # after which a backend that does not give a call up is ki
 SILENCE_SECONDS = (
     300.0  # after which a backend that says nothing during a call is killed; it tells of every step
 )
-POLL_SECONDS = 0.05
-
-Steps = Generator[None, None, None]
+LOAD_SECONDS = 600.0  # the same while a model is loaded
 
 _line: list["BackendJob"] = []  # the job that has the backend, and those that wait for it
 
 
-class BackendJob:
-    """Work under way that waits for the backend now and then.
-
-    state: "running", "done", "failed" or "cancelled".
-    progress: 0 to 1.
-    text: what is going on, for people.
-    failure: why it failed or that it was cancelled; its text says what to do.
-    """
+class BackendJob(Job):
+    """A job that waits for the backend now and then."""
 
     def __init__(self, text: str) -> None:
-        self.state = "running"
-        self.progress = 0.0
-        self.text = text
-        self.failure: Exception | None = None
+        super().__init__(text)
         self._client: BackendClient | None = None
         self._call: Call | None = None
-        self._cancelled_at: float | None = None
-        self._steps = self._in_turn()
 
-    def _in_turn(self) -> Steps:
+    def _course(self) -> Steps:
         """Wait until the jobs before have ended, then go to work."""
+        text = self.text
         _line.append(self)
         while _line[0] is not self:
             self.text = rpt_("Waiting for another job")
             _line[0].poll()  # perhaps nobody else does
             yield
+        self.text = text
         self._client = None  # the one of before may have been stopped meanwhile
         yield from self._run()
 
-    def _run(self) -> Steps:
-        """The job's course; it yields wherever it waits. Raises UserError or BackendError."""
-        raise NotImplementedError
-
-    def _tidy_up(self) -> None:
-        """Called once when the job has ended in any way."""
-
-    @property
-    def cancelling(self) -> bool:
-        """Whether it was told to give up."""
-        return self._cancelled_at is not None
-
-    def poll(self) -> str:
-        """Go on as far as possible without waiting, and return the state."""
-        if self.state != "running":
-            return self.state
-        try:
-            if self._client is not None:
-                self._client.poll()
-                if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
-                    self._client.kill()
-            if self.cancelling and self._call is None:
-                raise BackendError("Cancelled.", "cancelled")
-            next(self._steps)
-        except StopIteration:
-            self._end("done")
-        except BackendError as error:
-            if error.kind == "cancelled" or self.cancelling:
-                self._end("cancelled", BackendError("Cancelled. Nothing was changed.", "cancelled"))
-            else:
-                if error.kind == DEVICE_LOST and self._client is not None:
-                    self._client.kill()  # a process never gets a lost device back
-                self._end("failed", error)
-        except UserError as error:
-            self._end("failed", error)
-        except OSError as error:
-            place = f" “{error.filename}”" if error.filename else ""
-            reason = error.strerror or str(error)
-            self._end("failed", UserError(f"A file{place} cannot be used: {reason}. Nothing was changed."))
-        except Exception:
-            traceback.print_exc()
-            self._end("failed", UserError("An internal error occurred; see the system console."))
-        except BaseException:
-            self._end("failed", UserError("It was interrupted."))
-            raise
-        return self.state
-
-    def wait(self, timeout: float | None = None) -> str:
-        """Poll until the job has ended, or for `timeout` seconds, and return the state."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            while self.poll() == "running" and (deadline is None or time.monotonic() < deadline):
-                time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
-            self.cancel()
-            raise
-        return self.state
+    def _attend(self) -> None:
+        if self._client is not None:
+            self._client.poll()
+            if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
+                self._client.kill()
+        if self._call is None:
+            super()._attend()
 
     def cancel(self) -> None:
-        """Give up; the scene stays as it is. The job is over when `poll` says so, within seconds."""
-        if self.state != "running" or self.cancelling:
-            return
-        self._cancelled_at = time.monotonic()
-        self.text = rpt_("Cancelling")
-        if self._call is not None:
+        """Give up, and ask the backend to give up the call under way."""
+        before = self.cancelling
+        super().cancel()
+        if self.cancelling and not before and self._call is not None:
             self._call.cancel()
 
     def _end(self, state: str, failure: Exception | None = None) -> None:
-        self.state, self.failure = state, failure
-        self.text = {"done": rpt_("Done"), "failed": rpt_("Failed"), "cancelled": rpt_("Cancelled")}[state]
-        if state == "done":
-            self.progress = 1.0
+        if isinstance(failure, BackendError) and failure.kind == DEVICE_LOST and self._client is not None:
+            self._client.kill()  # a process never gets a lost device back
         if self in _line:
             _line.remove(self)
-        self._steps.close()
-        self._tidy_up()
+        super()._end(state, failure)
+        if "_folder" in self.__dict__:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @functools.cached_property
+    def _folder(self) -> Path:
+        """A private folder for the job's files; it goes with the job. Raises UserError."""
+        return private_folder()
 
     def _backend(self) -> BackendClient:
         """The backend, started when it does not run. Raises UserError or BackendError."""
         if self._client is None:
             self._client = session.client()
         return self._client
+
+    def start_backend(self) -> Steps:
+        """Start the backend where it does not run, and wait until it has answered. Raises UserError or BackendError."""
+        greeting, text = self._backend().greeting, self.text
+        if not greeting.done:
+            self.text = rpt_("Starting the backend")
+        yield from self._wait_for(greeting)
+        self.text = text
 
     def ask(
         self, method: str, params: dict[str, Any], timeout: float | None = None, on_notice: Any = None
@@ -156,8 +107,8 @@ class BackendJob:
             UserError: no backend is set up.
             BackendError: the call failed, or the job was cancelled.
         """
+        yield from self.start_backend()
         client = self._backend()
-        yield from self._wait_for(client.greeting)
         call = client.call(method, params, SILENCE_SECONDS if timeout is None else timeout, on_notice)
         yield from self._wait_for(call)
         return call.result
@@ -173,6 +124,23 @@ class BackendJob:
         call.result  # noqa: B018 - raises the call's error
         if self.cancelling:
             raise BackendError("Cancelled.", "cancelled")
+
+    def load_model(
+        self, folder: Path, device: str, *, anew: bool = False
+    ) -> Generator[None, None, dict[str, Any]]:
+        """Load a model where it is not loaded, or `anew`; the generator's value is what the backend says of it."""
+        model = None if anew else session.loaded_model(folder, device)
+        if model is None:
+            session.forget_loaded()
+            self.text = rpt_("Loading the model")
+            model = yield from self.ask("load_model", {"model": str(folder), "device": device}, LOAD_SECONDS)
+            session.note_loaded(folder, device, model)
+        return model
+
+    def show_progress(self, method: str, params: dict[str, Any]) -> None:
+        """Move the bar as the backend's notices say; for `ask`."""
+        if method == "progress" and not self.cancelling:
+            self.progress = min(1.0, params["done"] / max(1, params["total"]))
 
 
 def register() -> None:

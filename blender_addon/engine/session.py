@@ -9,7 +9,7 @@ import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..client import BackendClient, backend_environment
-from ..data import bundled as presets
+from ..data import bundled
 from ..data.errors import UserError
 from ..install.environment import installed_python, python_in, setup_problem
 from ..install.preferences import addon_preferences
@@ -20,7 +20,7 @@ PYTHON_VARIABLE = "DIFFPOSETALK_BACKEND_PYTHON"  # stands in for the preference,
 _client: BackendClient | None = None
 _hubert = ""  # folder that it was started with
 _loaded: tuple[str, str] | None = None  # model directory and device that the running backend has loaded
-_told: dict[str, Any] = {}  # what it said of that model
+_model: dict[str, Any] = {}  # what it said of that model
 
 
 def backend_python() -> str:
@@ -72,8 +72,8 @@ def client() -> BackendClient:
 
 def _backend_environment(hubert: str) -> dict[str, str]:
     """Variables of the backend's process: with the bundled backend, and the HuBERT of the preferences."""
-    bundled = presets.BACKEND_DIRECTORY
-    environment = backend_environment(bundled if (bundled / "diffposetalk").is_dir() else None)
+    folder = bundled.BACKEND_DIRECTORY
+    environment = backend_environment(folder if (folder / "diffposetalk").is_dir() else None)
     if hubert:
         environment["DIFFPOSETALK_HUBERT"] = os.path.abspath(bpy.path.abspath(hubert))
     return environment
@@ -81,19 +81,19 @@ def _backend_environment(hubert: str) -> dict[str, str]:
 
 def loaded_model(model_directory: Path, device: str) -> dict[str, Any] | None:
     """What the running backend told of this model when it loaded it on this device, or None."""
-    return _told if _loaded == (str(model_directory), device) else None
+    return _model if _loaded == (str(model_directory), device) else None
 
 
-def note_loaded(model_directory: Path, device: str, told: dict[str, Any]) -> None:
+def note_loaded(model_directory: Path, device: str, model: dict[str, Any]) -> None:
     """Remember what the running backend has loaded."""
-    global _loaded, _told
-    _loaded, _told = (str(model_directory), device), told
+    global _loaded, _model
+    _loaded, _model = (str(model_directory), device), model
 
 
 def forget_loaded() -> None:
     """Another model is about to be loaded, and whether it will be is not known."""
-    global _loaded, _told
-    _loaded, _told = None, {}
+    global _loaded, _model
+    _loaded, _model = None, {}
 
 
 def greeting() -> dict[str, Any]:

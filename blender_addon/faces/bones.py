@@ -21,10 +21,10 @@ NEAR_GIMBAL_LOCK = 0.98  # sine of the middle angle
 EYE_PITCH, EYE_YAW = 0.5, 0.6  # radians at eyeLookUp or Down = 1 and at eyeLookIn or Out = 1
 
 _ENDINGS = {
-    "head": ("head",),
-    "neck": ("neck", "necktwist"),
-    "jaw": ("jawmaster", "jawroot", "jaw"),
-    "eye": ("eye", "faceeye", "eyeball"),
+    "head": ("head", "頭"),
+    "neck": ("neck", "necktwist", "首"),
+    "jaw": ("jawmaster", "jawroot", "jaw", "あご", "顎"),
+    "eye": ("eye", "faceeye", "eyeball", "目"),
 }
 _NOT_HEADS = ("forehead", "overhead")
 _HELPERS = ("org", "mch", "def", "vis", "ik", "target", "tweak")  # beside controls of the same name
@@ -86,8 +86,8 @@ def character_axes(rig: bpy.types.Object, head: str = "", neck: str = "") -> np.
         up = np.array(bones[head].head_local - below.head_local)
         if np.linalg.norm(up) < 1e-6:
             up = np.array(bones[head].vector)
-    left = _snapped(left, np.array([1.0, 0.0, 0.0]))
-    up = _snapped(up - left * (left @ up), np.array([0.0, 0.0, 1.0]))
+    left = snapped(left, np.array([1.0, 0.0, 0.0]))
+    up = snapped(up - left * (left @ up), np.array([0.0, 0.0, 1.0]))
     up -= left * (left @ up)
     if np.linalg.norm(up) < 0.1:  # nothing says where up is but the armature's own axes
         up = np.array([0.0, 1.0, 0.0]) - left * left[1]
@@ -95,7 +95,7 @@ def character_axes(rig: bpy.types.Object, head: str = "", neck: str = "") -> np.
     return np.column_stack([left, up, np.cross(left, up)])
 
 
-def _snapped(direction: np.ndarray, default: np.ndarray) -> np.ndarray:
+def snapped(direction: np.ndarray, default: np.ndarray) -> np.ndarray:
     """A unit vector, on the nearest axis where one is near; `default` for none."""
     length = np.linalg.norm(direction)
     if length < 1e-9:

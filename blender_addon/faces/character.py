@@ -15,25 +15,31 @@ import numpy as np
 
 from ..data import arkit
 from ..data.errors import UserError
+from ..data.lips import corrected, opening
 from ..data.mapping import (
     ANY_OBJECT,
     FLAME_CHANNELS,
     HEAD_CHANNELS,
+    JAW_PITCH,
     BoneChoice,
     MappingTable,
     Row,
     channel_values,
+    expression_values,
     guess_rows,
     part_of,
 )
 from ..data.motion import Motion
+from ..data.visemes import pose_opening
 from . import bones, rig_presets
+from .lips import Lips, Place, find_lips, jaw_place, key_offsets, place_of, rest_vertices
 
 NO_KEYS = (
     "has no shape keys and no face bones that are known. Give it shape keys with ARKit's names (eyeBlinkLeft, "
     "mouthFunnel, ...; VRoid's perfect sync, Faceit and Character Creator make them), make a mapping by hand under "
     "Character, or use a head made with Add Head"
 )
+STILL = 1e-5  # of a mesh's extent: a key that moves no vertex further does nothing
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,15 @@ class Character:
 
 
 def armature_of(item: bpy.types.Object) -> bpy.types.Object | None:
-    """The armature that moves an object: itself, its modifier's, or the one it hangs on."""
-    if item.type == "ARMATURE":
-        return item
-    for modifier in item.modifiers:
-        if modifier.type == "ARMATURE" and modifier.object is not None:
-            return modifier.object
-    parent = item.parent
-    while parent is not None:
-        if parent.type == "ARMATURE":
-            return parent
-        parent = parent.parent
+    """The armature that moves an object: itself, its modifier's, or that of what it hangs on."""
+    above: bpy.types.Object | None = item
+    while above is not None:
+        if above.type == "ARMATURE":
+            return above
+        for modifier in above.modifiers:
+            if modifier.type == "ARMATURE" and modifier.object is not None:
+                return modifier.object
+        above = above.parent
     return None
 
 
@@ -108,6 +112,11 @@ def owner_of(item: bpy.types.Object) -> bpy.types.Object:
 
 def members_of(item: bpy.types.Object) -> list[bpy.types.Object]:
     """The meshes with shape keys of an object's character, in its own scenes, itself first."""
+    return [mesh for mesh in skins_of(item) if mesh.data.shape_keys is not None]
+
+
+def skins_of(item: bpy.types.Object) -> list[bpy.types.Object]:
+    """The meshes of an object's character, with shape keys or without, in its own scenes, itself first."""
     owner = owner_of(item)
     scenes = set(item.users_scene)
     if owner.type == "ARMATURE":
@@ -119,12 +128,49 @@ def members_of(item: bpy.types.Object) -> list[bpy.types.Object]:
         found = [child for child in owner.children if not scenes or scenes & set(child.users_scene)]
     else:
         found = [item]
-    meshes = _keyed_meshes(found)
-    return sorted(meshes, key=lambda mesh: mesh is not item)
+    return sorted((mesh for mesh in found if mesh.type == "MESH"), key=lambda mesh: mesh is not item)
 
 
 def _keyed_meshes(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
     return [o for o in objects if o.type == "MESH" and o.data.shape_keys is not None]
+
+
+_moving: dict[tuple[object, ...], list[str]] = {}  # by mesh, its vertices and the names of its keys
+
+
+def moving_keys(mesh: bpy.types.Object) -> list[str]:
+    """The names of a mesh's shape keys that move any of its vertices."""
+    keys = mesh.data.shape_keys
+    names = tuple(key.name for key in keys.key_blocks)
+    known = (keys.session_uid, len(mesh.data.vertices), names)
+    if known not in _moving:
+        rest = rest_vertices(mesh)
+        least = STILL * float(np.ptp(rest, axis=0).max(initial=0.0))
+        _moving[known] = [
+            name for name in names[1:] if np.abs(key_offsets(mesh, name)).max(initial=0.0) > least
+        ]
+    return _moving[known]
+
+
+def _only_bone_moves(meshes: Sequence[bpy.types.Object], rows: Sequence[Row], bone: str) -> bool:
+    """Whether a bone carries vertices, of the character's meshes, that the keys of rows leave where they are."""
+    carried = left = 0
+    for mesh in meshes if bone else ():
+        group = mesh.vertex_groups.get(bone)
+        if group is None:
+            continue
+        members = [
+            vertex.index
+            for vertex in mesh.data.vertices
+            if any(g.group == group.index and g.weight > 0.5 for g in vertex.groups)
+        ]
+        moved = np.zeros(len(mesh.data.vertices))
+        for row in rows:
+            if row.object == mesh.name and row.kind == "KEY":
+                moved = np.maximum(moved, np.abs(key_offsets(mesh, row.target)).max(axis=1))
+        carried += len(members)
+        left += int((moved[members] <= STILL * max(1e-9, float(np.ptp(rest_vertices(mesh))))).sum())
+    return carried > 0 and left >= 0.8 * carried
 
 
 def guess_mapping(item: bpy.types.Object) -> MappingTable:
@@ -138,7 +184,9 @@ def guess_mapping(item: bpy.types.Object) -> MappingTable:
             seen.add(keys)
             driven = driven_paths(keys)
             names[mesh.name] = [
-                key.name for key in keys.key_blocks[1:] if key.path_from_id("value") not in driven
+                name
+                for name in moving_keys(mesh)
+                if keys.key_blocks[name].path_from_id("value") not in driven
             ]
     rows = guess_rows(names)
     rig = armature_of(item)
@@ -147,9 +195,14 @@ def guess_mapping(item: bpy.types.Object) -> MappingTable:
         rows = rig_presets.rigify_rows(rig)
     sources = {row.source for row in rows}
     if sum(source.startswith("eyeLook") for source in sources) >= 6:
-        choice = replace(choice, eye_left="", eye_right="")  # the keys turn the eyes
+        gaze = [row for row in rows if row.source.startswith("eyeLook")]
+        if not any(_only_bone_moves(members, gaze, bone) for bone in (choice.eye_left, choice.eye_right)):
+            choice = replace(choice, eye_left="", eye_right="")  # the keys turn the eyes
     has_jaw_key = arkit.JAW_OPEN in sources or any(":" in source for source in sources)
     jaw_by = "KEY" if has_jaw_key else "BONE" if choice.jaw else "KEY"
+    opening = [row for row in rows if row.source == arkit.JAW_OPEN]
+    if opening and _only_bone_moves(skins_of(item), opening, choice.jaw):
+        jaw_by = "BOTH"  # the key opens the skin, the bone what is inside
     return MappingTable(tuple(rows), replace(choice, jaw_by=jaw_by))
 
 
@@ -241,17 +294,35 @@ def find_character(item: bpy.types.Object) -> Character:
             else:
                 problems.setdefault(problem, []).append(row.target)
     choice = _usable_bones(rig, table.bones, checked, problems)
+    if choice.jaw_by in ("BONE", "BOTH"):  # not by a row as well, as older presets had it
+        rows = [row for row in rows if row.source != JAW_PITCH or row.target != choice.jaw]
     if guessed:
         for mesh in members:
             driven = driven_paths(mesh.data.shape_keys)
             names = [k.name for k in mesh.data.shape_keys.key_blocks[1:] if k.path_from_id("value") in driven]
             for row in guess_rows({mesh.name: names}) if names else ():
                 problems.setdefault(f"of “{mesh.name}” driven by something else", []).append(row.target)
-    warnings = left_out_text(problems)
+    warnings = (*left_out_text(problems), *_unseen(members, rows))
     opens_by_bone = bool(choice.jaw) and choice.jaw_by in ("BONE", "BOTH")
     if not rows and not opens_by_bone:
         raise UserError(_nothing_to_key(item, members, warnings))
     return Character(owner, tuple(objects.values()), rig, tuple(rows), choice, warnings)
+
+
+def _unseen(meshes: Sequence[bpy.types.Object], rows: Sequence[Row]) -> tuple[str, ...]:
+    """Sentences about keys that are keyed and do not show, and why."""
+    found = []
+    for mesh in meshes:
+        keys = mesh.data.shape_keys
+        used = {row.target for row in rows if row.kind == "KEY" and row.object == mesh.name}
+        muted = [name for name in used if keys.key_blocks[name].mute]
+        if muted:
+            found.append(f"“{mesh.name}” mutes {len(muted)} of its shape keys, which do not move")
+        if used and mesh.show_only_shape_key:
+            found.append(f"“{mesh.name}” shows only the active shape key: unpin it to see the others")
+        if used and not keys.use_relative:
+            found.append(f"The shape keys of “{mesh.name}” are absolute: set them to Relative to see them")
+    return tuple(found)
 
 
 def left_out_text(problems: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -393,6 +464,35 @@ def driven_paths(block: bpy.types.ID) -> set[str]:
     return {driver.data_path for driver in block.animation_data.drivers}
 
 
+_lips: dict[tuple[object, ...], Lips | None] = {}  # what was found, by all that it was found from
+
+
+def look_again() -> None:
+    """Forget what was found of shapes: they may have been edited."""
+    _lips.clear()
+    _moving.clear()
+
+
+def lips_of(character: Character, jaw_open_angle: float) -> Lips | None:
+    """The inner lips of a character, found once; None where its mouth has none that can be measured.
+
+    Args:
+        jaw_open_angle: radians of a jaw bone that open the mouth fully.
+    """
+    meshes = [item for item in skins_of(character.owner) if item.visible_get()]
+    rows = tuple(row for row in character.rows if part_of(row.source) == "LIPS")
+    choice, rig = character.bones, character.rig
+    jaw = choice.jaw if choice.jaw_by in ("BONE", "BOTH") else ""
+    if choice.jaw_by in ("BONE", "NONE"):
+        rows = tuple(row for row in rows if row.source != arkit.JAW_OPEN or row.kind != "KEY")
+    sizes = tuple((mesh.data.session_uid, len(mesh.data.vertices)) for mesh in meshes)
+    key = (character.owner.session_uid, rows, choice, sizes, jaw_open_angle)
+    if key not in _lips:
+        distance = bones.eye_distance(rig, choice) if rig is not None else 0.0
+        _lips[key] = find_lips(meshes, rows, rig, jaw, choice.head, choice.neck, distance, jaw_open_angle)
+    return _lips[key]
+
+
 def character_curves(
     character: Character,
     motion: Motion,
@@ -415,14 +515,8 @@ def character_curves(
         rows = [row for row in rows if row.source not in HEAD_CHANNELS]
     if character.bones.jaw_by in ("BONE", "NONE"):
         rows = [row for row in rows if row.source != arkit.JAW_OPEN or row.kind != "KEY"]
-    values = channel_values(motion, jaw_open_angle, [row.source for row in rows])
+    values, sums = _moved_places(character, motion, rows, jaw_open_angle, parts)
     objects = {item.name: item for item in character.objects}
-    sums: dict[tuple[str, str, str, str], np.ndarray] = {}
-    for row in rows:
-        if row.source in values:
-            place = (row.kind, row.object, row.target, row.channel)
-            value = row.value(values[row.source])
-            sums[place] = sums[place] + value if place in sums else value
     by_block: dict[bpy.types.ID, list[Curve]] = {}
     moved: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for (kind, name, target, channel), value in sums.items():
@@ -448,6 +542,65 @@ def character_curves(
         yield block, f" {name}" if name else "", curves
 
 
+def _moved_places(
+    character: Character, motion: Motion, rows: Sequence[Row], jaw_open_angle: float, parts: frozenset[str]
+) -> tuple[dict[str, np.ndarray], dict[Place, np.ndarray]]:
+    """The motion's channels, and the values of what rows move, such that the character's own lips close with it."""
+    sources = [row.source for row in rows]
+    if "LIPS" not in parts or motion.basis != "arkit":
+        values = channel_values(motion, jaw_open_angle, sources)
+        return values, _sums(rows, values)
+    lips = lips_of(character, jaw_open_angle)
+    if lips is None:
+        values = channel_values(motion, jaw_open_angle, sources)
+        return values, _sums(rows, values)
+    widest = pose_opening("open")
+    openings = {
+        row.source: lips.responses[place_of(row)] * row.gain * widest
+        for row in rows
+        if ":" in row.source and place_of(row) in lips.responses
+    }
+    values = channel_values(motion, jaw_open_angle, sources, openings)
+    sums = _sums(rows, values)
+    if openings:
+        return values, sums
+    ones = {JAW_PITCH: np.full(1, jaw_open_angle), arkit.JAW_OPEN: np.ones(1), "mouthClose": np.zeros(1)}
+    jaw_bone = character.bones.jaw if character.bones.jaw_by in ("BONE", "BOTH") else ""
+    bone = lips.responses.get(jaw_place(character.rig, jaw_bone), 0.0) if character.rig and jaw_bone else 0.0
+
+    def opens(of: Mapping[Place, np.ndarray], pitch: np.ndarray) -> np.ndarray:
+        return sum((lips.responses.get(place, 0.0) * value for place, value in of.items()), bone * pitch)
+
+    still = {name: np.zeros(1) for name in ones}
+    closed = {**still, "mouthClose": np.ones(1)}
+    jaw_rows = [row for row in rows if row.source in ones]
+    at_rest = opens(_sums(jaw_rows, still), np.zeros(1))
+    unit = float((opens(_sums(jaw_rows, ones), ones[JAW_PITCH]) - at_rest)[0])
+    close = float((opens(_sums(jaw_rows, closed), np.zeros(1)) - at_rest)[0])
+    if unit <= 0:
+        return values, sums
+    jaw, shut = corrected(
+        values[arkit.JAW_OPEN],
+        values.get("mouthClose", np.zeros(len(motion.exp))),
+        opening(expression_values(motion, jaw_open_angle)),
+        opens(sums, values[JAW_PITCH]) / unit,
+        close / unit,
+    )
+    values[JAW_PITCH] = values[JAW_PITCH] + (jaw - values[arkit.JAW_OPEN]) * jaw_open_angle
+    values[arkit.JAW_OPEN], values["mouthClose"] = jaw, shut
+    return values, _sums(rows, values)
+
+
+def _sums(rows: Sequence[Row], values: Mapping[str, np.ndarray]) -> dict[Place, np.ndarray]:
+    """What rows add up to, by what they move."""
+    sums: dict[Place, np.ndarray] = {}
+    for row in rows:
+        if row.source in values:
+            value = row.value(values[row.source])
+            sums[place_of(row)] = sums[place_of(row)] + value if place_of(row) in sums else value
+    return sums
+
+
 def _bone_curves(
     character: Character,
     motion: Motion,
@@ -471,7 +624,7 @@ def _bone_curves(
         if choice.head and share < 1:
             add(choice.head, motion.head * (1 - share))
     if "LIPS" in parts and choice.jaw and choice.jaw_by in ("BONE", "BOTH"):
-        add(choice.jaw, motion.jaw)
+        add(choice.jaw, np.column_stack([values[JAW_PITCH], motion.jaw[:, 1:]]))
     if "UPPER" in parts and motion.basis == "arkit":
         for bone, side in ((choice.eye_left, "Left"), (choice.eye_right, "Right")):
             if bone:

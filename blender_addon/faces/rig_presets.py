@@ -43,7 +43,6 @@ _METAHUMAN = {
 
 # source, bone ("?" is the side), channel, gain. Movements are in distances between the eyes.
 _RIGIFY = (
-    ("jawPitch", "jaw_master", "TURN_PITCH", 1.0),
     ("jawLeft", "jaw_master", "TURN_YAW", 0.12), ("jawRight", "jaw_master", "TURN_YAW", -0.12),
     ("jawForward", "jaw_master", "MOVE_FORWARD", 0.08),
     ("mouthClose", "lip.B", "MOVE_UP", 0.25), ("mouthClose", "lip.T", "MOVE_UP", -0.1),
@@ -72,7 +71,11 @@ _RIGIFY = (
     ("browOuterUp?", "brow.T.?.001", "MOVE_UP", 0.15), ("browOuterUp?", "brow.T.?.002", "MOVE_UP", 0.07),
     ("cheekSquint?", "cheek.T.?.001", "MOVE_UP", 0.06), ("noseSneer?", "nose.?", "MOVE_UP", 0.06),
 )  # fmt: skip
-_RIGIFY_MARKS = ("jaw_master", "lip.T", "lip.B", "lips.L", "lips.R")
+_RIGIFY_MARKS = ("jaw_master", "lip.T", "lip.B")
+_MODULAR = {
+    "lips.L": "lip_end.L.001",
+    "lips.R": "lip_end.R.001",
+}  # the corners of the mouth in the modular face
 
 _METAHUMAN_AFFIX = "CTRL_expressions_"
 
@@ -120,7 +123,7 @@ PRESETS = [
     ),
     ("CHARACTER_CREATOR", "Character Creator", "Reallusion's ExPlus and extended facial profiles"),
     ("METAHUMAN", "MetaHuman Controls", "The control curves CTRL_expressions_..."),
-    ("RIGIFY", "Rigify Face", "The bones of a generated Rigify rig with the classic face"),
+    ("RIGIFY", "Rigify Face", "The bones of a generated Rigify rig with the classic or the modular face"),
 ]
 
 
@@ -129,10 +132,12 @@ def rigify_rows(rig: bpy.types.Object) -> list[Row]:
     bones = rig.data.bones
     if any(name not in bones for name in _RIGIFY_MARKS):
         return []
+    corners = _MODULAR if "lips.L" not in bones else {}
     rows = []
     for source, bone, channel, gain in _RIGIFY:
         for side, long, sign in (("L", "Left", 1.0), ("R", "Right", -1.0)):
             name = bone.replace("?", side)
+            name = corners.get(name, name)
             sided = "?" in source or "?" in bone
             if name in bones and (sided or side == "L"):
                 move, factor = ("MOVE_LEFT", gain * sign) if channel == "SIDEWAYS" else (channel, gain)

@@ -32,6 +32,7 @@ from ..data import bundled
 from ..data.errors import UserError
 from ..version import ADDON, VERSION
 from . import sources as package_sources
+from .course import Job, Steps
 from .sources import Sources
 
 PYTHONS = ((3, 11), (3, 14))  # oldest and newest that the locked packages are made for
@@ -46,8 +47,6 @@ LOCK = bundled.BACKEND_DIRECTORY / "requirements.lock"
 TORCH_LOCK = bundled.BACKEND_DIRECTORY / "requirements-torch.lock"
 CURRENT = "current.json"
 LOG_FILE = "setup.log"
-
-Steps = Generator[None, None, None]
 
 
 @dataclass(frozen=True)
@@ -168,8 +167,10 @@ def upgrade_offer() -> str:
     environment = current_environment()
     if environment is None or not environment.python.is_file() or not environment.outdated:
         return ""
-    made = environment.facts.get("version", "an older version")
-    return f"The backend's packages were installed for version {made}; this is {VERSION} and wants others."
+    installed = environment.facts.get("version", "an older version")
+    return (
+        f"The backend's packages were installed for version {installed}; this is {VERSION} and wants others."
+    )
 
 
 def remove_environment() -> None:
@@ -216,14 +217,10 @@ def _alone(folder: Path) -> Iterator[None]:
         file.close()
 
 
-class SetupJob:
-    """The installation under way.
+class SetupJob(Job):
+    """The installation under way; while packages are fetched, its progress is by how the disk fills.
 
-    state: "running", "done", "failed" or "cancelled".
-    text: the step it is at.
-    progress: 0 to 1; while packages are fetched, by how the disk fills.
     log: the last lines that the tools said.
-    failure: why it failed; its text says what to do.
     notes: what is unusual about what was installed.
     """
 
@@ -263,14 +260,10 @@ class SetupJob:
         names = {extra.name for extra in extras} | set(before.extras if before is not None else ())
         self.extras = tuple(EXTRAS[name] for name in sorted(names))
         self.plan = package_sources.plan(self.sources, tuple(sorted(names)))
-        self.state = "running"
-        self.text = rpt_("Looking for uv")
-        self.progress = 0.0
+        super().__init__(rpt_("Looking for uv"))
         self.log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         self.notes: list[str] = []
-        self.failure: Exception | None = None
         self._anew = anew
-        self._cancelled = False
         self._began = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
         self._client: BackendClient | None = None
@@ -283,52 +276,32 @@ class SetupJob:
                 f"“{self._folder}”, and {package_sources.size_text(free)} are free."
             )
         self._environment = self._folder / f"e-{os.urandom(3).hex()}"  # short: Windows limits paths
-        self._steps = self._alone()
 
-    def poll(self) -> str:
-        """Go on as far as possible without waiting, and return the state."""
-        if self.state != "running":
-            return self.state
-        try:
-            if self._cancelled:
-                self._end("cancelled")
-            else:
-                next(self._steps)
-        except StopIteration:
-            self._end("done")
-        except (UserError, BackendError) as error:
-            self._end("failed", error)
-        except OSError as error:
-            where = f": {error.filename}" if error.filename else ""
-            self._end(
-                "failed", UserError(f"The backend could not be set up: {error.strerror or error}{where}.")
-            )
-        return self.state
+    def _file_error(self, error: OSError) -> UserError:
+        where = f": {error.filename}" if error.filename else ""
+        return UserError(f"The backend could not be set up: {error.strerror or error}{where}.")
 
-    def cancel(self) -> None:
-        """Stop; the environment from before stays, and what was fetched is kept for the next time."""
-        self._cancelled = True
-
-    def _end(self, state: str, failure: Exception | None = None) -> None:
-        self.state, self.failure = state, failure
+    def _tidy_up(self) -> None:
+        """What was fetched is kept in uv's cache for the next time, and the environment from before stays."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
         if self._client is not None:
             self._client.stop()
-        if state != "done":
+        if self.state != "done":
             shutil.rmtree(self._environment, ignore_errors=True)
-        self.log.append({"done": "Done.", "cancelled": "Cancelled."}.get(state, f"Failed: {failure}"))
+        self.log.append(
+            {"done": "Done.", "cancelled": "Cancelled."}.get(self.state, f"Failed: {self.failure}")
+        )
         with contextlib.suppress(OSError):  # it is for reading afterwards only
             (self._folder / LOG_FILE).write_text("\n".join(self.log) + "\n", encoding="utf-8")
-        self._steps.close()
 
-    def _alone(self) -> Steps:
+    def _course(self) -> Steps:
         with _alone(self._folder):
             yield from self._run()
 
     def _run(self) -> Steps:
-        self._tidy_up()
+        self._remove_leftovers()
         self.log.append(str(self.plan))
         uv = yield from self._uv()
         if self._anew:
@@ -347,10 +320,9 @@ class SetupJob:
                 [python, "-c", f"import {', '.join(extra.modules)}"],
                 f"{extra.title} could be installed and does not run here. {extra.hint}",
             )
-        told = yield from self._check(python)
-        self._use(told)
+        self._use((yield from self._check(python)))
 
-    def _tidy_up(self) -> None:
+    def _remove_leftovers(self) -> None:
         """Remove what installations that were broken off have left."""
         current = current_environment()
         for path in self._folder.glob("e-*"):
@@ -359,10 +331,10 @@ class SetupJob:
 
     def _uv(self) -> Generator[None, None, Path]:
         """uv: one that is here, else the one that the package names, fetched by pip and checked."""
-        found = package_sources.find_uv(self.sources, self._folder)
-        if found is not None:
-            self.log.append(f"uv: {found}")
-            return found
+        uv = package_sources.find_uv(self.sources, self._folder)
+        if uv is not None:
+            self.log.append(f"uv: {uv}")
+            return uv
         self.text = rpt_("Downloading uv")
         wheels = self._environment / "uv"
         wheels.mkdir(parents=True)
@@ -457,10 +429,10 @@ class SetupJob:
 
     def _names(self) -> list[str]:
         """Names of the backend's packages."""
-        found: list[str] = []
+        names: list[str] = []
         for path in (REQUIREMENTS, LOCK, *(extra.lock for extra in self.extras)):
-            found += re.findall(r"^([A-Za-z0-9._-]+)==", path.read_text(encoding="utf-8"), re.MULTILINE)
-        return sorted(set(found))
+            names += re.findall(r"^([A-Za-z0-9._-]+)==", path.read_text(encoding="utf-8"), re.MULTILINE)
+        return sorted(set(names))
 
     def _check(self, python: str) -> Generator[None, None, dict[str, Any]]:
         """Generate a second of motion in a backend of the new environment: on its device, or on the processor."""
@@ -503,7 +475,7 @@ class SetupJob:
             raise BackendError("The backend runs, but what it generates is no motion.", "internal")
         return seconds
 
-    def _use(self, told: dict[str, Any]) -> None:
+    def _use(self, checked: dict[str, Any]) -> None:
         """Let the new environment be the one in use, and remove the one from before."""
         before = current_environment()
         size = sum(path.stat().st_size for path in self._environment.rglob("*") if path.is_file())
@@ -513,7 +485,10 @@ class SetupJob:
             "version": VERSION,
             "key": packages_key(names),
             "extras": list(names),
-            **{name: told[name] for name in ("python", "torch", "device", "chosen_device", "check_seconds")},
+            **{
+                name: checked[name]
+                for name in ("python", "torch", "device", "chosen_device", "check_seconds")
+            },
             "seconds": round(time.monotonic() - self._began, 1),
             "bytes": size,
             "made": time.strftime("%Y-%m-%dT%H:%M:%S"),

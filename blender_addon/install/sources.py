@@ -264,8 +264,8 @@ def find_uv(sources: Sources, folder: Path) -> Path | None:
     for wheel in wheels:
         if fits_here(wheel.name) and wheel.name.split("-")[1] == locked_uv()[0]:
             return unpack_uv(wheel, folder)
-    found = shutil.which("uv")
-    return Path(found) if found else None
+    installed = shutil.which("uv")
+    return Path(installed) if installed else None
 
 
 def kept_uv(folder: Path) -> Path:

@@ -25,12 +25,7 @@ from ..takes.audio_strip import AudioSpan
 from . import exporting, motion_exchange, style_list
 from .generation import GenerationJob, GenerationSettings, Speech
 
-EXPORTS: dict[str, Callable[..., Path]] = {
-    ".fbx": exporting.export_fbx,
-    ".abc": exporting.export_alembic,
-    ".glb": exporting.export_gltf,
-    ".usdc": exporting.export_usd,
-}
+EXPORTS = {exporter.suffix: exporter.write for exporter in exporting.EXPORTERS}
 _NUMBERS: dict[str, type] = {
     "seed": int,
     "start": float,
@@ -189,7 +184,6 @@ def _absolute(path: str, folder: Path) -> str:
 def run_batch(
     source: str | Path | Iterable[BatchJob | dict[str, Any]],
     settings: GenerationSettings,
-    style_request: Callable[[Any], dict[str, Any] | None],
     scene: bpy.types.Scene,
     place_sound: bool = False,
     on_progress: Callable[[int, int, BatchResult], None] | None = None,
@@ -199,7 +193,6 @@ def run_batch(
 
     Args:
         settings: of all jobs; their own style and seeds replace its.
-        style_request: turns a job's style into what the protocol takes.
         on_progress: called after each job with its number, the number of all, and its result.
         report: JSON file that is written anew after each job.
 
@@ -215,7 +208,7 @@ def run_batch(
         raise UserError(f"The folder “{target.parent}” for the report does not exist.")
     total = len(jobs) + len(results)
     for done, (number, job) in enumerate(jobs, len(results) + 1):
-        result = _run_job(number, job, settings, style_request, scene, place_sound)
+        result = _run_job(number, job, settings, scene, place_sound)
         results.append(result)
         _write_report(target, results, total)
         if on_progress is not None:
@@ -228,7 +221,6 @@ def _run_job(
     number: int,
     job: BatchJob,
     settings: GenerationSettings,
-    style_request: Callable[[Any], dict[str, Any] | None],
     scene: bpy.types.Scene,
     place_sound: bool,
 ) -> BatchResult:
@@ -244,12 +236,10 @@ def _run_job(
         path = audio_strip.check_audio_path(job.audio)
         span = AudioSpan(path, job.audio_start, job.audio_seconds, job.start)
         seeds = tuple(range(job.seed, job.seed + job.takes))
-        options = replace(settings.options, seeds=seeds, style=style_request(job.style))
+        options = replace(settings.options, seeds=seeds, style=style_list.asked_style(job.style))
         speech = Speech(span, (item,), place_sound and whole)
         made = GenerationJob(scene, [speech], replace(settings, options=options))
-        made.wait()
-        if made.failure is not None:
-            raise made.failure
+        made.complete()
         keyed = made.results[0]
         result.actions = [action.name for by_take in keyed.actions for action in by_take]
         result.warnings = keyed.warnings
@@ -286,9 +276,7 @@ def _export(
             else:
                 [action] = showing.chosen_takes([item])
                 job = motion_exchange.ExportMotionJob(action, path)
-                job.wait()
-                if job.failure is not None:
-                    raise job.failure
+                job.complete()
                 written = job.path
             result.exports.append(str(written))
         except (UserError, BackendError) as error:

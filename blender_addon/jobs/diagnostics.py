@@ -74,8 +74,8 @@ def _backend_python() -> str:
 
 
 def _running() -> str:
-    told = session.greeting()
-    return ", ".join(f"{name} {value}" for name, value in told.items()) if told else "not running"
+    greeting = session.greeting()
+    return ", ".join(f"{name} {value}" for name, value in greeting.items()) if greeting else "not running"
 
 
 def _setup_log() -> list[str]:

@@ -180,7 +180,6 @@ class DialogueJob(GenerationJob):
 
     def _run(self) -> Steps:
         if self.made:
-            yield from self._wait_for(self._backend().greeting)
             basis = yield from self._load_model()
             for index, known in enumerate(self._known):
                 missing = [seed for seed in self.settings.options.seeds if seed not in known]

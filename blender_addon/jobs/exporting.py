@@ -8,7 +8,7 @@ which has no place for it.
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import bpy
 
 from ..data.errors import UserError
+from ..faces.character import armature_of, owner_of, skins_of
 from ..faces.rig import HEAD_MARK
 from ..takes import keying
 from ..takes.keying import PROVENANCE_KEYS
 
-FBX_PRESETS: dict[str, dict[str, Any]] = {
+FBX_CONVENTIONS: dict[str, dict[str, Any]] = {
     "BLENDER": {},
     "UNITY": {"axis_forward": "-Z", "axis_up": "Y", "apply_scale_options": "FBX_SCALE_ALL"},
     "UNREAL": {"axis_forward": "-Y", "axis_up": "Z", "apply_scale_options": "FBX_SCALE_NONE"},
@@ -41,13 +42,13 @@ def export_fbx(
     Args:
         objects: heads; a mesh stands for its armature and the other way round.
         frame_range: first and last frame; None takes the keyed frames.
-        preset: one of FBX_PRESETS, whose conventions of axes and scale are followed.
+        preset: one of FBX_CONVENTIONS, whose conventions of axes and scale are followed.
 
     Raises:
         UserError: there is nothing to export, the preset is unknown, or the file cannot be written.
     """
-    if preset not in FBX_PRESETS:
-        raise UserError(f"The FBX preset is one of {', '.join(FBX_PRESETS)}, not “{preset}”.")
+    if preset not in FBX_CONVENTIONS:
+        raise UserError(f"The FBX preset is one of {', '.join(FBX_CONVENTIONS)}, not “{preset}”.")
     with _writing(context, objects, path, ".fbx", frame_range) as file:
         bpy.ops.export_scene.fbx(
             filepath=str(file.path),
@@ -64,7 +65,7 @@ def export_fbx(
             bake_anim_force_startend_keying=True,
             bake_anim_step=1.0,
             bake_anim_simplify_factor=0.0,
-            **FBX_PRESETS[preset],
+            **FBX_CONVENTIONS[preset],
         )
     return file.path
 
@@ -78,8 +79,7 @@ def export_gltf(
     """Write heads as binary glTF (`.glb`): shape keys, bones with all their influences, every frame.
 
     Args:
-        objects: heads; a mesh stands for its armature and the other way round.
-        frame_range: first and last frame; None takes the keyed frames.
+        objects, frame_range: as of `export_fbx`.
 
     Raises:
         UserError: there is nothing to export, the file cannot be written, or this Blender's exporter would leave
@@ -131,8 +131,7 @@ def export_usd(
     """Write heads as USD (`.usdc`): shape keys as blend shapes, the armature as a skeleton, every frame.
 
     Args:
-        objects: heads; a mesh stands for its armature and the other way round.
-        frame_range: first and last frame; None takes the keyed frames.
+        objects, frame_range: as of `export_fbx`.
 
     Raises:
         UserError: there is nothing to export, this Blender has no USD, or the file cannot be written.
@@ -199,12 +198,60 @@ def export_alembic(
     return file.path
 
 
+@dataclass(frozen=True)
+class Exporter:
+    """A kind of file that heads are written to.
+
+    write: takes the context, objects, a path and a range of frames; where there are conventions, also `preset`.
+    conventions: that the user may choose from: value, name and description.
+    """
+
+    name: str
+    suffix: str
+    tooltip: str
+    write: Callable[..., Path]
+    conventions: tuple[tuple[str, str, str], ...] = ()
+
+
+EXPORTERS = (
+    Exporter(
+        "FBX",
+        ".fbx",
+        "Export the selected heads with bones, shape keys and every keyed frame",
+        export_fbx,
+        (
+            ("BLENDER", "Blender", "Comes back into Blender as it was"),
+            ("UNITY", "Unity", "-Z forward, Y up and scale applied, as Unity's importer expects it"),
+            ("UNREAL", "Unreal", "-Y forward and Z up, as Unreal's importer expects it"),
+        ),
+    ),
+    Exporter(
+        "Alembic",
+        ".abc",
+        "Export the selected heads as a vertex cache of every keyed frame",
+        export_alembic,
+    ),
+    Exporter(
+        "glTF",
+        ".glb",
+        "Export the selected heads as binary glTF with bones, shape keys and every keyed frame",
+        export_gltf,
+    ),
+    Exporter(
+        "USD",
+        ".usdc",
+        "Export the selected heads as USD with bones, shape keys and every keyed frame",
+        export_usd,
+    ),
+)
+
+
 def provenance_of(item: bpy.types.Object) -> dict[str, Any]:
     """Where the motion that `item` shows comes from; empty for motion made by hand."""
     for action, _ in keying.played_actions(item.data.shape_keys if item.type == "MESH" else item):
-        told = {name: action[name] for name in PROVENANCE_KEYS if name in action}
-        if told:
-            return told
+        origin = {name: action[name] for name in PROVENANCE_KEYS if name in action}
+        if origin:
+            return origin
     return {}
 
 
@@ -235,15 +282,16 @@ def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> 
 
 
 def _family(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
-    """The meshes among or under `objects`, and the armatures that move them."""
+    """The meshes of the characters of `objects`, whatever they hang on, and the armatures that move them."""
     family: dict[bpy.types.Object, None] = {}
     for item in objects:
-        meshes = [item] if item.type == "MESH" else [child for child in item.children if child.type == "MESH"]
-        for mesh in meshes:
+        hanging = owner_of(item).children_recursive
+        for mesh in dict.fromkeys((*skins_of(item), *(below for below in hanging if below.type == "MESH"))):
             family[mesh] = None
-            for modifier in mesh.modifiers:
-                if modifier.type == "ARMATURE" and modifier.object is not None:
-                    family[modifier.object] = None
+            rigs = [m.object for m in mesh.modifiers if m.type == "ARMATURE" and m.object is not None]
+            for rig in (armature_of(mesh), *rigs):
+                if rig is not None:
+                    family[rig] = None
     if not family:
         raise UserError("No head is selected to export. Select one, or the mesh that was keyed.")
     return list(family)

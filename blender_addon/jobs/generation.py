@@ -6,7 +6,6 @@ cancelling, the scene is as it was. Objects are remembered by their session ids,
 them while the job runs.
 """
 
-import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +21,8 @@ from ..data.errors import UserError
 from ..data.generation_options import GenerationOptions
 from ..data.mapping import PARTS
 from ..data.motion import Motion, read_motion, resample_motion
-from ..engine import flame_file, session
-from ..engine.job import BackendJob, Steps, private_folder
+from ..engine import flame_file
+from ..engine.job import BackendJob, Steps
 from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target, check_basis, find_targets
 from ..takes import audio_strip
@@ -33,7 +32,6 @@ from ..takes.preview import Preview
 
 CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
 
-LOAD_SECONDS = 600.0
 PROBE_SECONDS = 120.0
 STAGES = {"speech": (n_("Listening to the speech"), 0.0, 0.1), "motion": (n_("Making the motion"), 0.1, 0.95),
           "convert": (n_("Converting to the head's basis"), 0.95, 0.98),
@@ -135,13 +133,8 @@ class GenerationJob(BackendJob):
             for speech in speeches
         ]
         self._backend()
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> Steps:
-        yield from self._wait_for(self._backend().greeting)
         for speech, _ in self._speeches:  # bad audio is told before the model is loaded
             self.text = rpt_("Reading the audio")
             yield from self.ask("probe_audio", {"path": speech.span.path}, PROBE_SECONDS)
@@ -155,7 +148,7 @@ class GenerationJob(BackendJob):
 
     def _load_model(self) -> Generator[None, None, str]:
         """Load the model where it is not loaded; the generator's value is its basis."""
-        told = yield from load_model(self, self.settings.model_directory, self.settings.device)
+        told = yield from self.load_model(self.settings.model_directory, self.settings.device)
         basis = str(told["basis"])
         for _, uids in self._speeches:
             _check_bases(targets_of(objects_of(uids)), basis, self.settings.convert_basis)
@@ -305,17 +298,6 @@ def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
     return found
 
 
-def load_model(job: BackendJob, directory: Path, device: str) -> Generator[None, None, dict[str, Any]]:
-    """Load a model where it is not loaded; the generator's value is what the backend says of it."""
-    told = session.loaded_model(directory, device)
-    if told is None:
-        session.forget_loaded()
-        job.text = rpt_("Loading the model")
-        told = yield from job.ask("load_model", {"model": str(directory), "device": device}, LOAD_SECONDS)
-        session.note_loaded(directory, device, told)
-    return told
-
-
 def heads_between(
     job: BackendJob, targets: Sequence[Target], basis: str
 ) -> Generator[None, None, dict[str, str] | None]:
@@ -326,19 +308,9 @@ def heads_between(
     """
     if all(target.basis == basis for target in targets):
         return None
-    model = yield from head_file(job, basis)
-    shown = yield from head_file(job, targets[0].basis, targets[0].head_file)
+    model = yield from flame_file.head_file(job, basis)
+    shown = yield from flame_file.head_file(job, targets[0].basis, targets[0].head_file)
     return {"model": str(model), "target": str(shown)}
-
-
-def head_file(job: BackendJob, basis: str, name: str = "") -> Generator[None, None, Path]:
-    """The head asset that tells what the expressions of a basis mean; the one of this name if it is kept."""
-    if basis != "flame":
-        return bundled.HEAD_FILE
-    kept = flame_file.kept_file(name)
-    if kept is not None:
-        return kept
-    return (yield from flame_file.convert(job, flame_file.chosen_flame_file()))
 
 
 def shape_file(item: bpy.types.Object, folder: Path) -> str | None:

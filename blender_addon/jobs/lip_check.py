@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Words and missed lip closures as markers on the timeline, as a job that is polled."""
 
-import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..client import BackendError
@@ -15,29 +15,35 @@ from ..data import adjustment, bundled
 from ..data.errors import UserError
 from ..data.motion import Motion, write_motion
 from ..data.text_file import read_text
-from ..engine.job import BackendJob, Steps, private_folder
+from ..engine import flame_file
+from ..engine.job import BackendJob, Steps
+from ..faces.character import lips_of
+from ..faces.lips import shown_gap
 from ..faces.targets import Target
 from ..takes import audio_strip, record, showing
 from ..takes.spoken_lines import FPS, SpokenLine, spoken_lines
-from . import generation
 
 WORD_SIGN, CLOSURE_SIGN = "“", "✕ "  # what the names of our markers begin with, to take them away again
+CLOSED = 0.15  # of the gap's 95th percentile: lips that are closer count as closed, as the engine counts them
+LEVELS = 60  # frames of a line from which that percentile is taken
 MAX_TRANSCRIPT_BYTES = 1 << 16
 OF_ONE_LINE = ("audio_", "data_")  # kinds of errors that say nothing of the other lines
 
 
 @dataclass(frozen=True)
 class _Check:
-    """A line, its take's motion with its changes, how that is keyed, what is said, and the head's asset."""
+    """A line, its take's motion with its changes, how that is keyed, what is said, the head's asset,
+    and who shows it."""
 
     line: SpokenLine
     motion: Motion
     keyed: record.KeyedAs
     said: str
     head: str
+    target: Target
 
 
-class LipSyncJob(BackendJob):
+class LipCheckJob(BackendJob):
     """Checking the takes that objects show, and marking what was found.
 
     words, closures: when done, how many were marked.
@@ -82,7 +88,7 @@ class LipSyncJob(BackendJob):
                 except UserError as error:
                     self.problems.append(_named(line, error))
                     continue
-                self._lines.append(_Check(line, motion, keyed, said, name))
+                self._lines.append(_Check(line, motion, keyed, said, name, target))
         if not self._lines:
             raise UserError(" ".join(self.problems))
         self._device = device
@@ -90,10 +96,6 @@ class LipSyncJob(BackendJob):
         self.words = self.closures = 0
         self.source = ""
         self._scene = scene.session_uid
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> Steps:
         markers: list[tuple[str, int]] = []
@@ -102,7 +104,7 @@ class LipSyncJob(BackendJob):
             line, keyed = check.line, check.keyed
             self.progress = number / len(self._lines)
             try:
-                told = yield from self._answer(check)
+                answer = yield from self._answer(check)
             except BackendError as error:
                 if error.kind == "extra_missing":
                     raise UserError(
@@ -113,20 +115,24 @@ class LipSyncJob(BackendJob):
                     raise
                 self.problems.append(_named(line, error))
                 continue
-            sources[str(told["source"])] = None
+            sources[str(answer["source"])] = None
 
             def frame(seconds: float, line: SpokenLine = line, keyed: record.KeyedAs = keyed) -> int:
                 into = line.first / FPS + seconds
                 return round(keyed.start_frame + into * keyed.stretch * keyed.fps)
 
-            words = [(word, start) for word, start, _ in told["words"] if start < line.frames / FPS]
+            words = [(word, start) for word, start, _ in answer["words"] if start < line.frames / FPS]
             markers += [(f"{WORD_SIGN}{word}”", frame(max(0.0, start))) for word, start in words]
             self.words += len(words)
-            for mark in told["marks"]:
-                where = f" in “{mark['word']}”" if mark.get("word") else ""
-                name = f"{CLOSURE_SIGN}{mark['phone'] or 'closure'}{where}: {mark['gap_mm']:.1f} mm open"
-                markers.append((name, frame(mark["frame"] / FPS)))
-            self.closures += len(told["marks"])
+            missed = self._missed_on_mesh(check, answer.get("expected", ()), frame)
+            if missed is None:  # our own heads are what the engine measured
+                missed = [
+                    (frame(m["frame"] / FPS), m["phone"], m.get("word"), m["gap_mm"]) for m in answer["marks"]
+                ]
+            for at, phone, word, gap in missed:
+                where = f" in “{word}”" if word else ""
+                markers.append((f"{CLOSURE_SIGN}{phone or 'closure'}{where}: {gap:.1f} mm open", at))
+            self.closures += len(missed)
         if not sources:
             raise UserError(" ".join(self.problems))
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
@@ -137,14 +143,50 @@ class LipSyncJob(BackendJob):
         for name, at in markers:
             scene.timeline_markers.new(name, frame=at)
 
+    def _missed_on_mesh(
+        self, check: _Check, expected: Sequence[Sequence[Any]], frame: Callable[[float], int]
+    ) -> list[tuple[int, str | None, str | None, float]] | None:
+        """Closures that a character's own lips do not reach: frame, phone, word and millimetres; None without lips.
+
+        Args:
+            expected: start, stop, phone and word of each, seconds of the line. frame: from these to the scene's.
+        """
+        who = check.target.character
+        lips = lips_of(who, check.target.jaw_open_angle) if who is not None else None
+        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
+        if who is None or lips is None or scene is None or scene != bpy.context.scene:
+            return None
+        present = scene.frame_current, scene.frame_subframe
+        millimetres = 1e3 * scene.unit_settings.scale_length
+
+        def gap(at: int) -> float:
+            scene.frame_set(at)
+            return shown_gap(lips, who.rig, who.bones.head) * millimetres
+
+        try:
+            first, last = frame(0.0), frame(check.line.frames / FPS)
+            level = np.percentile(
+                [gap(at) for at in range(first, last + 1, max(1, (last - first) // LEVELS))], 95
+            )
+            limit = max(CLOSED * level, 0.01 * lips.full * millimetres)
+            missed = []
+            for start, stop, phone, word in expected:
+                gaps = {at: gap(at) for at in range(frame(start), max(frame(stop), frame(start) + 1))}
+                closest = min(gaps, key=lambda at: gaps[at])
+                if gaps[closest] > limit:
+                    missed.append((closest, phone, word, gaps[closest]))
+            return missed
+        finally:
+            scene.frame_set(present[0], subframe=present[1])
+
     def _answer(self, check: _Check) -> Generator[None, None, dict[str, Any]]:
         """Ask the backend about one line; the generator's value is its answer."""
         line, motion = check.line, check.motion
         if not check.said:
             directory = Path(line.source.get("model") or bundled.MODEL_DIRECTORY)
-            yield from generation.load_model(self, directory, self._device)
+            yield from self.load_model(directory, self._device)
             self.text = rpt_("Checking the lips")
-        head = yield from generation.head_file(self, motion.basis, check.head)
+        head = yield from flame_file.head_file(self, motion.basis, check.head)
         shown = slice(line.first, line.first + line.frames)
         part = replace(motion, exp=motion.exp[shown], head=motion.head[shown], jaw=motion.jaw[shown])
         later = (line.first - line.at) / FPS  # the first frame that the take shows, after the line's own

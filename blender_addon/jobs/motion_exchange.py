@@ -4,7 +4,6 @@
 The backend reads and writes the formats; a clip of our own (`.npz`) needs no backend.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..data import adjustment, bundled
 from ..data.errors import UserError
 from ..data.motion import Motion, read_motion, write_motion
-from ..engine.job import BackendJob, Steps, private_folder
+from ..engine.job import BackendJob, Steps
 from ..faces.targets import find_targets
 from ..takes import audio_strip, record, showing
 from ..takes.keying import Performance, Take, key_performances, last_frame
@@ -58,10 +57,6 @@ class ExportMotionJob(BackendJob):
         self.path = writable(_known_format(Path(str(path))))
         self._motion, self._fps = take_motion(action), fps
         super().__init__(rpt_("Exporting"))
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> Steps:
         if self.path.suffix.lower() == ".npz":
@@ -104,10 +99,6 @@ class ImportMotionJob(BackendJob):
         self.results: list[bpy.types.Action] = []
         self._scene, self._start, self._head_bone = scene.session_uid, start_frame, head_bone
         self._objects = [item.session_uid for item in objects]
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> Steps:
         path = self.path
@@ -135,10 +126,10 @@ def key_motion_take(
     head_bone: str = "neck",
 ) -> list[bpy.types.Action]:
     """Key motion that was not generated here as a take. Returns the first Action of each target; raises UserError."""
-    found = tuple(find_targets(objects, bundled.bundled_jaw_open_angle()))
+    targets = tuple(find_targets(objects, bundled.bundled_jaw_open_angle()))
     shown = adjustment.timed(motion, audio_strip.frames_per_second(scene))
     take = Take(shown, f"{name} · motion", motion, {"file": name})
-    key_performances([Performance(found, (take,), start_frame)], head_bone)
+    key_performances([Performance(targets, (take,), start_frame)], head_bone)
     scene.frame_end = max(scene.frame_end, last_frame(shown, start_frame))
-    shown_takes = (showing.shown_take(target.owner, target) for target in found)
+    shown_takes = (showing.shown_take(target.owner, target) for target in targets)
     return [action for action in shown_takes if action is not None]

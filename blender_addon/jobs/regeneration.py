@@ -6,7 +6,6 @@ to the model, which joins to them; they come back as they were. Of a dialogue's 
 again from its own recording; a pause that follows a line whose end is made again goes over from its new end.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..data import bundled
 from ..data.errors import UserError
 from ..data.generation_options import GenerationOptions
 from ..data.motion import Motion, read_motion, write_motion
-from ..engine.job import BackendJob, Steps, private_folder
+from ..engine.job import BackendJob, Steps
 from ..faces.targets import Target
 from ..takes import audio_strip, record, showing
 from ..takes.record import KeyedAs
@@ -105,10 +104,6 @@ class RegenerationJob(BackendJob):
         self.results: list[bpy.types.Action] = []
         self._item, self._action = item.session_uid, action.diffposetalk.id
         self._backend()
-        self._folder = private_folder()
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _standing(self) -> tuple[bpy.types.Action, Target]:
         """The take and its character, which undo may have replaced. Raises UserError."""
@@ -126,7 +121,7 @@ class RegenerationJob(BackendJob):
         for done, part in enumerate(self.parts):
             source = part.line.source
             directory = Path(source.get("model") or bundled.MODEL_DIRECTORY)
-            told = yield from generation.load_model(self, directory, self.device)
+            told = yield from self.load_model(directory, self.device)
             action, target = self._standing()
             heads = yield from generation.heads_between(self, [target], told["basis"])
             raw, hold = self._given(action, target, part, told.get("channel_groups", {}))

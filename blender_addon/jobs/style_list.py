@@ -67,13 +67,13 @@ def choices(fresh: bool = False) -> list[Choice]:
     """The model's presets, its own default first, then the user's styles."""
     directory = chosen_model_directory()
     default = bundled.sampling_defaults(directory).style
-    found = [Choice(p.id, p.name, p.description, p.figures) for p in bundled.style_presets(directory)]
-    found.sort(key=lambda choice: choice.identifier != default)
-    found += [
+    listed = [Choice(p.id, p.name, p.description, p.figures) for p in bundled.style_presets(directory)]
+    listed.sort(key=lambda choice: choice.identifier != default)
+    listed += [
         Choice(OWN + s.name, s.name, s.problem or s.description or "Your own style", s.figures, s)
         for s in own_styles(fresh)
     ]
-    return found
+    return listed
 
 
 def find_choice(identifier: str) -> Choice | None:
@@ -106,13 +106,13 @@ def searchable_items(
     operator: bpy.types.Operator, context: bpy.types.Context | None
 ) -> list[tuple[str, str, str, int, int]]:
     """The same list with what was said of each style in its name, so that a search finds it."""
-    found = []
+    items = []
     for number, choice in enumerate(choices()):
         words = choice.description if choice.description != "Your own style" else ""
         name = f"{choice.name} – {words}" if words else choice.name
-        found.append((choice.identifier, name, choice.figures, icon_of(choice), number))
-    if found != _searchable:
-        _searchable[:] = found
+        items.append((choice.identifier, name, choice.figures, icon_of(choice), number))
+    if items != _searchable:
+        _searchable[:] = items
     return _searchable
 
 
@@ -152,17 +152,17 @@ def requested_style(choice: str) -> dict[str, Any] | None:
         return None
     if choice and not choice.startswith(OWN):
         return {"preset": choice}
-    found = next((s for s in own_styles(fresh=True) if OWN + s.name == choice), None)
-    if found is None:
+    style = next((s for s in own_styles(fresh=True) if OWN + s.name == choice), None)
+    if style is None:
         name = choice.removeprefix(OWN)
         raise UserError(
             f"The style “{name}” is not in the style library any more. Choose another."
             if name
             else "The chosen style is not there any more. Choose another."
         )
-    if found.problem:
-        raise UserError(found.problem)
-    return {"file": str(found.path)}
+    if style.problem:
+        raise UserError(style.problem)
+    return {"file": str(style.path)}
 
 
 def asked_style(

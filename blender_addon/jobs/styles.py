@@ -17,17 +17,16 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
-from ..data import bundled, style_library
+from ..data import style_library
 from ..data.array_file import plain_arrays
 from ..data.errors import UserError
 from ..data.motion import Motion, write_motion
 from ..data.style_request import MOTION_SUFFIXES, VIDEO_SUFFIXES
-from ..engine import flame_file, session
+from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
 from ..install.preferences import addon_preferences, chosen_model_directory
 
 LONGEST_BASIS = 4096  # bytes of the array that names it
-LOAD_SECONDS = 600.0
 STATUS_SECONDS = 60.0
 REFERENCE_SUFFIXES = (*MOTION_SUFFIXES, ".npy")
 
@@ -110,22 +109,21 @@ def animation_file(motion: Motion) -> Path:
     return write_motion(session_folder() / f"animation-{os.urandom(4).hex()}.npz", motion)
 
 
-class ModelJob(BackendJob):
-    """A job that needs a model loaded."""
+def plot_file() -> Path:
+    """Where the plot of a reference goes."""
+    return session_folder() / f"plot-{os.urandom(4).hex()}.png"
 
-    machine: Machine
 
-    def load_model(self) -> Generator[None, None, dict[str, Any]]:
-        """Load the model where it is not; the generator's value is what the backend told of it."""
-        directory, device = self.machine.model_directory, self.machine.device
-        told = session.loaded_model(directory, device)
-        if told is None:
-            session.forget_loaded()
-            self.text = rpt_("Loading the model")
-            params = {"model": str(directory), "device": device}
-            told = yield from self.ask("load_model", params, LOAD_SECONDS)
-            session.note_loaded(directory, device, told)
-        return told
+class ReferenceJob(BackendJob):
+    """A job that reads a reference: motion, or a video that is tracked first."""
+
+    def __init__(self, text: str, machine: Machine) -> None:
+        super().__init__(text)
+        self.machine = machine
+
+    def model(self) -> Generator[None, None, dict[str, Any]]:
+        """Load the machine's model; the generator's value is what the backend says of it."""
+        return self.load_model(self.machine.model_directory, self.machine.device)
 
     def heads(self, motion_basis: str, model_basis: str) -> Generator[None, None, dict[str, str] | None]:
         """The heads between which a reference is converted, or None where it need not be.
@@ -135,9 +133,9 @@ class ModelJob(BackendJob):
         """
         if motion_basis == model_basis:
             return None
-        flame = yield from flame_file.convert(self, flame_file.chosen_flame_file())
-        files = {"arkit": str(bundled.HEAD_FILE), "flame": str(flame)}
-        return {"motion": files[motion_basis], "model": files[model_basis]}
+        motion = yield from flame_file.head_file(self, motion_basis)
+        model = yield from flame_file.head_file(self, model_basis)
+        return {"motion": str(motion), "model": str(model)}
 
     def track(self, video: Path, person: Person = ANYONE) -> Generator[None, None, TrackedVideo]:
         """Track a video, or find that it has been; the generator's value is what came of it.
@@ -157,10 +155,6 @@ class ModelJob(BackendJob):
         yield from self._check_tracking()
         self.text = rpt_("Tracking {name}").format(name=video.name)
 
-        def on_notice(method: str, told: dict[str, Any]) -> None:
-            if method == "progress" and told.get("stage") == "tracking" and not self.cancelling:
-                self.progress = min(1.0, told["done"] / max(1, told["total"]))
-
         params = {
             "video": str(video),
             "output_dir": str(session_folder()),
@@ -168,35 +162,36 @@ class ModelJob(BackendJob):
             "face": None if person.face is None else list(person.face),
             "neutral": None if person.neutral is None else str(person.neutral),
         }
-        told = yield from self.ask("track_video", params, on_notice=on_notice)
+        answer = yield from self.ask("track_video", params, on_notice=self.show_progress)
         self.progress = 0.0
         _tracked[key] = TrackedVideo(
             video,
-            Path(told["motion"]),
-            Path(told["contact_sheet"]),
-            str(told["summary"]),
-            tuple(told["warnings"]),
-            tuple((float(a), float(b)) for a, b in told["unseen"]),
+            Path(answer["motion"]),
+            Path(answer["contact_sheet"]),
+            str(answer["summary"]),
+            tuple(answer["warnings"]),
+            tuple((float(a), float(b)) for a, b in answer["unseen"]),
         )
         return _tracked[key]
 
     def _check_tracking(self) -> Steps:
         self.text = rpt_("Looking for the face tracker")
         params = {"tracker": self.machine.tracker or None}
-        told = yield from self.ask("tracking_status", params, STATUS_SECONDS)
-        if told["missing_packages"]:
+        status = yield from self.ask("tracking_status", params, STATUS_SECONDS)
+        if status["missing_packages"]:
             raise UserError(
                 "The backend lacks the packages that track faces in video. Press Install Video Tracking in the "
                 "add-on's preferences."
             )
-        if told["tracker"] is None:
+        if status["tracker"] is None:
+            problem = status["problem"] if self.machine.tracker else ""
             raise UserError(
                 "The face tracker's model is missing. In the add-on's preferences press Fetch Face Tracker, or "
-                f"choose the file face_landmarker.task there. {told['problem'] if self.machine.tracker else ''}".strip()
+                f"choose the file face_landmarker.task there. {problem}".strip()
             )
 
 
-class ExtractStyle(ModelJob):
+class ExtractStyle(ReferenceJob):
     """Taking the style of a reference; `result` is there when it is done."""
 
     result: Extracted
@@ -229,37 +224,32 @@ class ExtractStyle(ModelJob):
         Raises:
             UserError: the reference does not exist, the name cannot be, or the library is read-only.
         """
-        if not reference.is_file():
-            raise UserError(f"The style's reference “{reference}” does not exist. Choose another one.")
+        _check_exists(reference, "style's reference")
         style_library.check_name(name)
         style_library.prepare_folder(library)
-        super().__init__(rpt_("Starting the backend"))
-        self.machine = machine
+        super().__init__(rpt_("Reading the style"), machine)
         self._reference, self._library, self._name = reference, library, name
         self._window = window or ReferenceWindow()
         self._person, self._description, self._basis = person, description, basis
         self._source = source or {"kind": "motion", "file": reference.name}
         self._remove = remove_reference
         self._backend()
-        self._folder = Path(tempfile.mkdtemp(prefix="style-", dir=session_folder()))
 
     def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
         if self._remove:
             self._reference.unlink(missing_ok=True)
 
     def _run(self) -> Steps:
-        yield from self._wait_for(self._backend().greeting)
         motion, tracked, source = self._reference, None, self._source
         if motion.suffix.lower() in VIDEO_SUFFIXES:
             tracked = yield from self.track(motion, self._person)
             motion, source = tracked.motion, {"kind": "video", "file": self._reference.name}
-        told = yield from self.load_model()
-        basis = self._basis or motion_basis(motion) or str(told["basis"])
-        heads = yield from self.heads(basis, str(told["basis"]))
+        model = yield from self.model()
+        basis = self._basis or motion_basis(motion) or str(model["basis"])
+        heads = yield from self.heads(basis, str(model["basis"]))
         self.text = rpt_("Reading the style")
         name = style_library.free_name(self._library, self._name)
-        made = self._folder / (name + style_library.SUFFIX)
+        file = self._folder / (name + style_library.SUFFIX)
         read = {
             "motion": str(motion),
             "window": self._window.window,
@@ -271,19 +261,19 @@ class ExtractStyle(ModelJob):
             "source": source,
             "notes": list(tracked.warnings) if tracked is not None else [],
         }
-        told = yield from self.ask("extract_style", {**read, **extra, "output": str(made)})
+        answer = yield from self.ask("extract_style", {**read, **extra, "output": str(file)})
         plot = None
         if motion.suffix.lower() != ".npy":
-            plot = session_folder() / f"{os.path.basename(self._folder)}-plot.png"
+            plot = plot_file()
             yield from self.ask("preview_reference", {**read, "output": str(plot)})
-        target = self._library / made.name
-        move_into(made, target)
+        target = self._library / file.name
+        move_into(file, target)
         self.result = Extracted(
-            target, str(told["figures"]), tuple(told["notes"]), plot, tuple(told["starts"]), tracked
+            target, str(answer["figures"]), tuple(answer["notes"]), plot, tuple(answer["starts"]), tracked
         )
 
 
-class MixStyles(ModelJob):
+class MixStyles(ReferenceJob):
     """Saving a mixture of two styles; `result` is there when it is done."""
 
     result: Extracted
@@ -302,80 +292,64 @@ class MixStyles(ModelJob):
         """
         style_library.check_name(name)
         style_library.prepare_folder(library)
-        super().__init__(rpt_("Starting the backend"))
-        self.machine = machine
+        super().__init__(rpt_("Mixing the styles"), machine)
         self._specs, self._amounts, self._library, self._name = specs, amounts, library, name
         self._backend()
-        self._folder = Path(tempfile.mkdtemp(prefix="style-", dir=session_folder()))
-
-    def _tidy_up(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> Steps:
-        yield from self._wait_for(self._backend().greeting)
-        yield from self.load_model()
+        yield from self.model()
         self.text = rpt_("Mixing the styles")
         name = style_library.free_name(self._library, self._name)
-        made = self._folder / (name + style_library.SUFFIX)
-        params = {"styles": self._specs, "amounts": self._amounts, "output": str(made)}
-        told = yield from self.ask("mix_styles", params)
-        target = self._library / made.name
-        move_into(made, target)
-        self.result = Extracted(target, str(told["figures"]), tuple(told["notes"]))
+        file = self._folder / (name + style_library.SUFFIX)
+        params = {"styles": self._specs, "amounts": self._amounts, "output": str(file)}
+        answer = yield from self.ask("mix_styles", params)
+        target = self._library / file.name
+        move_into(file, target)
+        self.result = Extracted(target, str(answer["figures"]), tuple(answer["notes"]))
 
 
-class PreviewReference(ModelJob):
+class PreviewReference(ReferenceJob):
     """Plotting a motion file with the four seconds that would be read; `plot`, `count` and `notes` are there then."""
 
     plot: Path
     count: int
     notes: tuple[str, ...]
 
-    def __init__(
-        self,
-        machine: Machine,
-        reference: Path,
-        window: ReferenceWindow,
-    ) -> None:
+    def __init__(self, machine: Machine, reference: Path, window: ReferenceWindow) -> None:
         """Start. Raises UserError where there is no such file."""
-        if not reference.is_file():
-            raise UserError(f"The style's reference “{reference}” does not exist. Choose another one.")
-        super().__init__(rpt_("Starting the backend"))
-        self.machine, self._reference, self._window = machine, reference, window
+        _check_exists(reference, "style's reference")
+        super().__init__(rpt_("Reading the reference"), machine)
+        self._reference, self._window = reference, window
 
     def _run(self) -> Steps:
-        yield from self._wait_for(self._backend().greeting)
         motion = self._reference
         if motion.suffix.lower() in VIDEO_SUFFIXES:
             motion = (yield from self.track(motion)).motion
-        yield from self.load_model()
+        yield from self.model()
         self.text = rpt_("Reading the reference")
-        handle, plot = tempfile.mkstemp(prefix="plot-", suffix=".png", dir=session_folder())
-        os.close(handle)
+        plot = plot_file()
         params = {
             "motion": str(motion),
             "window": self._window.window,
             "start_frame": self._window.start_frame,
-            "output": plot,
+            "output": str(plot),
         }
-        told = yield from self.ask("preview_reference", params)
-        self.plot, self.count, self.notes = Path(plot), int(told["count"]), tuple(told["notes"])
+        answer = yield from self.ask("preview_reference", params)
+        self.plot, self.count, self.notes = plot, int(answer["count"]), tuple(answer["notes"])
 
 
-class TrackVideo(ModelJob):
+class TrackVideo(ReferenceJob):
     """Tracking a video for its own sake; `tracked` is there when it is done."""
 
     tracked: TrackedVideo
 
     def __init__(self, machine: Machine, video: Path, person: Person = ANYONE) -> None:
         """Start. Raises UserError where there is no such file."""
-        if not video.is_file():
-            raise UserError(f"The video “{video}” does not exist. Choose another one.")
-        super().__init__(rpt_("Starting the backend"))
-        self.machine, self._video, self._person = machine, video, person
+        _check_exists(video, "video")
+        super().__init__(rpt_("Looking for the face tracker"), machine)
+        self._video, self._person = video, person
 
     def _run(self) -> Steps:
-        yield from self._wait_for(self._backend().greeting)
         self.tracked = yield from self.track(self._video, self._person)
 
 
@@ -389,20 +363,18 @@ class FoundFace:
     picture: Path
 
 
-class FindFaces(ModelJob):
+class FindFaces(ReferenceJob):
     """Looking who is in a video; `faces` are there when it is done, the largest first."""
 
     faces: tuple[FoundFace, ...]
 
     def __init__(self, machine: Machine, video: Path) -> None:
         """Start. Raises UserError where there is no such file."""
-        if not video.is_file():
-            raise UserError(f"The video “{video}” does not exist. Choose another one.")
-        super().__init__(rpt_("Starting the backend"))
-        self.machine, self._video = machine, video
+        _check_exists(video, "video")
+        super().__init__(rpt_("Looking for the face tracker"), machine)
+        self._video = video
 
     def _run(self) -> Steps:
-        yield from self._wait_for(self._backend().greeting)
         yield from self._check_tracking()
         self.text = rpt_("Looking for faces")
         params = {
@@ -410,14 +382,14 @@ class FindFaces(ModelJob):
             "output_dir": str(session_folder()),
             "tracker": self.machine.tracker or None,
         }
-        told = yield from self.ask("find_faces", params)
+        answer = yield from self.ask("find_faces", params)
         self.faces = tuple(
             FoundFace(float(f["x"]), float(f["y"]), float(f["size"]), Path(f["picture"]))
-            for f in told["faces"]
+            for f in answer["faces"]
         )
 
 
-class FetchTracker(ModelJob):
+class FetchTracker(BackendJob):
     """Fetching the face tracker's model file; `path` is there when it is done."""
 
     path: str
@@ -432,12 +404,13 @@ class FetchTracker(ModelJob):
         super().__init__(rpt_("Fetching the face tracker"))
 
     def _run(self) -> Steps:
-        def on_notice(method: str, told: dict[str, Any]) -> None:
-            if method == "progress":
-                self.progress = min(1.0, told["done"] / max(1, told["total"]))
+        answer = yield from self.ask("fetch_tracker", {"allow_online": True}, on_notice=self.show_progress)
+        self.path = str(answer["path"])
 
-        told = yield from self.ask("fetch_tracker", {"allow_online": True}, on_notice=on_notice)
-        self.path = str(told["path"])
+
+def _check_exists(path: Path, name: str) -> None:
+    if not path.is_file():
+        raise UserError(f"The {name} “{path}” does not exist. Choose another one.")
 
 
 def motion_basis(path: Path) -> str | None:
@@ -453,11 +426,11 @@ def motion_basis(path: Path) -> str | None:
         return None
 
 
-def move_into(made: Path, target: Path) -> None:
+def move_into(file: Path, target: Path) -> None:
     """Move a finished file into the library, whole or not at all. Raises UserError."""
     part = target.with_name(f".part-{os.getpid()}-{target.name}")
     try:
-        shutil.copyfile(made, part)  # the library may be on another disk
+        shutil.copyfile(file, part)  # the library may be on another disk
         os.replace(part, target)
     except OSError as error:
         part.unlink(missing_ok=True)

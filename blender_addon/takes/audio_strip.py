@@ -99,6 +99,20 @@ def check_audio_path(path: str) -> str:
     return absolute
 
 
+def find_recording(path: str) -> str:
+    """Where a recording lies that may have moved with its scene.
+
+    That is its own path, that of a sound of this file with its name, or beside the .blend file; where it is at none of
+    them, its own path.
+    """
+    name = path.replace("\\", "/").rpartition("/")[2]
+    sounds = [bpy.path.abspath(sound.filepath, library=sound.library) for sound in bpy.data.sounds]
+    places = [path, *(place for place in sounds if os.path.basename(place) == name)]
+    if bpy.data.filepath:
+        places.append(bpy.path.abspath(f"//{name}"))
+    return next((place for place in places if os.path.isfile(place)), path)
+
+
 def place_sound(scene: bpy.types.Scene, path: str, frame: int, seconds: float) -> tuple[Any | None, str]:
     """Put a recording into the sequencer, unless it lies at this frame already.
 

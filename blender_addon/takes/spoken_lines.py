@@ -12,10 +12,11 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..data import bundled
 from ..data.adjustment import timed
 from ..data.motion import Motion
 from ..data.motion_text import motion_from_text, motion_to_text
-from . import record, showing
+from . import audio_strip, record, showing
 
 FADE_SECONDS = 0.4  # in which a face comes to rest after a line
 FPS = 25.0
@@ -49,7 +50,7 @@ def spoken_lines(action: bpy.types.Action) -> list[SpokenLine]:
     source = record.source_of(action.diffposetalk)
     if "lines" not in source:
         raw = showing.raw_motion(action)
-        return [SpokenLine("", 0.0, len(raw.exp), raw, source)] if source.get("audio") else []
+        return [SpokenLine("", 0.0, len(raw.exp), raw, _found_now(source))] if source.get("audio") else []
     lines = source["lines"]
     raws = [motion_from_text(told["raw"]) for told in lines]
     ends = [_first_frame(told["at"]) for told in lines[1:]]
@@ -61,10 +62,18 @@ def spoken_lines(action: bpy.types.Action) -> list[SpokenLine]:
                 0, min([len(raw.exp), *(end - _first_frame(told["at"]) for end in ends[number : number + 1])])
             ),
             raw,
-            told,
+            _found_now(told),
         )
         for number, (told, raw) in enumerate(zip(lines, raws, strict=True))
     ]
+
+
+def _found_now(source: dict[str, Any]) -> dict[str, Any]:
+    """What a line was made from, with recording and model where they lie now: scene, user or Blender may be others."""
+    found = {**source, "audio": audio_strip.find_recording(source["audio"])}
+    if source.get("model"):
+        found["model"] = str(bundled.find_model(source["model"]))
+    return found
 
 
 def _first_frame(at: float) -> int:

@@ -5,6 +5,6 @@ A feature imports `common` and what lies below `ui`, never another feature. `FEA
 registered, and so, beside `bl_order`, the order of the panels.
 """
 
-from . import character, common, directing, exchange, generate, setup, styles, takes
+from . import capture, character, common, directing, exchange, generate, setup, styles, takes
 
-FEATURES = (common, setup, generate, styles, takes, directing, exchange, character)
+FEATURES = (common, setup, generate, styles, capture, takes, directing, exchange, character)

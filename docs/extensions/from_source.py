@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The directive `from-source`: functions and classes of a file with their docstrings, read without running it.
 
-    .. from-source:: blender_addon/api/console.py
+    .. from-source:: blender_addon/api/speaking.py
        :module: diffposetalk
 
-       add_head
        generate
+       batch
 
 Blender is not here to import the add-on, nor PyTorch for the backend; signatures and docstrings need neither.
 """

@@ -28,14 +28,10 @@ def small_model(backend_python, addon, tmp_path_factory):
 
 
 @pytest.fixture
-def workplace(small_model, backend_python, part, api, recordings, tmp_path, monkeypatch):
+def workplace(small_model, real_backend, api, recordings, tmp_path, monkeypatch):
     """A saved file beside the recordings and the clip that the pages speak of, and a library of styles of its own."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
     monkeypatch.setenv("DIFFPOSETALK_STYLES", str(tmp_path / "styles"))
-    preferences = part("install.preferences").addon_preferences()
-    preferences.backend_python, preferences.device = "", "cpu"
-    preferences.model_directory = str(small_model)
-    bpy.context.scene.diffposetalk_workflow.speakers.clear()
+    real_backend.model_directory = str(small_model)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"), check_existing=False)
     for name in ("line", "answer"):
         (tmp_path / f"{name}.wav").write_bytes((recordings / "speech.wav").read_bytes())
@@ -45,8 +41,7 @@ def workplace(small_model, backend_python, part, api, recordings, tmp_path, monk
     api.export_motion(head, "//someone.npz")
     bpy.data.batch_remove([*bpy.data.objects, *bpy.data.actions, *bpy.data.armatures])
     yield tmp_path
-    preferences.model_directory = ""
-    bpy.context.scene.diffposetalk_workflow.speakers.clear()
+    real_backend.model_directory = ""
 
 
 @pytest.mark.parametrize("page", by_page("python blender"))

@@ -7,14 +7,7 @@ import pytest
 from support.foreign_rigs import RIGS, build
 from support.scene_state import evaluated_vertices, take_points
 
-
-@pytest.fixture(autouse=True)
-def backend_from_environment(backend_python, part, monkeypatch):
-    """Use the environment's interpreter, and no preference of another test."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("install.preferences").addon_preferences()
-    preferences.backend_python = preferences.model_directory = ""
-    preferences.device = "cpu"
+pytestmark = pytest.mark.usefixtures("real_backend")
 
 
 def shown(items, frames):

@@ -6,18 +6,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import types
 import zipfile
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
 
+from tools.errors import BuildError
+from tools.package import package, project_version, validate
+
 
 @pytest.fixture(scope="session")
-def extension(build_addon: types.ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A freshly made zip."""
-    return build_addon.package(tmp_path_factory.mktemp("dist"))
+    return package(tmp_path_factory.mktemp("dist"))
 
 
 def test_contents(extension: Path) -> None:
@@ -53,26 +55,26 @@ def test_size(extension: Path) -> None:
     assert extension.stat().st_size <= 120 * 1024**2
 
 
-def test_same_source_same_bytes(build_addon: types.ModuleType, extension: Path, tmp_path: Path) -> None:
-    assert build_addon.package(tmp_path).read_bytes() == extension.read_bytes()
+def test_same_source_same_bytes(extension: Path, tmp_path: Path) -> None:
+    assert package(tmp_path).read_bytes() == extension.read_bytes()
 
 
-def test_versions_agree(build_addon: types.ModuleType, extension: Path) -> None:
+def test_versions_agree(extension: Path) -> None:
     import diffposetalk
 
-    assert build_addon.project_version() == diffposetalk.__version__
+    assert project_version() == diffposetalk.__version__
     assert diffposetalk.__version__ in extension.name
 
 
 @pytest.mark.skipif(
     "DIFFPOSETALK_BLENDER_EXTENSION_TOOL" not in os.environ, reason="build_addon.py test names Blender's tool"
 )
-def test_blender_accepts_it(build_addon: types.ModuleType, extension: Path, tmp_path: Path) -> None:
+def test_blender_accepts_it(extension: Path, tmp_path: Path) -> None:
     tool = [os.environ["DIFFPOSETALK_BLENDER_PYTHON"], os.environ["DIFFPOSETALK_BLENDER_EXTENSION_TOOL"]]
-    build_addon.validate(extension, tool)
+    validate(extension, tool)
     (tmp_path / "broken.zip").write_bytes(extension.read_bytes()[:1000])
-    with pytest.raises(build_addon.BuildError):
-        build_addon.validate(tmp_path / "broken.zip", tool)
+    with pytest.raises(BuildError):
+        validate(tmp_path / "broken.zip", tool)
 
 
 def imported(path: Path) -> set[str]:
@@ -106,16 +108,15 @@ def test_backend_runs_from_the_zip(extension: Path, tmp_path: Path) -> None:
 
 
 def test_script_needs_the_standard_library_only() -> None:
-    assert imported(ROOT / "build_addon.py") <= set(sys.stdlib_module_names)
+    for path in (ROOT / "build_addon.py", *(ROOT / "tools").rglob("*.py")):
+        assert imported(path) <= {"tools", *sys.stdlib_module_names}, path
 
 
-def test_package_without_a_model_says_so(
-    build_addon: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_package_without_a_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("blender_addon", "backend"):
         (tmp_path / part).symlink_to(ROOT / part)
     (tmp_path / "LICENSE").symlink_to(ROOT / "LICENSE")
-    monkeypatch.setattr(build_addon, "ROOT", tmp_path)
-    with pytest.raises(build_addon.BuildError, match="missing"):
-        build_addon.package(tmp_path / "dist")
+    monkeypatch.setattr("tools.package.ROOT", tmp_path)
+    with pytest.raises(BuildError, match="missing"):
+        package(tmp_path / "dist")
     assert not (tmp_path / "dist").exists() or not list((tmp_path / "dist").iterdir())

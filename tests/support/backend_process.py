@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any
 
-PATIENCE = 300  # seconds; only a hang reaches it
+from support.waiting import PATIENCE
 
 
 class Client:

@@ -164,6 +164,117 @@ RIGS = {"VRoid": vroid, "Ready Player Me": ready_player_me, "Character Creator":
         "MetaHuman": metahuman, "Faceit": faceit}  # fmt: skip
 
 
+def _sided(**own: str) -> dict[str, str]:
+    """{key}: channel for both sides, from stem="Key?" where ? is the side, Left or L alike."""
+    found = {}
+    for stem, key in own.items():
+        for side, letter in SIDES:
+            found[key.replace("?", side).replace("!", letter)] = stem + side
+    return found
+
+
+def unified_expressions():
+    """VRCFaceTracking's Unified Expressions, the base shapes as its documentation lists them."""
+    face = _sided(
+        eyeBlink="EyeClosed?", eyeLookDown="EyeLookDown?", eyeLookIn="EyeLookIn?", eyeLookOut="EyeLookOut?",
+        eyeLookUp="EyeLookUp?", eyeSquint="EyeSquint?", eyeWide="EyeWide?", mouthSmile="MouthCornerPull?",
+        mouthFrown="MouthFrown?", mouthDimple="MouthDimple?", mouthStretch="MouthStretch?", mouthPress="MouthPress?",
+        mouthLowerDown="MouthLowerDown?", mouthUpperUp="MouthUpperUp?", browDown="BrowLowerer?",
+        browOuterUp="BrowOuterUp?", cheekSquint="CheekSquint?", noseSneer="NoseSneer?",
+    )  # fmt: skip
+    face |= {"JawOpen": "jawOpen", "JawLeft": "jawLeft", "JawRight": "jawRight", "JawForward": "jawForward",
+             "MouthClosed": "mouthClose", "MouthRaiserUpper": "mouthShrugUpper", "MouthRaiserLower": "mouthShrugLower"}  # fmt: skip
+    for side, _ in SIDES:
+        face |= {f"BrowInnerUp{side}": "browInnerUp", f"BrowPinch{side}": f"browDown{side}", f"CheekPuff{side}": "cheekPuff",
+                 f"MouthCornerSlant{side}": f"mouthSmile{side}", f"CheekSuck{side}": None, f"MouthTightener{side}": None,
+                 f"LipSuckCorner{side}": None, f"MouthUpperDeepen{side}": None, f"NasalDilation{side}": None}  # fmt: skip
+        for lip in ("Upper", "Lower"):
+            face |= {f"LipSuck{lip}{side}": f"mouthRoll{lip}", f"LipFunnel{lip}{side}": "mouthFunnel",
+                     f"LipPucker{lip}{side}": "mouthPucker", f"Mouth{lip}{side}": f"mouth{side}"}  # fmt: skip
+    face |= {name: None for name in ("JawBackward", "JawClench", "JawMandibleRaise", "TongueOut", "TongueUp")}
+    return Rig({"Body": face})
+
+
+def daz_genesis_9():
+    """Daz Genesis 9's FACS morphs as its exporter names them; it has no eyeWide."""
+    single = ("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp",
+              "eyeSquint", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthSmile", "mouthStretch", "mouthUpperUp",
+              "noseSneer")  # fmt: skip
+    face = _sided(**{stem: f"facs_bs_{stem[0].upper()}{stem[1:]}?" for stem in single})
+    face |= {"facs_bs_JawOpen": "jawOpen", "facs_bs_JawForward": "jawForward", "facs_bs_JawLeft": "jawLeft",
+             "facs_bs_JawRight": "jawRight", "facs_bs_MouthLeft": "mouthLeft", "facs_bs_MouthRight": "mouthRight"}  # fmt: skip
+    for side, _ in SIDES:
+        face |= {f"facs_bs_BrowInnerUp{side}": "browInnerUp", f"facs_bs_CheekPuff{side}": "cheekPuff",
+                 f"facs_bs_JawClench{side}": None}  # fmt: skip
+        for lip in ("Upper", "Lower"):
+            face |= {f"facs_bs_MouthClose{lip}{side}": "mouthClose", f"facs_bs_MouthFunnel{lip}{side}": "mouthFunnel",
+                     f"facs_bs_MouthPurse{lip}{side}": "mouthPucker", f"facs_bs_MouthRoll{lip}{side}": f"mouthRoll{lip}",
+                     f"facs_bs_MouthShrug{lip}{side}": f"mouthShrug{lip}",
+                     f"facs_bs_MouthPress{lip}{side}": f"mouthPress{side}"}  # fmt: skip
+    return Rig({"Genesis9": {f"Genesis9__{key}": channel for key, channel in face.items()}})
+
+
+def daz_genesis_8():
+    """Daz Genesis 8.1: FACS morphs with a suffix, the jaw's without."""
+    face = {f"facs_bs_{name[0].upper()}{name[1:]}_div2": name for name in ARKIT if not name.startswith("jaw")}
+    face |= {f"facs_jnt_{name[0].upper()}{name[1:]}": name for name in ARKIT if name.startswith("jaw")}
+    return Rig({"Genesis8_1Female": {f"Genesis8_1Female__{key}": channel for key, channel in face.items()}})
+
+
+def faceshift():
+    """Faceshift's 48 shapes, which have no mouthClose, mouthPress, and both lips' sides in one."""
+    face = _sided(
+        eyeBlink="EyeBlink_!", eyeSquint="EyeSquint_!", eyeLookDown="EyeDown_!", eyeLookIn="EyeIn_!", eyeLookOut="EyeOut_!",
+        eyeLookUp="EyeUp_!", eyeWide="EyeOpen_!", browDown="BrowsD_!", browOuterUp="BrowsU_!", mouthFrown="MouthFrown_!",
+        mouthSmile="MouthSmile_!", mouthDimple="MouthDimple_!", mouthStretch="LipsStretch_!", cheekSquint="CheekSquint_!",
+    )  # fmt: skip
+    face |= {"BrowsU_C": "browInnerUp", "JawFwd": "jawForward", "JawLeft": "jawLeft", "JawOpen": "jawOpen",
+             "JawRight": "jawRight", "MouthLeft": "mouthLeft", "MouthRight": "mouthRight", "LipsFunnel": "mouthFunnel",
+             "LipsUpperClose": "mouthRollUpper", "LipsLowerClose": "mouthRollLower", "LipsPucker": "mouthPucker",
+             "ChinLowerRaise": "mouthShrugLower", "ChinUpperRaise": "mouthShrugUpper", "Puff": "cheekPuff",
+             "LipsUpperUp": "mouthUpperUp?", "LipsLowerDown": "mouthLowerDown?", "Sneer": "noseSneer?"}  # fmt: skip
+    face |= {name: None for name in ("JawChew", "LipsUpperOpen", "LipsLowerOpen")}
+    return Rig({"Head": face})
+
+
+def fuse():
+    """Adobe Fuse's shapes, as far as they are ARKit's."""
+    face = _sided(
+        eyeBlink="Blink_?", browDown="BrowsDown_?", browOuterUp="BrowsUp_?", eyeWide="EyesWide_?", mouthFrown="Frown_?",
+        mouthLowerDown="LowerLipDown_?", mouth="Midmouth_?", noseSneer="NoseScrunch_?", mouthSmile="Smile_?",
+        eyeSquint="Squint_?", mouthUpperUp="UpperLipUp_?", jaw="Jaw_?",
+    )  # fmt: skip
+    for side, _ in SIDES:
+        face |= {f"CheekPuff_{side}": "cheekPuff", f"MouthNarrow_{side}": "mouthPucker",
+                 f"MouthWhistle_NarrowAdjust_{side}": "mouthFunnel", f"BrowsIn_{side}": None,
+                 f"BrowsOuterLower_{side}": None, f"JawRotateY_{side}": None, f"JawRotateZ_{side}": None}  # fmt: skip
+    face |= {"JawForeward": "jawForward", "MouthOpen": "jawOpen", "LowerLipIn": "mouthRollLower",
+             "UpperLipIn": "mouthRollUpper", "JawBackward": None, "Jaw_Down": None, "Jaw_Up": None, "LowerLipOut": None,
+             "MouthDown": None, "MouthUp": None, "TongueUp": None, "UpperLipOut": None}  # fmt: skip
+    return Rig({"Body": face})
+
+
+def numbered():
+    """ARKit's names behind numbers, as some avatar makers order them."""
+    face = {f"AK_{n:02d}_{name[0].upper()}{name[1:]}": name for n, name in enumerate(ARKIT, 1)}
+    return Rig({"Face": face})
+
+
+SCHEMES = {"Unified Expressions": unified_expressions, "Daz Genesis 9": daz_genesis_9, "Daz Genesis 8.1": daz_genesis_8,
+           "Faceshift": faceshift, "Adobe Fuse": fuse, "numbered": numbered}  # fmt: skip
+
+
+def meant(rig: Rig) -> set[tuple[str, str, str]]:
+    """(channel, mesh, key) of all that a rig's keys mean; "?" in a channel is both sides."""
+    return {
+        (channel.replace("?", side), mesh, key)
+        for mesh, keys in rig.meshes.items()
+        for key, channel in keys.items()
+        if channel
+        for side in (("Left", "Right") if "?" in channel else ("",))
+    }
+
+
 def build(rig: Rig, name: str = "Ann"):
     """Make a character. Returns its armature or the empty that holds its meshes, and the meshes."""
     owner = bpy.data.objects.new(name, bpy.data.armatures.new(name) if rig.bones else None)

@@ -5,7 +5,7 @@ Run with a Python that has `bpy`. `DIFFPOSETALK_BACKEND_PYTHON` names the interp
 packages; `DIFFPOSETALK_ADDON_ZIP` the package to test, which is built when it is not given.
 """
 
-import importlib.util
+import importlib
 import os
 import shutil
 import subprocess
@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
 RESOURCES = tempfile.mkdtemp(prefix="diffposetalk-blender-")
 os.environ["BLENDER_USER_RESOURCES"] = RESOURCES  # before Blender looks for its settings
 
@@ -25,8 +24,12 @@ import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from support.gate import Gate  # noqa: E402
+from tools.package import package  # noqa: E402
+
 ADDON = "bl_ext.user_default.diffposetalk"
 Vertices = Callable[..., np.ndarray]
+NEEDS_ENGINE = {"backend_python", "model_vertices", "recordings"}
 OUTCOME = pytest.StashKey[int]()
 
 
@@ -35,12 +38,7 @@ def addon_package(folder: Path) -> Path:
     given = os.environ.get("DIFFPOSETALK_ADDON_ZIP")
     if given:
         return Path(given)
-    spec = importlib.util.spec_from_file_location("build_addon", REPOSITORY / "build_addon.py")
-    assert spec is not None and spec.loader is not None
-    build_addon = importlib.util.module_from_spec(spec)
-    sys.modules["build_addon"] = build_addon
-    spec.loader.exec_module(build_addon)
-    return build_addon.package(folder)
+    return package(folder)
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +57,14 @@ def addon(addon_zip: Path) -> Iterator[ModuleType]:
     yield sys.modules[ADDON]
     bpy.ops.preferences.addon_disable(module=ADDON)
     shutil.rmtree(RESOURCES, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that have the backend work, so that they can be left out."""
+    for item in items:
+        if NEEDS_ENGINE & set(getattr(item, "fixturenames", ())):
+            item.add_marker("engine")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -101,8 +107,10 @@ def empty_file(addon: ModuleType) -> None:
     scene.frame_set(1)
     scene.cursor.location = (0, 0, 0)
     scene.render.fps, scene.render.fps_base = 25, 1.0
-    for prop in scene.diffposetalk.bl_rna.properties:
-        scene.diffposetalk.property_unset(prop.identifier)
+    scene.timeline_markers.clear()
+    for group in (scene.diffposetalk, scene.diffposetalk_workflow, scene.diffposetalk_capture):
+        for prop in group.bl_rna.properties:
+            group.property_unset(prop.identifier)
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +120,36 @@ def backend_python() -> str:
     if not python:
         pytest.fail("Set DIFFPOSETALK_BACKEND_PYTHON to a Python that has the backend's packages.")
     return python
+
+
+@pytest.fixture
+def real_backend(
+    backend_python: str, part: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> bpy.types.AddonPreferences:
+    """Jobs run by the environment's interpreter on the CPU, whatever a test before chose. The add-on's preferences."""
+    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
+    preferences = part("install.preferences").addon_preferences()
+    for name in ("backend_python", "model_directory", "flame_model", "style_library"):
+        preferences.property_unset(name)
+    preferences.device = "cpu"
+    return preferences
+
+
+@pytest.fixture
+def gate(
+    real_backend: bpy.types.AddonPreferences,
+    backend_python: str,
+    part: Callable[[str], ModuleType],
+    tmp_path: Path,
+) -> Iterator[Gate]:
+    """Stands in the backend's way in this test; it is open."""
+    made = Gate(backend_python, tmp_path / "gate")
+    part("engine.session").stop()
+    real_backend.backend_python = str(made.python)
+    yield made
+    made.open()
+    part("engine.session").stop()
+    real_backend.backend_python = ""
 
 
 @pytest.fixture(scope="session")

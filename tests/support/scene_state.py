@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a file holds, as plain data to compare before and after."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -71,3 +72,13 @@ def take_points(
             curve.keyframe_points.foreach_get("co", flat)
             found[(number, curve.data_path, curve.array_index)] = flat.reshape(-1, 2)
     return found
+
+
+def curves_digest(curves: Iterable[bpy.types.FCurve]) -> str:
+    """SHA-256 of what F-curves animate and of all their keys, bit for bit."""
+    digest = hashlib.sha256()
+    for curve in sorted(curves, key=lambda c: (c.data_path, c.array_index)):
+        keys = np.empty(2 * len(curve.keyframe_points), np.float32)
+        curve.keyframe_points.foreach_get("co", keys)
+        digest.update(f"{curve.data_path} {curve.array_index}\0".encode() + keys.astype("<f4").tobytes())
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What could be left over: processes, threads and files, as the system lists them."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def backend_processes(pids: set[int]) -> set[int]:
 def runs(pid: int) -> bool:
     """Whether a process has not ended; one that only waits for its parent to notice has."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        os.kill(pid, 0)
+        status = Path(f"/proc/{pid}/stat")
+        return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 

@@ -3,6 +3,7 @@
 
 import ast
 import inspect
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -26,7 +27,7 @@ HELPERS = {"_control": 1, "draw_text": 1, "rpt_": 0, "n_": 0}  # functions, and 
 
 def classes(addon: ModuleType) -> list[type]:
     """All classes that the add-on registers."""
-    modules = [module for feature in addon.FEATURES for module in vars(feature).values()]
+    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith(f"{ADDON}.ui.")]
     return [cls for module in modules for cls in getattr(module, "CLASSES", ())]
 
 
@@ -41,7 +42,10 @@ def described(cls: type) -> set[str]:
         if base.__module__.startswith(ADDON)
         for name in vars(base).get("__annotations__", ())
     }
-    for prop in cls.bl_rna.properties:
+    shown = cls.bl_rna
+    if issubclass(cls, bpy.types.Operator):
+        shown = getattr(bpy.ops.diffposetalk, cls.bl_idname.partition(".")[2]).get_rna_type()
+    for prop in shown.properties:
         if prop.identifier not in own or prop.is_hidden or prop.name == prop.identifier:
             continue
         texts |= {prop.name, prop.description}
@@ -55,6 +59,8 @@ def drawn(folder: Path) -> set[str]:
     """The texts that the add-on's modules put into layouts."""
     texts = set()
     for path in folder.rglob("*.py"):
+        if path.is_relative_to(folder / "backend"):
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue

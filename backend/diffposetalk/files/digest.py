@@ -22,10 +22,11 @@ def file_sha256(
     """SHA-256 of a file's bytes, in hexadecimal.
 
     Args:
-        cancelled: asked now and then whether to give up. on_progress: told the bytes read, and all, of a large file.
+        on_progress: called now and then with the bytes read and those there are.
 
     Raises:
-        OSError. Cancelled.
+        OSError: it cannot be read.
+        Cancelled: `cancelled` says so.
     """
     digest = hashlib.sha256()
     with open(path, "rb") as file:

@@ -59,7 +59,11 @@ def read_torch_file(path: str | Path) -> Any:
             zipped = start.startswith(_ZIP_MAGIC)
             if not zipped and _STREAM_MAGIC not in start:
                 raise _not_a_checkpoint(what)
-            sizes = _inspect_zip(file, what) if zipped else _inspect_stream(file, what)
+            sizes: Counter[int] | None = None
+            if zipped:
+                sizes = _inspect_zip(file, what)
+            else:
+                _inspect_stream(file, what)
         with torch.serialization.safe_globals(_allowed()):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         return _Copies(sizes)(content)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config import FPS
 from ..errors import DataError
 from ..head.geometry import FaceRegions
 from ..head.head_model import bundled_head_path, load_head
@@ -16,7 +17,7 @@ from ..phones import Phone
 from ..sound.audio import load_speech
 from ..styles.chosen import chosen_style
 from .alignment import PhoneAligner
-from .missed_closures import Word, check_phones, check_with_model
+from .missed_closures import Word, closures_of_model, missed, said_closures
 
 MAX_SAMPLES = 32
 
@@ -61,7 +62,8 @@ def check_lip_sync(
         style: as `styles.resolve_style` takes it, for the model's takes; None is the model's own.
 
     Returns:
-        `marks` (`lip_sync_check.Mark` as data), `source` (phones, transcript or model), `words` ([word, start, stop]).
+        `marks` (`missed_closures.Mark` as data), `expected` ([start, stop, phone, word] of all closures, seconds from the
+        take's first frame), `source` (phones, transcript or model), `words` ([word, start, stop]).
 
     Raises:
         DiffPoseTalkError: something cannot be read; kind head_basis, the head does not show the take's basis; kind
@@ -71,17 +73,16 @@ def check_lip_sync(
     face = FaceRegions(load_head(head or bundled_head_path()))
     words: list[Word] = []
     if phones is not None:
-        source, marks = "phones", check_phones(face, clip, _phones(phones))
+        source, expected = "phones", said_closures(clip, _phones(phones))
     elif transcript:
         words, aligned = align_transcript(audio, transcript, audio_start, audio_seconds)
-        source, marks = "transcript", check_phones(face, clip, aligned, words)
+        source, expected = "transcript", said_closures(clip, aligned, words)
     else:
         assert model is not None
         speech = load_speech(audio, audio_start, audio_seconds)
         source = "model"
-        marks = check_with_model(
+        expected = closures_of_model(
             face,
-            clip,
             model,
             speech,
             style=chosen_style(model, style)[0],
@@ -90,7 +91,8 @@ def check_lip_sync(
             cancelled=cancelled,
         )
     return {
-        "marks": [mark.to_dict() for mark in marks],
+        "marks": [mark.to_dict() for mark in missed(face, clip, expected)],
+        "expected": [[e.frames.start / FPS, e.frames.stop / FPS, e.phone, e.word] for e in expected],
         "source": source,
         "words": [[word.text, word.start, word.stop] for word in words],
     }

@@ -78,7 +78,9 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class _Expected:
+class Expected:
+    """Where lips should close: frames at `FPS`, what is said there, and how sure that is."""
+
     frames: slice
     confidence: float
     phone: str | None = None
@@ -93,14 +95,15 @@ def closed_below(gap: np.ndarray) -> float:
 def check_phones(
     face: FaceRegions, clip: MotionClip, phones: Sequence[Phone], words: Sequence[Word] = ()
 ) -> list[Mark]:
-    """Marks of the P, B and M on which a clip's lips do not close.
+    """Marks of the P, B and M on which a clip's lips do not close; arguments as of `said_closures` and `missed`."""
+    return missed(face, clip, said_closures(clip, phones, words))
+
+
+def said_closures(clip: MotionClip, phones: Sequence[Phone], words: Sequence[Word] = ()) -> list[Expected]:
+    """Where P, B and M are said.
 
     Args:
-        face: of a head that shows the clip's basis.
         phones: (ARPAbet symbol, start, end) in seconds from the clip's first frame; stress digits do not matter.
-
-    Raises:
-        ModelError: kind head_basis; the head does not show the clip's basis.
     """
     expected = []
     for symbol, start, end in phones:
@@ -108,13 +111,12 @@ def check_phones(
         if phone in BILABIALS:
             middle = 0.5 * (start + end)
             word = next((w.text for w in words if w.start <= middle < w.stop), None)
-            expected.append(_Expected(span(start, end, _frames(clip)), 1.0, phone, word))
-    return _marks(face, clip, expected)
+            expected.append(Expected(span(start, end, _frames(clip)), 1.0, phone, word))
+    return expected
 
 
-def check_with_model(
+def closures_of_model(
     face: FaceRegions,
-    clip: MotionClip,
     model: DiffPoseTalk,
     audio: SpeechAudio,
     *,
@@ -122,17 +124,16 @@ def check_with_model(
     samples: int = SAMPLES,
     on_progress: Callable[[str, int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> list[Mark]:
-    """Marks of the closures that the model makes in nearly all of its takes and the clip does not.
+) -> list[Expected]:
+    """The closures that the model makes in nearly all of its takes of a recording.
 
     Args:
-        face: of a head that shows the basis of clip and model.
-        audio: the recording; the clip's first frame is its beginning.
+        face: of a head that shows the model's basis.
         samples: takes, 2 or more.
         others: as of `batching.generate`.
 
     Raises:
-        ModelError: kind head_basis; the head does not show the clip's or the model's basis.
+        ModelError: kind head_basis; the head does not show the model's basis.
         DiffPoseTalkError: as of `generate`.
     """
     takes = generate(
@@ -144,11 +145,10 @@ def check_with_model(
         on_progress=on_progress,
         cancelled=cancelled,
     )
-    gaps = np.stack([face.track(take).opening for take in takes])
-    return _marks(face, clip, expected_closures(gaps))
+    return expected_closures(np.stack([face.track(take).opening for take in takes]))
 
 
-def expected_closures(gaps: np.ndarray, fps: float = FPS) -> list[_Expected]:
+def expected_closures(gaps: np.ndarray, fps: float = FPS) -> list[Expected]:
     """Moments at which nearly all takes close the lips between two openings.
 
     Args:
@@ -167,7 +167,7 @@ def expected_closures(gaps: np.ndarray, fps: float = FPS) -> list[_Expected]:
         frames = slice(max(0, valley - reach), min(len(mean), valley + reach + 1))
         share = float((gaps[:, frames].min(axis=1) < limits).mean())
         if share >= AGREEMENT:
-            expected.append(_Expected(frames, share))
+            expected.append(Expected(frames, share))
     return expected
 
 
@@ -175,7 +175,15 @@ def _frames(clip: MotionClip) -> int:
     return len(resample(clip, FPS))
 
 
-def _marks(face: FaceRegions, clip: MotionClip, expected: Sequence[_Expected]) -> list[Mark]:
+def missed(face: FaceRegions, clip: MotionClip, expected: Sequence[Expected]) -> list[Mark]:
+    """Marks of the closures that a clip, whose first frame is the recording's, does not reach.
+
+    Args:
+        face: of a head that shows the clip's basis.
+
+    Raises:
+        ModelError: kind head_basis; the head does not show the clip's basis.
+    """
     if not expected:
         return []
     gap = face.track(resample(clip, FPS)).opening

@@ -31,11 +31,13 @@ from .style_file import (
     vector_for,
 )
 
+Kind = Literal["preset", "motion", "vector", "file", "library", "mix"]
+
 NONE = "none"
 """The word for no style: the model speaks as the mean of its training data."""
 MAX_DEPTH = 4
 """Mixtures of mixtures."""
-_KINDS = ("word", "preset", "motion", "vector", "file", "library", "mix")
+_KINDS: tuple[Kind | Literal["word"], ...] = ("word", "preset", "motion", "vector", "file", "library", "mix")
 _AMOUNT = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*%?\s+(?P<word>\S.*)")
 _WINDOW = re.compile(r"(?P<file>.+)@(?P<window>auto|mean|\d+)")
 
@@ -52,7 +54,7 @@ class StyleRequest:
         parts, amounts: of a mixture.
     """
 
-    kind: Literal["preset", "motion", "vector", "file", "library", "mix"]
+    kind: Kind
     source: str = ""
     window: Window = "auto"
     heads: dict[str, str] | None = None

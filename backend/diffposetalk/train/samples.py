@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..generation.windows import Line, generate_lines
+from ..generation.batching import generate_lines
+from ..generation.line import Line
 from ..head.head_model import HeadModel
 from ..head.render import render_strip
 from ..motion.clip import MotionClip, from_vectors

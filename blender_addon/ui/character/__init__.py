@@ -1,26 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Characters with other keys and bones: how the motion is mapped to them."""
 
-import bpy
-
+from ..common.feature import feature
 from . import operators, panel, properties
 
-_register, _unregister = bpy.utils.register_classes_factory(
-    (
-        *properties.CLASSES,
-        *operators.CLASSES,
-        *panel.CLASSES,
-    )
-)
-
-
-def register() -> None:
-    """Make the feature known to Blender: classes first, then the properties made of them."""
-    _register()
-    properties.register()
-
-
-def unregister() -> None:
-    """Take it back, in the other order."""
-    properties.unregister()
-    _unregister()
+register, unregister = feature(properties, operators, panel)

@@ -13,6 +13,12 @@ from ...data import mapping
 from ...data.errors import UserError
 from ...faces import character, rig_presets
 from ...faces.rig import HEAD_MARK
+from ...faces.targets import NOBODY, Target
+from ...takes import showing, standstill, try_pose
+from ..common.work_operator import WorkOperator
+from ..common.wrapped_text import draw_text
+
+SHOWN = 1.2  # seconds for which a test pose is seen
 
 
 def chosen_character(context: bpy.types.Context) -> bpy.types.Object | None:
@@ -23,14 +29,11 @@ def chosen_character(context: bpy.types.Context) -> bpy.types.Object | None:
     return character.owner_of(item)
 
 
-class CharacterOperator(bpy.types.Operator):
+class CharacterOperator(WorkOperator):
     """An operator on the active object's character."""
-
-    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """The active object must belong to a character that is not one of our heads."""
         owner = chosen_character(context)
         if owner is None:
             cls.poll_message_set(
@@ -42,21 +45,12 @@ class CharacterOperator(bpy.types.Operator):
             return False
         return True
 
+    def act(self, context: bpy.types.Context) -> str:
+        return self.work(context, chosen_character(context))
+
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
         """Do it, and say what was done. Raises UserError."""
         raise NotImplementedError
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Do the work and report."""
-        owner = chosen_character(context)
-        assert owner is not None  # poll
-        try:
-            text = self.work(context, owner)
-        except UserError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, text)
-        return {"FINISHED"}
 
 
 class DIFFPOSETALK_OT_detect_mapping(CharacterOperator):
@@ -66,7 +60,7 @@ class DIFFPOSETALK_OT_detect_mapping(CharacterOperator):
     bl_label = "Detect"
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
-        """Guess and store."""
+        character.look_again()
         table = character.guess_mapping(context.active_object)
         if not table.rows and not table.bones.jaw:
             raise UserError(f"“{owner.name}” {character.NO_KEYS}.")
@@ -85,28 +79,32 @@ class DIFFPOSETALK_OT_clear_mapping(CharacterOperator):
     bl_label = "Clear"
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
-        """Forget it."""
         owner.diffposetalk.rows.clear()
         owner.diffposetalk.stored = False
         return rpt_("The mapping is guessed from the names again")
 
 
 class DIFFPOSETALK_OT_mapping_preset(CharacterOperator):
-    """Fill the mapping with the names of a known tool; only keys that the character has are used"""
+    """Fill the mapping with the names that a known tool gives; only keys that the character has are used"""
 
     bl_idname = "diffposetalk.mapping_preset"
-    bl_label = "Preset"
+    bl_label = "Known Rigs"
 
-    preset: EnumProperty(name="Preset", description="Whose names", items=rig_presets.PRESETS)
+    preset: EnumProperty(
+        name="Known Rigs",
+        description="Whose names of shape keys and bones the mapping is filled with",
+        items=rig_presets.PRESETS,
+    )
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
-        """Fill it."""
         rig = character.armature_of(context.active_object)
         table = rig_presets.rig_preset(self.preset, rig)
         own = character.guess_mapping(context.active_object).bones
         table = mapping.MappingTable(table.rows, own, table.name)
         if not table.rows:
-            raise UserError("This armature has no Rigify face: generate the rig, or choose another preset.")
+            raise UserError(
+                "This armature has no Rigify face: generate the rig, or choose another of the known rigs."
+            )
         character.store_mapping(owner, table)
         return rpt_("Filled with {rows} rows").format(rows=len(table.rows))
 
@@ -120,7 +118,6 @@ class DIFFPOSETALK_OT_import_mapping(CharacterOperator, ImportHelper):
     filter_glob: StringProperty(default="*.json", options={"HIDDEN"})
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
-        """Read it."""
         table = mapping.read_mapping(Path(bpy.path.abspath(self.filepath)))
         character.store_mapping(owner, character.adopt_mapping(context.active_object, table))
         return rpt_("Read {rows} rows").format(rows=len(table.rows))
@@ -136,7 +133,6 @@ class DIFFPOSETALK_OT_export_mapping(CharacterOperator, ExportHelper):
     filter_glob: StringProperty(default="*.json", options={"HIDDEN"})
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
-        """Write it."""
         path = Path(bpy.path.abspath(self.filepath))
         table = character.stored_mapping(owner) or character.guess_mapping(context.active_object)
         mapping.write_mapping(path, table)
@@ -150,7 +146,6 @@ class DIFFPOSETALK_OT_add_row(CharacterOperator):
     bl_label = "Add Row"
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
-        """Add it; the first one stores the guess."""
         if not owner.diffposetalk.stored:
             character.store_mapping(owner, character.guess_mapping(context.active_object))
         row = owner.diffposetalk.rows.add()
@@ -166,7 +161,6 @@ class DIFFPOSETALK_OT_remove_row(CharacterOperator):
     bl_label = "Remove Row"
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
-        """Remove it."""
         settings = owner.diffposetalk
         if not 0 <= settings.active_row < len(settings.rows):
             raise UserError("There is no row to remove.")
@@ -175,7 +169,94 @@ class DIFFPOSETALK_OT_remove_row(CharacterOperator):
         return rpt_("Removed the row")
 
 
+def chosen_target(context: bpy.types.Context) -> Target:
+    """What of the active object can be keyed. Raises UserError."""
+    if context.active_object is None:
+        raise UserError(rpt_(NOBODY))
+    return showing.target_of(context.active_object)
+
+
+class DIFFPOSETALK_OT_test_pose(bpy.types.Operator):
+    """Move the face for a moment, to see whether it can; nothing is keyed, and nothing stays"""
+
+    bl_idname = "diffposetalk.test_pose"
+    bl_label = "Test Pose"
+
+    pose: EnumProperty(name="Pose", description="What the face does", items=try_pose.CHOICES)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Show the pose until the time is over or something is clicked."""
+        try:
+            self._put_back = try_pose.show_pose(chosen_target(context), self.pose)
+        except UserError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self._timer = context.window_manager.event_timer_add(SHOWN, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Put the face back."""
+        if event.type in ("TIMER", "ESC", "LEFTMOUSE", "RIGHTMOUSE") and event.value != "RELEASE":
+            self.cancel(context)
+            return {"CANCELLED"}
+        return {"PASS_THROUGH"}
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Put the face back when the pose is over, or Blender closes."""
+        context.window_manager.event_timer_remove(self._timer)
+        self._put_back()
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """From scripts: show it, put it back, and say whether the face moved."""
+        try:
+            try_pose.show_pose(chosen_target(context), self.pose)()
+        except UserError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class DIFFPOSETALK_OT_does_it_move(bpy.types.Operator):
+    """Find out why a face that has keys stands still, and repair what can be repaired"""
+
+    bl_idname = "diffposetalk.does_it_move"
+    bl_label = "Does It Move?"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Show what was found, and ask."""
+        try:
+            self._texts = [obstacle.text for obstacle in standstill.find_obstacles(chosen_target(context))]
+        except UserError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not self._texts:
+            self.report({"INFO"}, rpt_("Nothing keeps this face from moving"))
+            return {"FINISHED"}
+        return context.window_manager.invoke_props_dialog(self, width=460)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What stands in the way."""
+        for text in self._texts:
+            draw_text(self.layout, text, 440, icon="ERROR")
+        self.layout.label(text="OK repairs what can be repaired", icon="CHECKMARK")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Repair."""
+        try:
+            obstacles = standstill.find_obstacles(chosen_target(context))
+            count = standstill.take_away(obstacles) if obstacles else 0
+        except UserError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, rpt_("Repaired: {count}").format(count=count))
+        return {"FINISHED"}
+
+
 CLASSES = (
+    DIFFPOSETALK_OT_test_pose,
+    DIFFPOSETALK_OT_does_it_move,
     DIFFPOSETALK_OT_detect_mapping,
     DIFFPOSETALK_OT_clear_mapping,
     DIFFPOSETALK_OT_mapping_preset,

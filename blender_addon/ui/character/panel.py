@@ -2,48 +2,44 @@
 """The panel of a character's mapping."""
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
-from ...faces import character
-from ..common.layout import SidebarPanel, sub_panel_layout
+from ...data.errors import UserError
+from ...faces import character, face_groups
+from ...faces.targets import could_speak
+from ...takes import try_pose
+from ..common.layout import RowList, SubPanel, sub_panel_layout
 from .operators import chosen_character
 
+_STRIP = "STRIP_COLOR" if bpy.app.version >= (4, 4, 0) else "SEQUENCE_COLOR"
+_COLOURS = {
+    face_groups.FOUND: f"{_STRIP}_04",
+    face_groups.PARTLY: f"{_STRIP}_03",
+    face_groups.MISSING: f"{_STRIP}_01",
+}
 
-class DIFFPOSETALK_UL_mapping(bpy.types.UIList):
+
+class DIFFPOSETALK_UL_mapping(RowList):
     """Source and target of each row."""
 
-    def draw_item(
-        self,
-        context: bpy.types.Context,
-        layout: bpy.types.UILayout,
-        data: bpy.types.AnyType,
-        item: bpy.types.PropertyGroup,
-        icon: int,
-        active_data: bpy.types.AnyType,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
-    ) -> None:
-        """Draw one row."""
-        row = layout.row(align=True)
+    def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
         kind = item.bl_rna.properties["kind"].enum_items[item.kind]
         row.label(text=item.source)
         row.label(text=item.target, icon=kind.icon)
         row.prop(item, "gain", text="", emboss=False)
 
 
-class DIFFPOSETALK_PT_character(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_character(SubPanel, bpy.types.Panel):
     """What of the active object's character is keyed."""
 
-    bl_idname = "DIFFPOSETALK_PT_character"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Character"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 20
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the mapping of the active object's character."""
         layout = sub_panel_layout(self, context, while_running=True)
         owner = chosen_character(context)
+        if context.active_object is not None and could_speak(context.active_object):
+            self._draw_tests(layout)
         if owner is None:
             layout.label(text="Our own heads need no mapping", icon="INFO")
             return
@@ -51,6 +47,7 @@ class DIFFPOSETALK_PT_character(SidebarPanel, bpy.types.Panel):
         layout.label(
             text=owner.name, icon="OUTLINER_OB_ARMATURE" if owner.type == "ARMATURE" else "OUTLINER_OB_MESH"
         )
+        self._draw_groups(layout, context.active_object)
         row = layout.row(align=True)
         row.operator("diffposetalk.detect_mapping", icon="VIEWZOOM")
         row.operator_menu_enum("diffposetalk.mapping_preset", "preset")
@@ -75,6 +72,24 @@ class DIFFPOSETALK_PT_character(SidebarPanel, bpy.types.Panel):
             column.prop(settings, "neck_share")
             column.prop(settings, "jaw_by")
             column.prop(settings, "layered")
+
+    def _draw_tests(self, layout: bpy.types.UILayout) -> None:
+        """Buttons that move the face for a moment, and the one that finds out why it does not."""
+        grid = layout.grid_flow(row_major=True, columns=4, even_columns=True, align=True)
+        for pose, name, _ in try_pose.CHOICES:
+            grid.operator("diffposetalk.test_pose", text=rpt_(name), translate=False).pose = pose
+        layout.operator("diffposetalk.does_it_move", icon="QUESTION")
+
+    def _draw_groups(self, layout: bpy.types.UILayout, item: bpy.types.Object) -> None:
+        """What of the face was found: green all of it, amber some of it, red nothing."""
+        try:
+            found = character.find_character(item)
+        except UserError:
+            return
+        grid = layout.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
+        for group in face_groups.face_groups(found):
+            share = "" if group.count in (0, group.whole) else f" {group.count}/{group.whole}"
+            grid.label(text=rpt_(group.name) + share, icon=_COLOURS[group.state], translate=False)
 
     def _draw_row(self, column: bpy.types.UILayout, row: bpy.types.PropertyGroup) -> None:
         column.prop(row, "source")

@@ -2,6 +2,8 @@
 # mypy: disable-error-code="valid-type"
 """A character's mapping, as it is stored on an object and shown in the panel."""
 
+import functools
+
 import bpy
 from bpy.props import (
     BoolProperty,
@@ -9,10 +11,14 @@ from bpy.props import (
     EnumProperty,
     FloatProperty,
     IntProperty,
+    PointerProperty,
     StringProperty,
 )
 
-OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
+_Bool, _Enum, _Float, _Int, _String = (
+    functools.partial(kind, override={"LIBRARY_OVERRIDABLE"})
+    for kind in (BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty)
+)
 KINDS = [
     ("KEY", "Shape Key", "A shape key of one of the character's meshes", "SHAPEKEY_DATA", 0),
     ("PROPERTY", "Property", "A property of an object by its data path, e.g. [\"smile\"]", "RNA", 1),
@@ -31,93 +37,60 @@ CHANNELS = [
 class DiffPoseTalkRow(bpy.types.PropertyGroup):
     """One line of a mapping."""
 
-    source: StringProperty(
+    source: _String(
         name="Source",
         description="Channel of the motion: an ARKit name (eyeBlinkLeft, jawOpen), headPitch, headYaw, headRoll or "
         "jawPitch in radians, a viseme (oculus:PP, vrm:A, preston_blair:MBP) or a FLAME expression (Exp000)",
-        override=OVERRIDABLE,
     )
-    object: StringProperty(
+    object: _String(
         name="Object",
-        description="Object that has the target; * is whichever mesh of the character has it",
+        description="Object that has the target; * stands for any mesh of the character that has it",
         default="*",
-        override=OVERRIDABLE,
     )
-    kind: EnumProperty(name="Kind", description="What is moved", items=KINDS, override=OVERRIDABLE)
-    target: StringProperty(
-        name="Target",
-        description="Name of the shape key or bone, or data path of the property",
-        override=OVERRIDABLE,
-    )
-    channel: EnumProperty(
-        name="Channel", description="What the bone does", items=CHANNELS, override=OVERRIDABLE
-    )
-    gain: FloatProperty(
+    kind: _Enum(name="Kind", description="What is moved", items=KINDS)
+    target: _String(name="Target", description="Name of the shape key or bone, or data path of the property")
+    channel: _Enum(name="Channel", description="What the bone does", items=CHANNELS)
+    gain: _Float(
         name="Gain",
-        description="Factor of the channel's value",
+        description="What the channel's value is multiplied by",
         default=1.0,
         soft_min=-2.0,
         soft_max=2.0,
-        override=OVERRIDABLE,
     )
-    offset: FloatProperty(
-        name="Offset",
-        description="Added to it",
-        default=0.0,
-        soft_min=-1.0,
-        soft_max=1.0,
-        override=OVERRIDABLE,
+    offset: _Float(
+        name="Offset", description="What is then added to it", default=0.0, soft_min=-1.0, soft_max=1.0
     )
-    low: FloatProperty(
-        name="Minimum", description="Lowest value that is keyed", default=0.0, override=OVERRIDABLE
-    )
-    high: FloatProperty(
-        name="Maximum", description="Highest value that is keyed", default=1.0, override=OVERRIDABLE
-    )
+    low: _Float(name="Minimum", description="Lowest value that is keyed", default=0.0)
+    high: _Float(name="Maximum", description="Highest value that is keyed", default=1.0)
 
 
 class DiffPoseTalkCharacter(bpy.types.PropertyGroup):
     """The mapping of a character, on its armature, its meshes' parent or its only mesh."""
 
-    stored: BoolProperty(
-        name="Stored",
-        description="Use the mapping below; otherwise it is guessed from the names each time",
-        override=OVERRIDABLE,
+    stored: _Bool(
+        name="Stored", description="Use the mapping below; otherwise it is guessed from the names each time"
     )
-    preset: StringProperty(
-        name="Preset", description="Name of the preset that it came from", override=OVERRIDABLE
-    )
+    preset: _String(name="Known Rigs", description="Which known rig the mapping was filled from")
     rows: CollectionProperty(type=DiffPoseTalkRow, override={"LIBRARY_OVERRIDABLE", "USE_INSERTION"})
-    active_row: IntProperty(name="Row", description="The row shown below the list", override=OVERRIDABLE)
-    head: StringProperty(
-        name="Head", description="Bone that turns the head; none when empty", override=OVERRIDABLE
+    active_row: _Int(name="Row", description="The row shown below the list")
+    head: _String(name="Head", description="Bone that turns the head; none when empty")
+    neck: _String(name="Neck", description="Bone that takes its share of the head's rotation")
+    jaw: _String(name="Jaw", description="Bone that opens the mouth; none when empty")
+    eye_left: _String(
+        name="Left Eye", description="Bone of the character's left eye; none where shape keys turn the eyes"
     )
-    neck: StringProperty(
-        name="Neck", description="Bone that takes its share of the head's rotation", override=OVERRIDABLE
+    eye_right: _String(
+        name="Right Eye", description="Bone of the character's right eye; none where shape keys turn the eyes"
     )
-    jaw: StringProperty(
-        name="Jaw", description="Bone that opens the mouth; none when empty", override=OVERRIDABLE
-    )
-    eye_left: StringProperty(
-        name="Left Eye",
-        description="Bone of the character's left eye; none where shape keys turn the eyes",
-        override=OVERRIDABLE,
-    )
-    eye_right: StringProperty(
-        name="Right Eye",
-        description="Bone of the character's right eye; none where shape keys turn the eyes",
-        override=OVERRIDABLE,
-    )
-    neck_share: FloatProperty(
+    neck_share: _Float(
         name="Neck Share",
         description="Share of the head's rotation that the neck takes; the head takes the rest",
         min=0.0,
         max=1.0,
         default=0.4,
         subtype="FACTOR",
-        override=OVERRIDABLE,
     )
-    jaw_by: EnumProperty(
+    jaw_by: _Enum(
         name="Jaw By",
         description="What opens the mouth",
         items=[
@@ -126,27 +99,20 @@ class DiffPoseTalkCharacter(bpy.types.PropertyGroup):
             ("BOTH", "Both", "The shape key and the bone: where one moves the skin and the other the teeth"),
             ("NONE", "Nothing", "The mouth is not opened"),
         ],
-        override=OVERRIDABLE,
     )
-    layered: BoolProperty(
+    layered: _Bool(
         name="On Top of the Body's Animation",
-        description="Push an Action that the armature has into the NLA editor and turn head, jaw and eyes on top of "
-        "it. Otherwise they turn from the rest pose and the Action is put aside",
+        description="Push the armature's Action into the NLA editor, and turn head, jaw and eyes on top "
+        "of it. Otherwise they turn from the rest pose, and the Action is put aside",
         default=True,
-        override=OVERRIDABLE,
     )
 
 
 CLASSES = (DiffPoseTalkRow, DiffPoseTalkCharacter)
-
-
-def register() -> None:
-    """Let objects have a mapping."""
-    bpy.types.Object.diffposetalk = bpy.props.PointerProperty(
-        type=DiffPoseTalkCharacter, override={"LIBRARY_OVERRIDABLE"}
-    )
-
-
-def unregister() -> None:
-    """Take it back."""
-    del bpy.types.Object.diffposetalk
+PROPERTIES = (
+    (
+        bpy.types.Object,
+        "diffposetalk",
+        PointerProperty(type=DiffPoseTalkCharacter, override={"LIBRARY_OVERRIDABLE"}),
+    ),
+)

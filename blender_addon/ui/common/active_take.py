@@ -7,6 +7,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ...data.errors import UserError
 from ...faces.targets import Target
 from ...takes import showing
+from .work_operator import WorkOperator
 
 
 def chosen_target(context: bpy.types.Context) -> Target | None:
@@ -26,33 +27,27 @@ def active_take(context: bpy.types.Context) -> bpy.types.Action | None:
     return showing.shown_take(target.owner, target) if target is not None else None
 
 
-class TakeOperator(bpy.types.Operator):
+class TakeOperator(WorkOperator):
     """An operator on the take that the active object shows."""
-
-    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """The active object must show a take."""
-        if active_take(context) is None:
-            cls.poll_message_set(rpt_("Make a head with a take active: Generate makes one"))
-            return False
-        return True
+        return needs_take(cls, context)
+
+    def act(self, context: bpy.types.Context) -> str:
+        target, action = chosen_target(context), active_take(context)
+        if target is None or action is None:
+            raise UserError("The active object shows no take.")
+        return self.work(context, action, target)
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
         """Do it, and say what was done. Raises UserError."""
         raise NotImplementedError
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Do the work and report."""
-        target, action = chosen_target(context), active_take(context)
-        if target is None or action is None:
-            self.report({"ERROR"}, "The active object shows no take.")
-            return {"CANCELLED"}
-        try:
-            text = self.work(context, action, target)
-        except UserError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, text)
-        return {"FINISHED"}
+
+def needs_take(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Whether the active object shows a take; where not, the operator's button says so."""
+    if active_take(context) is None:
+        operator.poll_message_set(rpt_("Make a head with a take active: Generate makes one"))
+        return False
+    return True

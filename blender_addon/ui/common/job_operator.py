@@ -2,30 +2,16 @@
 """Operators whose work is a job: modal with progress in a window, blocking in a script; and Cancel."""
 
 import time
-from typing import Protocol
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ...client import BackendError
 from ...data.errors import UserError
+from ...install.course import Job
 from . import job_status
 
 TIMER_SECONDS = 0.1
-
-
-class Job(Protocol):
-    """What a modal operator drives."""
-
-    text: str
-    progress: float
-    failure: Exception | None
-
-    def poll(self) -> str:
-        """Go on without waiting; "running", "done", "failed" or "cancelled"."""
-
-    def cancel(self) -> None:
-        """Give up."""
 
 
 class JobOperator(bpy.types.Operator):
@@ -78,6 +64,12 @@ class JobOperator(bpy.types.Operator):
         while self._advance(context) == "running":
             time.sleep(TIMER_SECONDS / 2)
         return self._conclude(context)
+
+    def go(self, context: bpy.types.Context) -> set[str]:
+        """For an `execute` that a dialog calls: go on beside the user's work where there is a window, else wait."""
+        if bpy.app.background or context.window is None:
+            return JobOperator.execute(self, context)
+        return JobOperator.invoke(self, context, None)
 
     def cancel(self, context: bpy.types.Context) -> None:
         """Another file is loaded, or Blender quits: give the job up."""
@@ -135,7 +127,7 @@ class JobOperator(bpy.types.Operator):
 
 
 class DIFFPOSETALK_OT_cancel(bpy.types.Operator):
-    """Give up the running job; nothing is changed"""
+    """Cancel the running job; nothing is changed"""
 
     bl_idname = "diffposetalk.cancel"
     bl_label = "Cancel"

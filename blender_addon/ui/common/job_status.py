@@ -46,8 +46,8 @@ def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: i
         width: of the region in pixels; text is broken into as many lines as it needs.
     """
     if status.running:
-        part = f" {100 * status.progress:.0f} %" if status.progress > 0 else ""
-        layout.progress(factor=status.progress, text=status.text + part)
+        percent = f" {100 * status.progress:.0f} %" if status.progress > 0 else ""
+        layout.progress(factor=status.progress, text=status.text + percent)
         layout.operator("diffposetalk.cancel", icon="CANCEL")
     elif status.error:
         box = layout.box()
@@ -68,13 +68,6 @@ def set_setup_log(lines: list[str]) -> None:
 
 
 CLASSES = (DiffPoseTalkStatus,)
-
-
-def register() -> None:
-    """Give the window manager its status."""
-    bpy.types.WindowManager.diffposetalk_status = bpy.props.PointerProperty(type=DiffPoseTalkStatus)
-
-
-def unregister() -> None:
-    """Take it back."""
-    del bpy.types.WindowManager.diffposetalk_status
+PROPERTIES = (
+    (bpy.types.WindowManager, "diffposetalk_status", bpy.props.PointerProperty(type=DiffPoseTalkStatus)),
+)

@@ -16,6 +16,13 @@ class SidebarPanel:
     bl_category = "DiffPoseTalk"
 
 
+class SubPanel(SidebarPanel):
+    """A panel below the main one, closed until it is wanted."""
+
+    bl_parent_id = "DIFFPOSETALK_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+
 def sub_panel_layout(
     panel: bpy.types.Panel, context: bpy.types.Context, *, while_running: bool = False
 ) -> bpy.types.UILayout:
@@ -51,3 +58,25 @@ def draw_long(
     row = layout.row(align=True)
     row.prop(owner, name, **({"text": ""} if narrow else {}))
     return row
+
+
+class RowList(bpy.types.UIList):
+    """A list whose items are each drawn as one row."""
+
+    def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
+        """Draw an item."""
+        raise NotImplementedError
+
+    def draw_item(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        data: bpy.types.AnyType,
+        item: bpy.types.AnyType,
+        icon: int,
+        active_data: bpy.types.AnyType,
+        active_property: str,
+        index: int = 0,
+        flt_flag: int = 0,
+    ) -> None:
+        self.draw_row(context, layout.row(align=True), item)

@@ -19,24 +19,26 @@ CONTEXTS = ("*", "Operator")  # where Blender looks labels and buttons up
 
 def texts(language: str) -> dict[str, str]:
     """English text to the translation."""
-    told: dict[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
-    return told
+    translations: dict[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+    return translations
 
 
 def catalogue() -> dict[str, dict[tuple[str, str], str]]:
     """All languages as Blender takes them: context and English text to the translation."""
     return {
-        name: {(context, text): told for text, told in texts(language).items() for context in CONTEXTS}
+        name: {
+            (context, text): translation
+            for text, translation in texts(language).items()
+            for context in CONTEXTS
+        }
         for language, names in LANGUAGES.items()
         for name in names
     }
 
 
 def register() -> None:
-    """Let Blender know them."""
     bpy.app.translations.register(ADDON, catalogue())
 
 
 def unregister() -> None:
-    """Take them back."""
     bpy.app.translations.unregister(ADDON)

@@ -5,16 +5,18 @@
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
+from ...data.errors import UserError
 from ...faces.targets import Target
 from ...install.preferences import addon_preferences
 from ...jobs import dialogue, lip_check, regeneration, scene_settings
 from ...takes import layers, scene_motion
-from ..common.active_take import TakeOperator, active_take, chosen_target
+from ..common.active_take import TakeOperator, chosen_target, needs_take
 from ..common.job_operator import JobOperator
+from ..common.work_operator import WorkOperator
 
 
 class DIFFPOSETALK_OT_regenerate_range(JobOperator):
-    """Make a range of the shown take again, joined to what stands around it, as a take of its own"""
+    """Generate a range of the shown take again, joined to the motion around it, as a new take"""
 
     bl_idname = "diffposetalk.regenerate_range"
     bl_label = "Regenerate Range"
@@ -23,16 +25,9 @@ class DIFFPOSETALK_OT_regenerate_range(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """The active object must show a take."""
-        if not super().poll(context):
-            return False
-        if active_take(context) is None:
-            cls.poll_message_set(rpt_("Make a head with a take active: Generate makes one"))
-            return False
-        return True
+        return super().poll(context) and needs_take(cls, context)
 
     def start(self, context: bpy.types.Context) -> regeneration.RegenerationJob:
-        """Start with the scene's settings."""
         settings = context.scene.diffposetalk_workflow
         flags = (settings.hold_lips, settings.hold_brows, settings.hold_eyes, settings.hold_head)
         request = regeneration.RangeRequest(
@@ -45,32 +40,28 @@ class DIFFPOSETALK_OT_regenerate_range(JobOperator):
         return regeneration.RegenerationJob(context.active_object, request, addon_preferences().device)
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what was made."""
         request = self.job.request
-        return rpt_("Made frames {first:g} to {last:g} again").format(
+        return rpt_("Regenerated frames {first:g} to {last:g}").format(
             first=request.first_frame, last=request.last_frame
         )
 
 
-class DIFFPOSETALK_OT_range_from_timeline(bpy.types.Operator):
+class DIFFPOSETALK_OT_range_from_timeline(WorkOperator):
     """Take the range from the selected keys, or from the timeline's preview range"""
 
     bl_idname = "diffposetalk.range_from_timeline"
     bl_label = "From Selection"
-    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Set it."""
+    def act(self, context: bpy.types.Context) -> str:
         scene, settings = context.scene, context.scene.diffposetalk_workflow
         target = chosen_target(context)
         chosen = scene_motion.selected_range(target) if target is not None else None
         if chosen is None and scene.use_preview_range:
             chosen = (scene.frame_preview_start, scene.frame_preview_end)
         if chosen is None:
-            self.report({"ERROR"}, "No keys are selected, and the timeline has no preview range.")
-            return {"CANCELLED"}
+            raise UserError("No keys are selected, and the timeline has no preview range.")
         settings.range_first, settings.range_last = round(chosen[0]), round(chosen[1])
-        return {"FINISHED"}
+        return ""
 
 
 class DIFFPOSETALK_OT_push_take(TakeOperator):
@@ -80,7 +71,6 @@ class DIFFPOSETALK_OT_push_take(TakeOperator):
     bl_label = "Push to NLA"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Move it."""
         strips = layers.push_to_nla(action, target, context.scene.diffposetalk_workflow.nla_blend)
         return rpt_("Moved to {tracks} NLA tracks").format(tracks=len(strips))
 
@@ -92,7 +82,6 @@ class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
     bl_label = "Reduce Keys"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Reduce them."""
         before, after = layers.reduce_keys(action, context.scene.diffposetalk_workflow.reduce_bound)
         return rpt_("{after} of {before} keys are left ({share:.0f} %)").format(
             after=after, before=before, share=100 * after / max(1, before)
@@ -100,7 +89,7 @@ class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
 
 
 class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
-    """Make the motion of all sound strips of the sequencer, each by its speaker and at its place"""
+    """Generate the motion of all sound strips of the sequencer, each for its speaker and at its place"""
 
     bl_idname = "diffposetalk.generate_dialogue"
     bl_label = "Generate Dialogue"
@@ -108,7 +97,6 @@ class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
     job: dialogue.DialogueJob
 
     def start(self, context: bpy.types.Context) -> dialogue.DialogueJob:
-        """Start with the scene's settings."""
         scene = getattr(context.workspace, "sequencer_scene", None) or context.scene
         lines, left_out = dialogue.dialogue_lines(scene)
         settings = scene_settings.generation_settings(context.scene)
@@ -116,36 +104,32 @@ class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
         return dialogue.DialogueJob(scene, lines, settings, only_changed, left_out)
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what was made."""
         job = self.job
         if job.left_out or job.warnings:
             self.report({"WARNING"}, "; ".join([*job.left_out, *job.warnings]))
-        told = rpt_("{made} lines made, {kept} as before, {left_out} left out; {takes} takes").format(
+        text = rpt_("{made} lines generated, {kept} unchanged, {left_out} left out; {takes} takes").format(
             made=job.made, kept=job.kept, left_out=len(job.left_out), takes=len(job.takes)
         )
-        return f"{told}. {'. '.join(job.warnings)}" if job.warnings else told
+        return f"{text}. {'. '.join(job.warnings)}" if job.warnings else text
 
 
 class DIFFPOSETALK_OT_step_line(TakeOperator):
-    """Let the dialogue's line at the current frame be that of the next seed; the other lines stay"""
+    """Switch the dialogue's line at the current frame to its next take; the other lines stay"""
 
     bl_idname = "diffposetalk.step_line"
     bl_label = "Next Take of Line"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Exchange it."""
         return dialogue.step_line(action, target, context.scene.frame_current)[1]
 
 
-class DIFFPOSETALK_OT_add_speaker(bpy.types.Operator):
-    """Let the active object speak strips of the sequencer"""
+class DIFFPOSETALK_OT_add_speaker(WorkOperator):
+    """Add a speaker: the active object speaks strips of the sequencer"""
 
     bl_idname = "diffposetalk.add_speaker"
     bl_label = "Add Speaker"
-    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Add a rule."""
+    def act(self, context: bpy.types.Context) -> str:
         settings = context.scene.diffposetalk_workflow
         rule = settings.speakers.add()
         item = context.active_object
@@ -153,48 +137,43 @@ class DIFFPOSETALK_OT_add_speaker(bpy.types.Operator):
             rule.object = item
         rule.channel = len(settings.speakers)
         settings.active_speaker = len(settings.speakers) - 1
-        return {"FINISHED"}
+        return ""
 
 
-class DIFFPOSETALK_OT_remove_speaker(bpy.types.Operator):
-    """Remove the active speaker's rule"""
+class DIFFPOSETALK_OT_remove_speaker(WorkOperator):
+    """Remove the active speaker from the list"""
 
     bl_idname = "diffposetalk.remove_speaker"
     bl_label = "Remove Speaker"
-    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Remove it."""
+    def act(self, context: bpy.types.Context) -> str:
         settings = context.scene.diffposetalk_workflow
         if not 0 <= settings.active_speaker < len(settings.speakers):
-            self.report({"ERROR"}, "There is no speaker to remove.")
-            return {"CANCELLED"}
+            raise UserError("There is no speaker to remove.")
         settings.speakers.remove(settings.active_speaker)
         settings.active_speaker = max(0, settings.active_speaker - 1)
-        return {"FINISHED"}
+        return ""
 
 
 class DIFFPOSETALK_OT_check_lips(JobOperator):
-    """Mark where lips of the selected heads should close and do not; with a transcript also the words"""
+    """Mark where the lips of the selected heads should close and do not; with a transcript also the words"""
 
     bl_idname = "diffposetalk.check_lips"
     bl_label = "Check Lips"
     bl_options = {"REGISTER", "UNDO"}
-    job: lip_check.LipSyncJob
+    job: lip_check.LipCheckJob
 
-    def start(self, context: bpy.types.Context) -> lip_check.LipSyncJob:
-        """Start with the takes of the selected heads."""
+    def start(self, context: bpy.types.Context) -> lip_check.LipCheckJob:
         text = context.scene.diffposetalk_workflow.transcript
-        return lip_check.LipSyncJob(
+        return lip_check.LipCheckJob(
             context.scene, scene_settings.speakers(context), text, addon_preferences().device
         )
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what was found."""
         job = self.job
         if job.problems:
             self.report({"WARNING"}, " ".join(job.problems))
-        text = rpt_("{closures} closures are not reached").format(closures=job.closures)
+        text = rpt_("{closures} missed lip closures").format(closures=job.closures)
         if job.words:
             text += rpt_(", {words} words marked").format(words=job.words)
         if job.problems:
@@ -202,19 +181,14 @@ class DIFFPOSETALK_OT_check_lips(JobOperator):
         return text
 
 
-class DIFFPOSETALK_OT_clear_marks(bpy.types.Operator):
-    """Take the markers of words and closures away; other markers stay"""
+class DIFFPOSETALK_OT_clear_marks(WorkOperator):
+    """Remove the markers of words and lip closures; other markers stay"""
 
     bl_idname = "diffposetalk.clear_marks"
     bl_label = "Clear Marks"
-    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Take them away."""
-        self.report(
-            {"INFO"}, rpt_("Took {count} markers away").format(count=lip_check.clear_markers(context.scene))
-        )
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> str:
+        return rpt_("Removed {count} markers").format(count=lip_check.clear_markers(context.scene))
 
 
 CLASSES = (

@@ -4,20 +4,16 @@
 import bpy
 
 from ...takes import audio_strip
-from ..common.layout import SidebarPanel, button_row, draw_long, sub_panel_layout
+from ..common.layout import RowList, SidebarPanel, SubPanel, button_row, draw_long, sub_panel_layout
 
 
-class DIFFPOSETALK_PT_range(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_range(SubPanel, bpy.types.Panel):
     """A part of the take again."""
 
-    bl_idname = "DIFFPOSETALK_PT_range"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Regenerate Range"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 7
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the range and what is held."""
         layout = sub_panel_layout(self, context, while_running=True)
         settings = context.scene.diffposetalk_workflow
         column = layout.column(align=True)
@@ -32,22 +28,18 @@ class DIFFPOSETALK_PT_range(SidebarPanel, bpy.types.Panel):
         layout.operator("diffposetalk.regenerate_range", icon="FILE_REFRESH")
 
 
-class DIFFPOSETALK_PT_layers(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_layers(SubPanel, bpy.types.Panel):
     """Which parts are keyed, and how the take lies over other animation."""
 
-    bl_idname = "DIFFPOSETALK_PT_layers"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Layers and Keys"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 8
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show them."""
         layout = sub_panel_layout(self, context, while_running=True)
         settings = context.scene.diffposetalk_workflow
         column = layout.column()
         column.use_property_split = False  # three buttons side by side
-        column.label(text="Keys")
+        column.label(text="What Is Keyed")
         row = button_row(column, context)
         for name in ("key_lips", "key_upper", "key_head"):
             row.prop(settings, name, toggle=True)
@@ -56,43 +48,26 @@ class DIFFPOSETALK_PT_layers(SidebarPanel, bpy.types.Panel):
         column.prop(settings, "nla_blend")
         column.operator("diffposetalk.push_take", icon="NLA_PUSHDOWN")
         column = layout.column()
-        column.prop(settings, "reduce_bound", text="Error (mm)")
+        column.prop(settings, "reduce_bound")
         column.operator("diffposetalk.reduce_keys", icon="IPO_BEZIER")
 
 
-class DIFFPOSETALK_UL_speakers(bpy.types.UIList):
+class DIFFPOSETALK_UL_speakers(RowList):
     """Who speaks what."""
 
-    def draw_item(
-        self,
-        context: bpy.types.Context,
-        layout: bpy.types.UILayout,
-        data: bpy.types.AnyType,
-        item: bpy.types.PropertyGroup,
-        icon: int,
-        active_data: bpy.types.AnyType,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
-    ) -> None:
-        """Draw one rule."""
-        row = layout.row(align=True)
+    def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
         row.prop(item, "object", text="", emboss=False)
-        told = {"CHANNEL": f"channel {item.channel}", "NAME": item.pattern, "COLOR": item.color.title()}
-        row.label(text=told[item.by])
+        recognised = {"CHANNEL": f"channel {item.channel}", "NAME": item.pattern, "COLOR": item.color.title()}
+        row.label(text=recognised[item.by])
 
 
-class DIFFPOSETALK_PT_dialogue(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_dialogue(SubPanel, bpy.types.Panel):
     """The sequencer's lines."""
 
-    bl_idname = "DIFFPOSETALK_PT_dialogue"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Dialogue"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 9
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the speakers and the buttons."""
         layout = sub_panel_layout(self, context, while_running=True)
         settings = context.scene.diffposetalk_workflow
         row = layout.row()
@@ -113,17 +88,13 @@ class DIFFPOSETALK_PT_dialogue(SidebarPanel, bpy.types.Panel):
         layout.operator("diffposetalk.step_line", icon="FILE_REFRESH")
 
 
-class DIFFPOSETALK_PT_lips(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_lips(SubPanel, bpy.types.Panel):
     """Words, and closures that are not reached."""
 
-    bl_idname = "DIFFPOSETALK_PT_lips"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Lip-Sync Check"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 10
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the buttons."""
         layout = sub_panel_layout(self, context, while_running=True)
         draw_long(layout, context, context.scene.diffposetalk_workflow, "transcript")
         row = button_row(layout, context)
@@ -141,11 +112,9 @@ class DIFFPOSETALK_PT_strip(SidebarPanel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """A sound strip must be active."""
         return audio_strip.active_sound_strip(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show its transcript."""
         layout = sub_panel_layout(self, context, while_running=True)
         layout.prop(audio_strip.active_sound_strip(context), "diffposetalk_transcript")
 

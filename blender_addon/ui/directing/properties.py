@@ -32,8 +32,8 @@ class DiffPoseTalkSpeaker(bpy.types.PropertyGroup):
     """Who speaks which of the sequencer's sound strips."""
 
     by: EnumProperty(
-        name="By",
-        description="What tells this speaker's strips",
+        name="Recognised By",
+        description="How this speaker's strips are recognised",
         items=[
             ("CHANNEL", "Channel", "All sound strips of a channel"),
             ("NAME", "Name", "Strips whose name matches a pattern, e.g. Ann*"),
@@ -63,11 +63,11 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
         default=True,
     )
 
-    range_first: IntProperty(name="First", description="First frame that is made again", default=1)
-    range_last: IntProperty(name="Last", description="Last frame that is made again", default=50)
+    range_first: IntProperty(name="First", description="First frame that is generated again", default=1)
+    range_last: IntProperty(name="Last", description="Last frame that is generated again", default=50)
     range_seed: IntProperty(
         name="Seed",
-        description="Number that the new motion's chance comes from",
+        description="Random seed of the new motion: another one gives another variation",
         min=0,
         max=2**31 - 1,
         default=1,
@@ -77,13 +77,13 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
     hold_eyes: BoolProperty(name="Eyes", description="Leave lids and gaze as they are in the range")
     hold_head: BoolProperty(name="Head", description="Leave the head's rotation as it is in the range")
     hold_hand_made: BoolProperty(
-        name="Join to Hand Keys",
+        name="Follow Hand-Made Keys",
         description="Let the new motion pass through keys that were made by hand. They stay as they are anyway",
         default=True,
     )
 
     reduce_bound: FloatProperty(
-        name="Largest Error",
+        name="Largest Error (mm)",
         description="How far a point of the face may be from where every frame's key puts it, in millimetres",
         min=0.001,
         max=10.0,
@@ -93,9 +93,9 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
     )
     nla_blend: EnumProperty(
         name="Blend",
-        description="How the strip is added to what lies below",
+        description="How the strip combines with the tracks below it",
         items=[
-            ("COMBINE", "Combine", "Rotations turn on top of those below, values are added"),
+            ("COMBINE", "Combine", "Rotations are applied on top of those below, values are added"),
             ("ADD", "Add", "Values are added"),
             ("REPLACE", "Replace", "What lies below is replaced"),
         ],
@@ -105,7 +105,7 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
     active_speaker: IntProperty(name="Speaker", description="The speaker shown below the list")
     only_changed: BoolProperty(
         name="Only What Changed",
-        description="Generate only strips whose sound, part or settings differ from the last time",
+        description="Generate only strips whose sound, trimming or settings have changed since the last time",
         default=True,
     )
     transcript: StringProperty(
@@ -117,19 +117,15 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
 
 
 CLASSES = (DiffPoseTalkSpeaker, DiffPoseTalkWorkflow)
-
-
-def register() -> None:
-    """Let scenes have these settings."""
-    bpy.types.Scene.diffposetalk_workflow = PointerProperty(type=DiffPoseTalkWorkflow)
-    SOUND_STRIP.diffposetalk_transcript = StringProperty(
-        name="Transcript",
-        description="What is said in this strip, in English, for the lip-sync check. Empty: the text file (.txt) of "
-        "the recording's name beside it, if there is one",
-    )
-
-
-def unregister() -> None:
-    """Take it back."""
-    del SOUND_STRIP.diffposetalk_transcript
-    del bpy.types.Scene.diffposetalk_workflow
+PROPERTIES = (
+    (bpy.types.Scene, "diffposetalk_workflow", PointerProperty(type=DiffPoseTalkWorkflow)),
+    (
+        SOUND_STRIP,
+        "diffposetalk_transcript",
+        StringProperty(
+            name="Transcript",
+            description="What is said in this strip, in English, for the lip-sync check. Empty: the text file (.txt) "
+            "of the recording's name beside it, if there is one",
+        ),
+    ),
+)

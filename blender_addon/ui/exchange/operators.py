@@ -2,8 +2,6 @@
 # mypy: disable-error-code="valid-type"
 """Buttons that write files for other programs, and read motion from them."""
 
-from pathlib import Path
-
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
@@ -13,80 +11,52 @@ from ...data.errors import UserError
 from ...jobs import exporting, motion_exchange, scene_settings
 from ..common.active_take import active_take
 from ..common.job_operator import JobOperator
-
-FBX_ITEMS = [
-    ("BLENDER", "Blender", "Comes back into Blender as it was"),
-    ("UNITY", "Unity", "-Z forward, Y up and scale applied, as Unity's importer expects it"),
-    ("UNREAL", "Unreal", "-Y forward and Z up, as Unreal's importer expects it"),
-]
+from ..common.work_operator import WorkOperator
 
 
-class ExportOperator(bpy.types.Operator, ExportHelper):
+class ExportOperator(WorkOperator, ExportHelper):
     """An operator that writes the selected heads to a chosen file."""
+
+    bl_options = {"REGISTER"}
+    exporter: exporting.Exporter
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Something must be selected."""
         if not context.selected_objects:
             cls.poll_message_set(rpt_("Select a head first"))
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Write the file."""
-        try:
-            path = self.export(context, context.selected_objects, self.filepath)
-        except UserError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+    def act(self, context: bpy.types.Context) -> str:
+        options = {"preset": self.preset} if self.exporter.conventions else {}
+        path = self.exporter.write(context, context.selected_objects, self.filepath, **options)
         if unplayed := exporting.unplayed(context.selected_objects):
             self.report({"WARNING"}, " ".join(unplayed))
-        self.report({"INFO"}, rpt_("Exported {path}").format(path=path))
-        return {"FINISHED"}
+        return rpt_("Exported {path}").format(path=path)
 
 
-class DIFFPOSETALK_OT_export_fbx(ExportOperator):
-    """Export the selected heads with bones, shape keys and every keyed frame"""
-
-    bl_idname = "diffposetalk.export_fbx"
-    bl_label = "Export FBX"
-    filename_ext = ".fbx"
-    filter_glob: StringProperty(default="*.fbx", options={"HIDDEN"})
-    preset: EnumProperty(name="For", description="Axes and scale of the file", items=FBX_ITEMS)
-
-    def export(self, context: bpy.types.Context, objects: list[bpy.types.Object], path: str) -> Path:
-        """Write it with the chosen conventions. Raises UserError."""
-        return exporting.export_fbx(context, objects, path, preset=self.preset)
-
-
-class DIFFPOSETALK_OT_export_alembic(ExportOperator):
-    """Export the selected heads as a vertex cache of every keyed frame"""
-
-    bl_idname = "diffposetalk.export_alembic"
-    bl_label = "Export Alembic"
-    filename_ext = ".abc"
-    filter_glob: StringProperty(default="*.abc", options={"HIDDEN"})
-    export = staticmethod(exporting.export_alembic)
+def export_operator(exporter: exporting.Exporter) -> type[ExportOperator]:
+    """The operator of a kind of file."""
+    properties = {"filter_glob": StringProperty(default=f"*{exporter.suffix}", options={"HIDDEN"})}
+    if exporter.conventions:
+        properties["preset"] = EnumProperty(
+            name="For", description="Axes and scale of the file", items=exporter.conventions
+        )
+    members = {
+        "__doc__": exporter.tooltip,
+        "__module__": __name__,
+        "__annotations__": properties,
+        "bl_idname": operator_name(exporter),
+        "bl_label": f"Export {exporter.name}",
+        "filename_ext": exporter.suffix,
+        "exporter": exporter,
+    }
+    return type(f"DIFFPOSETALK_OT_export_{exporter.name.lower()}", (ExportOperator,), members)
 
 
-class DIFFPOSETALK_OT_export_gltf(ExportOperator):
-    """Export the selected heads as binary glTF with bones, shape keys and every keyed frame"""
-
-    bl_idname = "diffposetalk.export_gltf"
-    bl_label = "Export glTF"
-    filename_ext = ".glb"
-    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})
-    export = staticmethod(exporting.export_gltf)
-
-
-class DIFFPOSETALK_OT_export_usd(ExportOperator):
-    """Export the selected heads as USD with bones, shape keys and every keyed frame"""
-
-    bl_idname = "diffposetalk.export_usd"
-    bl_label = "Export USD"
-    filename_ext = ".usdc"
-    filter_glob: StringProperty(default="*.usdc", options={"HIDDEN"})
-    export = staticmethod(exporting.export_usd)
+def operator_name(exporter: exporting.Exporter) -> str:
+    """What Blender calls the operator of a kind of file."""
+    return f"diffposetalk.export_{exporter.name.lower()}"
 
 
 class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
@@ -115,12 +85,10 @@ class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask for the file."""
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def start(self, context: bpy.types.Context) -> motion_exchange.ExportMotionJob:
-        """Start with the active object's take."""
         action = active_take(context)
         if action is None:
             raise UserError("The active object shows no take.")
@@ -130,7 +98,6 @@ class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
         return motion_exchange.ExportMotionJob(action, path, self.fps or None)
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say where it is."""
         return rpt_("Exported {path}").format(path=self.job.path)
 
 
@@ -145,29 +112,23 @@ class DIFFPOSETALK_OT_import_motion(JobOperator, ImportHelper):
     start_frame: IntProperty(name="Start Frame", description="Frame of the motion's beginning", default=1)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask for the file."""
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def start(self, context: bpy.types.Context) -> motion_exchange.ImportMotionJob:
-        """Start with the selected heads."""
         bone = context.scene.diffposetalk.head_bone
         return motion_exchange.ImportMotionJob(
             context.scene, scene_settings.speakers(context), self.filepath, self.start_frame, bone
         )
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what was keyed."""
         return rpt_("Keyed {name} on {heads} heads").format(
             name=self.job.path.name, heads=len(self.job.results)
         )
 
 
 CLASSES = (
-    DIFFPOSETALK_OT_export_fbx,
-    DIFFPOSETALK_OT_export_alembic,
-    DIFFPOSETALK_OT_export_gltf,
-    DIFFPOSETALK_OT_export_usd,
+    *(export_operator(exporter) for exporter in exporting.EXPORTERS),
     DIFFPOSETALK_OT_export_motion,
     DIFFPOSETALK_OT_import_motion,
 )

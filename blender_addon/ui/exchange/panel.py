@@ -3,27 +3,23 @@
 
 import bpy
 
-from ..common.layout import SidebarPanel, button_row, sub_panel_layout
+from ...jobs.exporting import EXPORTERS
+from ..common.layout import SubPanel, button_row, sub_panel_layout
+from .operators import operator_name
 
 
-class DIFFPOSETALK_PT_export(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_export(SubPanel, bpy.types.Panel):
     """Files for other programs."""
 
-    bl_idname = "DIFFPOSETALK_PT_export"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Export and Import"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 15
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the buttons."""
         layout = sub_panel_layout(self, context, while_running=True)
-        row = button_row(layout, context)
-        row.operator("diffposetalk.export_fbx", text="FBX", icon="EXPORT")
-        row.operator("diffposetalk.export_alembic", text="Alembic", icon="EXPORT")
-        row = button_row(layout, context)
-        row.operator("diffposetalk.export_gltf", text="glTF", icon="EXPORT")
-        row.operator("diffposetalk.export_usd", text="USD", icon="EXPORT")
+        for number, exporter in enumerate(EXPORTERS):
+            if number % 2 == 0:
+                row = button_row(layout, context)
+            row.operator(operator_name(exporter), text=exporter.name, icon="EXPORT")
         row = button_row(layout, context)
         row.operator("diffposetalk.export_motion", icon="EXPORT")
         row.operator("diffposetalk.import_motion", icon="IMPORT")

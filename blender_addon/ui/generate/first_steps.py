@@ -76,7 +76,6 @@ class DIFFPOSETALK_OT_use_example(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Choose it."""
         settings = context.scene.diffposetalk
         settings.audio_source, settings.audio_path = "FILE", str(bundled.EXAMPLE_CLIP)
         return {"FINISHED"}
@@ -89,7 +88,6 @@ class DIFFPOSETALK_OT_hide_first_steps(bpy.types.Operator):
     bl_label = "Show All Controls"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Hide the card."""
         addon_preferences().first_steps = False
         return {"FINISHED"}
 

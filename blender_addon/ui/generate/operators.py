@@ -13,6 +13,7 @@ from ...data.head_asset import HeadAsset, load_shape
 from ...engine import flame_file
 from ...engine.flame_file import FlameHead
 from ...faces import placing, rig
+from ...install.course import Job, Steps
 from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
 from ...jobs.generation import GenerationJob, Speech
@@ -20,22 +21,14 @@ from ..common.job_operator import JobOperator
 from . import properties
 
 
-class BundledHead:
-    """The job of finding the bundled head, which is done at once."""
+class BundledHead(Job):
+    """Reading the head that comes with the add-on; `head` is there when it is done."""
 
-    text = "Reading the head"
-    progress = 0.0
-    failure: Exception | None = None
+    head: HeadAsset
 
-    def __init__(self) -> None:
-        self.head: HeadAsset = bundled.bundled_head()
-
-    def poll(self) -> str:
-        """It is there."""
-        return "done"
-
-    def cancel(self) -> None:
-        """There is nothing to give up."""
+    def _run(self) -> Steps:
+        self.head = bundled.bundled_head()
+        yield
 
 
 class DIFFPOSETALK_OT_add_head(JobOperator):
@@ -54,12 +47,14 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
     )
 
     def start(self, context: bpy.types.Context) -> BundledHead | FlameHead:
-        """Find the head; FLAME is converted the first time."""
         self.shape = load_shape(bpy.path.abspath(self.identity)) if self.identity else None
-        return BundledHead() if self.source == "BUNDLED" else FlameHead(flame_file.chosen_flame_file())
+        return (
+            BundledHead(rpt_("Reading the head"))
+            if self.source == "BUNDLED"
+            else FlameHead(flame_file.chosen_flame_file())
+        )
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Add it."""
         name = "Head" if self.source == "BUNDLED" else None
         mesh, armature = rig.add_head(context, self.job.head, name, self.shape)
         if self.options.is_invoke:  # scripts place it themselves
@@ -69,7 +64,7 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
 
 
 class DIFFPOSETALK_OT_generate(JobOperator):
-    """Make face and head motion from the speech, and key it on the selected heads"""
+    """Generate face and head motion from the speech, and key it on the selected heads"""
 
     bl_idname = "diffposetalk.generate"
     bl_label = "Generate"
@@ -78,7 +73,6 @@ class DIFFPOSETALK_OT_generate(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """One job at a time, and somebody who says something."""
         if not super().poll(context):
             return False
         missing = scene_settings.missing_for_generate(context)
@@ -87,7 +81,6 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         return not missing
 
     def start(self, context: bpy.types.Context) -> GenerationJob:
-        """Start generating with the scene's settings."""
         settings = context.scene.diffposetalk
         if settings.random_seed:
             settings.seed = random.randint(0, 99999)
@@ -99,7 +92,6 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         return GenerationJob(context.scene, [speech], scene_settings.generation_settings(context.scene))
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what was keyed."""
         addon_preferences().first_steps = False
         result = self.job.results[0]
         if result.warnings:
@@ -123,14 +115,13 @@ class DIFFPOSETALK_OT_generate(JobOperator):
 
 
 class DIFFPOSETALK_OT_new_seed(bpy.types.Operator):
-    """Draw another seed"""
+    """Choose another random seed"""
 
     bl_idname = "diffposetalk.new_seed"
     bl_label = "New Seed"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Draw it."""
         context.scene.diffposetalk.seed = random.randint(0, 99999)
         return {"FINISHED"}
 

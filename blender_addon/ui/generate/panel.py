@@ -9,11 +9,12 @@ from ...install.preferences import chosen_model_directory
 from ...jobs import scene_settings
 from ...takes import audio_strip
 from ..common import job_status
-from ..common.layout import SidebarPanel, is_narrow, sub_panel_layout
+from ..common.layout import SidebarPanel, SubPanel, is_narrow, sub_panel_layout
 from ..common.wrapped_text import draw_text
 from . import first_steps, properties, settings_presets, style_menu
 
 LABEL_SHARE = 0.28  # of the width, for the names of the main controls
+PROPERTY_SHARE = 0.4  # the same where Blender shows properties
 
 
 def bases_differ(context: bpy.types.Context) -> bool:
@@ -23,12 +24,14 @@ def bases_differ(context: bpy.types.Context) -> bool:
     return basis is not None and any(targets.basis_of(item) != basis for item in faces)
 
 
-def _control(column: bpy.types.UILayout, name: str, context: bpy.types.Context) -> bpy.types.UILayout:
+def _control(
+    column: bpy.types.UILayout, name: str, context: bpy.types.Context, share: float = LABEL_SHARE
+) -> bpy.types.UILayout:
     """A main control's name, and room for the control beside it or, in a narrow sidebar, below it."""
     if is_narrow(context):
         column.label(text=name)
         return column.row(align=True)
-    split = column.split(factor=LABEL_SHARE)
+    split = column.split(factor=share)
     label = split.row()
     label.alignment = "RIGHT"
     label.label(text=name)
@@ -68,11 +71,9 @@ class DIFFPOSETALK_PT_main(SidebarPanel, bpy.types.Panel):
     bl_label = "DiffPoseTalk"
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
-        """Settings to choose from, and back to the defaults."""
         settings_presets.draw_header(self.layout, with_reset=not is_narrow(context))
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the five controls, the button, and how it goes; at first the first steps."""
         if first_steps.wanted():
             first_steps.draw_card(self.layout, context)
             return
@@ -116,62 +117,65 @@ def draw_model_defaults(layout: bpy.types.UILayout, settings: properties.DiffPos
     unchanged = [text for name, text in own.items() if not settings.is_property_set(name)]
     if unchanged:
         column = layout.column(align=True)
-        column.label(text="Until changed, as this model has it:", icon="INFO")
+        column.label(text="This model's own defaults:", icon="INFO")
         for text in unchanged:
             column.label(text=text, icon="BLANK1")
 
 
-class DIFFPOSETALK_PT_options(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_options(SubPanel, bpy.types.Panel):
     """Where the speech begins, which variant it is, and what the head does."""
 
-    bl_idname = "DIFFPOSETALK_PT_options"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Start, Seed and Head"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings."""
         layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk
         column = layout.column()
         column.enabled = settings.audio_source == "FILE"  # a strip has its place
         column.prop(settings, "start_at")
         if settings.start_at == "FIXED":
-            column.prop(settings, "start_frame", text="Frame")
+            column.prop(settings, "start_frame")
         column.prop(settings, "place_sound")
         column = layout.column()
         row = column.row(align=True)
         row.prop(settings, "seed")
         row.operator("diffposetalk.new_seed", text="", icon="FILE_REFRESH")
-        column.prop(settings, "random_seed", text="New Each Time")
+        column.prop(settings, "random_seed")
         column = layout.column()
         column.prop(settings, "head_motion")
         sub = column.column()
         sub.enabled = settings.head_motion
         sub.prop(settings, "head_strength")
-        sub.prop(settings, "head_bone", text="Turns")
+        sub.prop(settings, "head_bone")
 
 
-class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_MT_sampler(bpy.types.Menu):
+    """Method by which noise becomes motion, step by step"""
+
+    bl_label = "Sampler"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        for name in properties.OFFERED_SAMPLERS:
+            self.layout.prop_enum(context.scene.diffposetalk, "sampler", name)
+
+
+class DIFFPOSETALK_PT_advanced(SubPanel, bpy.types.Panel):
     """What is seldom changed."""
 
-    bl_idname = "DIFFPOSETALK_PT_advanced"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Advanced"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 30
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the settings."""
         layout = sub_panel_layout(self, context)
         settings = context.scene.diffposetalk
         layout.prop(settings, "head_source")
         layout.prop(settings, "head_identity")
         sampling = layout.column()
         sampling.enabled = settings.quality != "DRAFT"
-        sampling.prop(settings, "speech_guidance", text="By Speech")
-        sampling.prop(settings, "style_guidance", text="By Style")
-        sampling.prop(settings, "sampler")
+        sampling.prop(settings, "speech_guidance")
+        sampling.prop(settings, "style_guidance")
+        shown = settings.bl_rna.properties["sampler"].enum_items[settings.sampler].name
+        _control(sampling, "Sampler", context, PROPERTY_SHARE).menu("DIFFPOSETALK_MT_sampler", text=shown)
         row = sampling.row()
         row.enabled = settings.sampler != "ddpm"
         row.prop(settings, "steps")
@@ -179,4 +183,4 @@ class DIFFPOSETALK_PT_advanced(SidebarPanel, bpy.types.Panel):
             draw_model_defaults(layout, settings)
 
 
-CLASSES = (DIFFPOSETALK_PT_main, DIFFPOSETALK_PT_options, DIFFPOSETALK_PT_advanced)
+CLASSES = (DIFFPOSETALK_MT_sampler, DIFFPOSETALK_PT_main, DIFFPOSETALK_PT_options, DIFFPOSETALK_PT_advanced)

@@ -8,6 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from ...data import bundled
 from ...jobs import style_list
 from ...jobs.scene_settings import MAX_SEED
+from ..common.reference import start_property, window_property
 
 HEAD_SOURCES = [
     ("BUNDLED", "Bundled", "The head that comes with the add-on; it shows ARKit's expressions"),
@@ -17,6 +18,7 @@ HEAD_SOURCES = [
         "Your own FLAME model, which the add-on's preferences name; it shows FLAME's expressions",
     ),
 ]
+OFFERED_SAMPLERS = ("unipc", "dpmpp_2m", "ddpm")  # scripts and earlier scenes may have chosen others
 _DEFAULTS = bundled.sampling_defaults()
 
 
@@ -32,10 +34,10 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
     convert_basis: BoolProperty(
         name="Convert to the Head's Basis",
-        description="Turn motion of the model's expression basis into that of the head (FLAME's into ARKit's or "
-        "the other way round): each frame becomes the expression of this head that comes closest to the face "
-        "the model means, by least squares over corresponding surfaces. What no expression of the head can "
-        "show is lost; the result says how much, in millimetres",
+        description="Convert motion that the head cannot show as it is, from FLAME's expressions to "
+        "ARKit's or the other way round: each frame becomes the expression of this head that "
+        "comes closest to the face the model means. What no expression of the head can show "
+        "is lost; the result says how much, in millimetres",
     )
     audio_source: EnumProperty(
         name="Audio",
@@ -64,21 +66,8 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         "Face recording (.csv)",
         subtype="FILE_PATH",
     )
-    style_window: EnumProperty(
-        name="Four Seconds",
-        description="Which part of the reference the style is taken from",
-        items=[
-            ("auto", "Automatic", "The four seconds closest to its mean style in which the mouth moves"),
-            ("mean", "Mean of All", "The mean over all of it"),
-            ("START", "Chosen", "Four seconds from a frame on"),
-        ],
-    )
-    style_start_frame: IntProperty(
-        name="Start",
-        description="First frame (25 a second) of the four seconds that the style is taken from",
-        min=0,
-        default=0,
-    )
+    style_window: window_property("reference")
+    style_start_frame: start_property()
     style_second: EnumProperty(
         name="Mix With", description="Style that is mixed in", items=style_list.style_items
     )
@@ -93,12 +82,14 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
     seed: IntProperty(
         name="Seed",
-        description="Number that the motion's chance comes from: the same seed makes the same motion again",
+        description="Random seed: the same seed gives the same motion again, another one a variation",
         min=0,
         max=MAX_SEED,
         default=0,
     )
-    random_seed: BoolProperty(name="New Seed Each Time", description="Draw another seed at every Generate")
+    random_seed: BoolProperty(
+        name="New Seed Each Time", description="Use another random seed at every Generate"
+    )
     takes: IntProperty(
         name="Takes",
         description="How many variants to make. Each becomes an Action; the first is shown",
@@ -126,21 +117,23 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         step=10,
         precision=2,
     )
-    head_motion: BoolProperty(name="Head Motion", description="Make head motion and key it", default=True)
+    head_motion: BoolProperty(
+        name="Head Motion", description="Generate head motion, and key it", default=True
+    )
     head_strength: FloatProperty(
         name="Strength",
-        description="Factor of the head rotation",
+        description="How far the head turns: 1 is as generated, 2 twice as far",
         min=0.0,
         max=2.0,
         default=1.0,
         subtype="FACTOR",
     )
     head_bone: EnumProperty(
-        name="Head Rotation On",
-        description="Bone that gets the head rotation",
+        name="Rotation Bone",
+        description="Bone that turns with the head",
         items=[
             ("neck", "Neck", "The neck bends and the bust stays"),
-            ("root", "Root", "The whole head turns, as the paper renders it"),
+            ("root", "Root", "The whole bust turns with the head, as in the paper"),
         ],
         default="neck",
     )
@@ -161,14 +154,14 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
     quality: EnumProperty(
         name="Quality",
-        description="How carefully motion is made",
+        description="Final quality, or a fast draft to choose takes by",
         items=[
             ("FINAL", "Final", "The model itself, with its guidance and steps as set under Advanced"),
             (
                 "DRAFT",
                 "Draft",
-                "The model's faster student, several times as fast, for auditioning takes. Its guidance and steps "
-                "are built in. Not every model has one",
+                "A smaller version of the model, several times as fast, to choose takes by. Its "
+                "guidance and steps are built in. Not every model has one",
             ),
         ],
         default="FINAL",
@@ -183,26 +176,17 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
     sampler: EnumProperty(
         name="Sampler",
-        description="How noise becomes motion",
+        description="Method by which noise becomes motion, step by step",
         items=[
             ("unipc", "UniPC", "Third order, predicted and corrected: the fewest steps", 2),
             ("dpmpp_2m", "DPM-Solver++ (2M)", "Second order: about 20 steps are enough", 0),
             ("dpmpp_2m_sde", "DPM-Solver++ (2M SDE)", "Second order with fresh noise at every step", 3),
             ("ddim", "DDIM", "First order: wants the most steps of the deterministic ones", 4),
-            ("ddpm", "DDPM", "The paper's ancestral sampling; takes the model's full number of steps", 1),
+            ("ddpm", "DDPM", "The paper's own sampling; takes all of the model's steps", 1),
         ],
         default=_DEFAULTS.sampler,
     )
 
 
 CLASSES = (DiffPoseTalkSettings,)
-
-
-def register() -> None:
-    """Let scenes have these settings."""
-    bpy.types.Scene.diffposetalk = bpy.props.PointerProperty(type=DiffPoseTalkSettings)
-
-
-def unregister() -> None:
-    """Take them back."""
-    del bpy.types.Scene.diffposetalk
+PROPERTIES = ((bpy.types.Scene, "diffposetalk", bpy.props.PointerProperty(type=DiffPoseTalkSettings)),)

@@ -25,20 +25,16 @@ NEVER_RESET = ("audio_source", "audio_path")  # what is said is no setting
 
 
 class DIFFPOSETALK_PT_presets(PresetPanel, bpy.types.Panel):
-    """The menu of settings in the panel's header.
+    """Choose, save or remove settings for Generate"""
 
-    Its title becomes the chosen preset's name, as in all of Blender's own such menus (`script.execute_preset` writes it
-    over the label); in lower case, as preset files are named.
-    """
-
-    bl_label = "Settings Presets"
+    bl_label = "Settings Presets"  # `script.execute_preset` writes the chosen preset's name over it
     preset_subdir = FOLDER
     preset_operator = "script.execute_preset"
     preset_add_operator = "diffposetalk.add_preset"
 
 
 class DIFFPOSETALK_OT_add_preset(AddPresetBase, bpy.types.Operator):
-    """Keep the settings for Generate under a name, or remove the chosen ones"""
+    """Save the settings for Generate as a preset, or remove the chosen preset"""
 
     bl_idname = "diffposetalk.add_preset"
     bl_label = "Add Settings Preset"
@@ -49,14 +45,13 @@ class DIFFPOSETALK_OT_add_preset(AddPresetBase, bpy.types.Operator):
 
 
 class DIFFPOSETALK_OT_reset_settings(bpy.types.Operator):
-    """Put all settings for Generate back to their defaults; the chosen audio stays"""
+    """Reset all settings for Generate to their defaults; the chosen audio stays"""
 
     bl_idname = "diffposetalk.reset_settings"
     bl_label = "Reset to Defaults"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put them back."""
         settings = context.scene.diffposetalk
         for prop in settings.bl_rna.properties:
             if prop.identifier not in NEVER_RESET and not prop.is_readonly:
@@ -77,10 +72,8 @@ CLASSES = (DIFFPOSETALK_PT_presets, DIFFPOSETALK_OT_add_preset, DIFFPOSETALK_OT_
 
 
 def register() -> None:
-    """Let Blender find the presets of the add-on beside the user's."""
     bpy.utils.register_preset_path(str(SHIPPED))
 
 
 def unregister() -> None:
-    """Take it back."""
     bpy.utils.unregister_preset_path(str(SHIPPED))

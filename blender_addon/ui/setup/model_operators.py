@@ -3,12 +3,12 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ...data.errors import UserError
-from ...engine import session
 from ...engine.flame_file import FlameHead, chosen_flame_file
 from ...engine.job import BackendJob, Steps
 from ...install.preferences import addon_preferences, chosen_model_directory
@@ -17,21 +17,16 @@ from ..common.job_operator import JobOperator
 
 
 class LoadModel(BackendJob):
-    """Loading a model into the backend; `told` is what that says of it."""
+    """Loading a model into the backend; `model` is what that says of it."""
+
+    model: dict[str, Any]
 
     def __init__(self, folder: Path) -> None:
         super().__init__(rpt_("Loading the model"))
-        self._folder = folder
+        self._model_folder = folder
 
     def _run(self) -> Steps:
-        yield from self._load()
-
-    def _load(self) -> Steps:
-        self.text = rpt_("Loading the model")
-        session.forget_loaded()
-        params = {"model": str(self._folder), "device": addon_preferences().device}
-        self.told = yield from self.ask("load_model", params)
-        session.note_loaded(self._folder, params["device"], self.told)
+        self.model = yield from self.load_model(self._model_folder, addon_preferences().device, anew=True)
 
 
 class ConvertCheckpoint(LoadModel):
@@ -61,7 +56,7 @@ class ConvertCheckpoint(LoadModel):
             denoiser, style_encoder, statistics = map(str, self._files)
             params = {"denoiser": denoiser, "style_encoder": style_encoder, "statistics": statistics}
             yield from self.ask("convert_checkpoint", {**params, "output": str(self.folder)})
-        yield from self._load()
+        yield from super()._run()
 
 
 def models_folder() -> Path:
@@ -70,18 +65,16 @@ def models_folder() -> Path:
 
 
 class DIFFPOSETALK_OT_check_flame(JobOperator):
-    """Read the FLAME model, and convert it where that has not been done"""
+    """Read the FLAME model, and convert it if needed"""
 
     bl_idname = "diffposetalk.check_flame"
     bl_label = "Check FLAME"
     job: FlameHead
 
     def start(self, context: bpy.types.Context) -> FlameHead:
-        """Start reading."""
         return FlameHead(chosen_flame_file())
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what it is."""
         head = self.job.head
         return rpt_("{name}: {vertices} vertices, {expressions} expressions; it can be used").format(
             name=head.name, vertices=len(head.v_template), expressions=len(head.expression_names)
@@ -89,7 +82,7 @@ class DIFFPOSETALK_OT_check_flame(JobOperator):
 
 
 class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
-    """Make a model folder of the three files, load it, and choose it. Nothing in the files is run"""
+    """Make a model folder of the three files, load it, and choose it. No code in the files is run"""
 
     bl_idname = "diffposetalk.convert_checkpoint"
     bl_label = "Convert Checkpoint"
@@ -97,7 +90,6 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """When all three files are chosen."""
         preferences = addon_preferences()
         names = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
         if not all(getattr(preferences, name) for name in names):
@@ -106,13 +98,11 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
         return super().poll(context)
 
     def start(self, context: bpy.types.Context) -> ConvertCheckpoint:
-        """Start converting."""
         chosen = addon_preferences()
         names = (chosen.checkpoint, chosen.checkpoint_style_encoder, chosen.checkpoint_statistics)
         return ConvertCheckpoint(*(Path(bpy.path.abspath(name)) for name in names))
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Use it."""
         addon_preferences().model_directory = str(self.job.folder)
         return rpt_("The checkpoint is converted and chosen as Model Folder: {folder}").format(
             folder=self.job.folder
@@ -120,21 +110,19 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
 
 
 class DIFFPOSETALK_OT_check_model(JobOperator):
-    """Load the model of the Model Folder, with HuBERT where it hears through that, and say what it is"""
+    """Load the model in Model Folder, with HuBERT if it needs that, and say what it is"""
 
     bl_idname = "diffposetalk.check_model"
     bl_label = "Check Model"
     job: LoadModel
 
     def start(self, context: bpy.types.Context) -> LoadModel:
-        """Start loading."""
         return LoadModel(chosen_model_directory())
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what it is."""
-        told = self.job.told
+        model = self.job.model
         return rpt_("{name} runs on {device}: basis {basis}, {styles} styles").format(
-            name=told["name"], device=told["device"], basis=told["basis"], styles=len(told["styles"])
+            name=model["name"], device=model["device"], basis=model["basis"], styles=len(model["styles"])
         )
 
 

@@ -2,19 +2,22 @@
 # mypy: disable-error-code="valid-type"
 """The buttons that install, repair, extend and remove the backend, and the text that describes it for a report."""
 
+from typing import Any
+
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import BoolProperty
 
-from ...client import Call
 from ...data.errors import UserError
 from ...engine import session
+from ...engine.job import BackendJob, Steps
 from ...install import environment as backend_setup
 from ...install.environment import ALIGNMENT, TRACKING, Extra, SetupJob
 from ...install.preferences import addon_preferences, package_sources_chosen
 from ...jobs import diagnostics
 from ..common import job_status
 from ..common.job_operator import JobOperator
+from ..common.work_operator import WorkOperator
 
 
 class SetupOperator(JobOperator):
@@ -24,7 +27,6 @@ class SetupOperator(JobOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """One job at a time, and only when Blender may go online or has all wheels in a folder."""
         if not bpy.app.online_access and not addon_preferences().wheels_only:
             cls.poll_message_set(
                 rpt_(
@@ -46,7 +48,6 @@ class SetupOperator(JobOperator):
         return state
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Use what was installed."""
         preferences = addon_preferences()
         preferences.backend_python = ""
         if self.job.notes:
@@ -62,28 +63,26 @@ class SetupOperator(JobOperator):
 
 
 class DIFFPOSETALK_OT_setup_backend(SetupOperator):
-    """Download the backend's packages into a folder of the add-on's own, and try them by generating a second"""
+    """Download the backend's packages into the add-on's own folder, and test them by generating a second of motion"""
 
     bl_idname = "diffposetalk.setup_backend"
     bl_label = "Set Up Backend"
 
     anew: BoolProperty(
-        name="Fetch All Anew",
-        description="Use nothing that was fetched before, as a file of it may be damaged",
+        name="Download Everything Again",
+        description="Use nothing that was downloaded before, as one of the files may be damaged",
         options={"SKIP_SAVE"},
     )
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        """Of the two buttons."""
         if properties.anew:
-            return (
-                "Fetch and install the backend's packages again, for when the backend does not start any more"
+            return rpt_(
+                "Download and install the backend's packages again, for when the backend does not start any more"
             )
-        return str(cls.__doc__)
+        return rpt_(str(cls.__doc__))
 
     def start(self, context: bpy.types.Context) -> SetupJob:
-        """Start the installation."""
         return self.begin(anew=self.anew)
 
 
@@ -93,7 +92,6 @@ class ExtraOperator(SetupOperator):
     extra: Extra
 
     def start(self, context: bpy.types.Context) -> SetupJob:
-        """Start the installation."""
         if addon_preferences().backend_python:
             raise UserError(f"In the Python that you chose as Backend Python, run: {self.extra.by_hand}.")
         return self.begin((self.extra,))
@@ -115,15 +113,15 @@ class DIFFPOSETALK_OT_install_alignment(ExtraOperator):
     extra = ALIGNMENT
 
 
-class DIFFPOSETALK_OT_remove_backend(bpy.types.Operator):
+class DIFFPOSETALK_OT_remove_backend(WorkOperator):
     """Delete the backend's packages from the add-on's folder. Styles, heads, models and uv's cache stay"""
 
     bl_idname = "diffposetalk.remove_backend"
     bl_label = "Remove Backend"
+    bl_options = {"REGISTER"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Where there is one, and nothing runs."""
         if context.window_manager.diffposetalk_status.running:
             cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
             return False
@@ -133,63 +131,42 @@ class DIFFPOSETALK_OT_remove_backend(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first."""
         return context.window_manager.invoke_confirm(self, event)  # type: ignore[no-any-return]
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Remove it."""
+    def act(self, context: bpy.types.Context) -> str:
         session.stop()
         try:
             backend_setup.remove_environment()
         except UserError as error:
             job_status.show(context, running=False, error=str(error))
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            raise
+        text = rpt_("The backend was removed")
         job_status.set_setup_log([])
-        job_status.show(context, running=False, text=rpt_("The backend was removed"))
-        return {"FINISHED"}
+        job_status.show(context, running=False, text=text)
+        return text
 
 
-class DIFFPOSETALK_OT_copy_diagnostics(bpy.types.Operator):
+class DIFFPOSETALK_OT_copy_diagnostics(WorkOperator):
     """Copy versions, device, settings, the last error and the ends of the logs, without passwords or your name"""
 
     bl_idname = "diffposetalk.copy_diagnostics"
     bl_label = "Copy Diagnostics"
+    bl_options = {"REGISTER"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put the text on the clipboard."""
-        context.window_manager.clipboard = diagnostics.describe(
-            context.window_manager.diffposetalk_status.error
-        )
-        self.report({"INFO"}, rpt_("The diagnostics are on the clipboard"))
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> str:
+        manager = context.window_manager
+        manager.clipboard = diagnostics.describe(manager.diffposetalk_status.error)
+        return rpt_("The diagnostics are on the clipboard")
 
 
-class BackendCheck:
-    """Starts the backend and waits for its handshake."""
+class BackendCheck(BackendJob):
+    """Starting the backend; `greeting` is what it says of itself."""
 
-    text = "Starting the backend"
-    progress = 0.0
+    greeting: dict[str, Any]
 
-    def __init__(self) -> None:
-        self._client = session.client()
-        self.greeting: Call = self._client.greeting
-        self.failure: Exception | None = None
-        self._cancelled = False
-
-    def poll(self) -> str:
-        """See whether it has answered."""
-        self._client.poll()
-        if self._cancelled:
-            return "cancelled"
-        if not self.greeting.done:
-            return "running"
-        self.failure = self.greeting.error
-        return "done" if self.failure is None else "failed"
-
-    def cancel(self) -> None:
-        """Wait no longer."""
-        self._cancelled = True
+    def _run(self) -> Steps:
+        yield from self.start_backend()
+        self.greeting = session.greeting()
 
 
 class DIFFPOSETALK_OT_check_backend(JobOperator):
@@ -200,13 +177,11 @@ class DIFFPOSETALK_OT_check_backend(JobOperator):
     job: BackendCheck
 
     def start(self, context: bpy.types.Context) -> BackendCheck:
-        """Start the backend."""
-        return BackendCheck()
+        return BackendCheck(rpt_("Starting the backend"))
 
     def finish(self, context: bpy.types.Context) -> str:
-        """Say what it is."""
-        told = self.job.greeting.result
-        return rpt_("Backend {version} runs: Python {python}, Torch {torch}, device {device}").format(**told)
+        text = rpt_("Backend {version} runs: Python {python}, Torch {torch}, device {device}")
+        return text.format(**self.job.greeting)
 
 
 CLASSES = (

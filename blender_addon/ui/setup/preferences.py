@@ -21,6 +21,14 @@ HUBERT_LICENCE = "Not part of this add-on; by Meta, Apache License 2.0"
 TRACKER_LICENCE = "Not part of this add-on; by Google, Apache License 2.0"
 
 
+def _file(name: str, description: str) -> StringProperty:
+    return StringProperty(name=name, description=description, subtype="FILE_PATH")
+
+
+def _folder(name: str, description: str) -> StringProperty:
+    return StringProperty(name=name, description=description, subtype="DIR_PATH")
+
+
 class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
     """Settings of this machine, shared by all files."""
 
@@ -39,11 +47,10 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         default="BACKEND",
     )
 
-    backend_python: StringProperty(
-        name="Backend Python",
-        description="Python interpreter, or folder of a virtual environment, that runs the backend. Empty: the one "
+    backend_python: _file(
+        "Backend Python",
+        "Python interpreter, or folder of a virtual environment, that runs the backend. Empty: the one "
         "that Set Up Backend installed",
-        subtype="FILE_PATH",
     )
     show_sources: BoolProperty(
         name="Installation Options",
@@ -72,11 +79,7 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         description="Address of a package index in place of the usual one. Empty: what pip and uv are set to, by "
         "environment variables (UV_DEFAULT_INDEX, PIP_INDEX_URL) too",
     )
-    wheel_folder: StringProperty(
-        name="Wheel Folder",
-        description="Folder of wheels that are taken before those of the index",
-        subtype="DIR_PATH",
-    )
+    wheel_folder: _folder("Wheel Folder", "Folder of wheels that are taken before those of the index")
     wheels_only: BoolProperty(
         name="Only These",
         description="Install from the wheel folder alone, without any network",
@@ -85,11 +88,9 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         name="Proxy",
         description="Address of a proxy, http://HOST:PORT. Empty: what the environment variables say (HTTPS_PROXY)",
     )
-    uv_program: StringProperty(
-        name="uv Program",
-        description="The program that installs packages. Empty: the system's uv, else one that is fetched by "
-        "checksum",
-        subtype="FILE_PATH",
+    uv_program: _file(
+        "uv Program",
+        "The program that installs packages. Empty: the system's uv, else one that is fetched by checksum",
     )
     device: EnumProperty(
         name="Device",
@@ -103,63 +104,46 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
         ],
         default="auto",
     )
-    model_directory: StringProperty(
-        name="Model Folder",
-        description="Folder of the model (config.json and model.safetensors). Empty: the bundled model",
-        subtype="DIR_PATH",
+    model_directory: _folder(
+        "Model Folder", "Folder of the model (config.json and model.safetensors). Empty: the bundled model"
     )
 
-    flame_model: StringProperty(
-        name="FLAME Model",
-        description="Your FLAME 2020 or 2023 model, for Add Head: the .pkl or .npz file that you downloaded from "
+    flame_model: _file(
+        "FLAME Model",
+        "Your FLAME 2020 or 2023 model, for Add Head: the .pkl or .npz file that you downloaded from "
         "flame.is.tue.mpg.de under the licence that you agreed to there, or a head that one was converted into. "
         "The add-on does not bring it and does not pass it on; scenes and exports of a FLAME head contain it",
-        subtype="FILE_PATH",
     )
 
-    checkpoint: StringProperty(
-        name="Checkpoint",
-        description="Denoiser of the paper's release (.pt)",
-        subtype="FILE_PATH",
+    checkpoint: _file("Checkpoint", "Denoiser of the paper's release (.pt)")
+    checkpoint_style_encoder: _file("Style Encoder", "Style encoder of the same release (.pt)")
+    checkpoint_statistics: _file(
+        "Statistics", "stats_train.npz of the same release; without it the motion would be far too strong"
     )
-    checkpoint_style_encoder: StringProperty(
-        name="Style Encoder",
-        description="Style encoder of the same release (.pt)",
-        subtype="FILE_PATH",
-    )
-    checkpoint_statistics: StringProperty(
-        name="Statistics",
-        description="stats_train.npz of the same release; without it motion would be violent",
-        subtype="FILE_PATH",
-    )
-    hubert_folder: StringProperty(
-        name="HuBERT",
-        description="Folder of HuBERT base (config.json and weights), which the paper's checkpoints hear with. Empty: "
-        "DIFFPOSETALK_HUBERT, or the Hugging Face cache",
-        subtype="DIR_PATH",
+    hubert_folder: _folder(
+        "HuBERT",
+        "Folder of HuBERT base (config.json and weights), through which the paper's "
+        "checkpoints hear speech. Empty: DIFFPOSETALK_HUBERT, or the Hugging Face cache",
     )
 
-    style_library: StringProperty(
-        name="Style Library",
-        description="Folder of your own styles. Empty: the one that the command line uses too "
+    style_library: _folder(
+        "Style Library",
+        "Folder of your own styles. Empty: the one that the command line uses too "
         "(DIFFPOSETALK_STYLES, or diffposetalk/styles among your user's data)",
-        subtype="DIR_PATH",
     )
-    tracker_model: StringProperty(
-        name="Face Tracker",
-        description="MediaPipe's face_landmarker.task, for taking motion from video. Empty: the one that Fetch "
+    tracker_model: _file(
+        "Face Tracker",
+        "MediaPipe's face_landmarker.task, for taking motion from video. Empty: the one that Fetch "
         "Face Tracker has put among your user's data",
-        subtype="FILE_PATH",
     )
 
     first_steps: BoolProperty(
         name="Show First Steps",
-        description="Show the way to a first animation in place of the controls, until one has been made",
+        description="Show the way to a first animation instead of the controls, until one has been made",
         default=True,
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the chosen page, and the job under way or how the last one ended."""
         layout = self.layout
         preferences = addon_preferences()
         status = context.window_manager.diffposetalk_status
@@ -202,8 +186,8 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
     elif environment is not None and working:
         facts = environment.facts
         size = sources.size_text(facts.get("bytes", 0))
-        told = f"{facts.get('version')}, PyTorch {facts.get('torch')}, {facts.get('device')}, {size}"
-        draw_text(box, told, width, "CHECKMARK")
+        summary = f"{facts.get('version')}, PyTorch {facts.get('torch')}, {facts.get('device')}, {size}"
+        draw_text(box, summary, width, "CHECKMARK")
     elif environment is not None:
         draw_text(box, backend_setup.setup_problem(), width, "ERROR")
     if not preferences.backend_python and (not working or offer):

@@ -19,20 +19,18 @@ class DIFFPOSETALK_OT_delete_take(TakeOperator):
     bl_label = "Delete Take"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Delete it."""
         title = action.name
         showing.delete_take(action, target)
         return rpt_("Deleted {name}").format(name=title)
 
 
 class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
-    """Delete this head's takes whose rating is 0, but for the one that is shown"""
+    """Delete the takes of this head that have no rating, except the shown one"""
 
     bl_idname = "diffposetalk.delete_other_takes"
     bl_label = "Delete Unrated"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Delete them."""
         others = [
             other
             for other in record.takes_of(target.owner)
@@ -52,7 +50,6 @@ class DIFFPOSETALK_OT_step_take(TakeOperator):
     step: IntProperty(name="Step", description="1 is the next one, -1 the previous", default=1)
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Show it."""
         known = record.takes_of(target.owner)
         following = known[(known.index(action) + self.step) % len(known)]
         showing.show_take(following, target)
@@ -60,7 +57,7 @@ class DIFFPOSETALK_OT_step_take(TakeOperator):
 
 
 class DIFFPOSETALK_OT_rate_take(TakeOperator):
-    """Rate the shown take; the same rating again takes it back"""
+    """Rate the take; press the same star again to clear the rating"""
 
     bl_idname = "diffposetalk.rate_take"
     bl_label = "Rate Take"
@@ -69,32 +66,29 @@ class DIFFPOSETALK_OT_rate_take(TakeOperator):
     rating: IntProperty(name="Rating", description="From 0 to 5", min=0, max=5)
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Rate it."""
         rated = bpy.data.actions.get(self.take, action).diffposetalk
         rated.rating = 0 if rated.rating == self.rating else self.rating
         return rpt_("Rated {rating}").format(rating=rated.rating)
 
 
 class DIFFPOSETALK_OT_reset_take(TakeOperator):
-    """Put the shown take back as it was generated; keys made by hand stay"""
+    """Undo all adjustments of the shown take; keys made by hand stay"""
 
     bl_idname = "diffposetalk.reset_take"
     bl_label = "Reset"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Put it back."""
         showing.set_adjustment(action, Adjustment())
         return rpt_("The take is as it was generated")
 
 
 class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
-    """Give all other takes of this head the shown one's changes"""
+    """Copy the adjustments of the shown take to all other takes of this head"""
 
     bl_idname = "diffposetalk.copy_adjustment"
     bl_label = "Apply to All Takes"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Copy them."""
         others = [other for other in record.takes_of(target.owner) if other != action]
         for other in others:
             showing.set_adjustment(other, showing.adjustment_of(action))
@@ -105,10 +99,10 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
     """Move, stretch or resample the shown take; keys made by hand stay where they are"""
 
     bl_idname = "diffposetalk.retime_take"
-    bl_label = "Time Take"
+    bl_label = "Retime Take"
 
     start_frame: FloatProperty(
-        name="Start", description="Scene frame where the motion begins, in parts of frames if wanted"
+        name="Start", description="Frame of the scene where the motion begins; fractions are allowed"
     )
     stretch: FloatProperty(
         name="Stretch",
@@ -127,7 +121,6 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask, beginning with what the take has."""
         action = active_take(context)
         if action is not None:
             keyed = record.read_keyed(action.diffposetalk)
@@ -135,7 +128,6 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
         return context.window_manager.invoke_props_dialog(self)
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
-        """Time it."""
         scene = context.scene
         keyed = record.read_keyed(action.diffposetalk)
         fps = scene.render.fps / scene.render.fps_base if self.rate == "SCENE" else keyed.fps
@@ -172,19 +164,16 @@ CLASSES = (
     DIFFPOSETALK_OT_copy_adjustment,
     DIFFPOSETALK_OT_retime_take,
 )
-
-
-def register() -> None:
-    """Let the list of takes show and choose the active one."""
-    bpy.types.WindowManager.diffposetalk_take = IntProperty(
-        name="Take",
-        description="The take that the active head shows; click another one to see it",
-        get=_index_of_active,
-        set=_show_index,
-        options={"SKIP_SAVE"},
-    )
-
-
-def unregister() -> None:
-    """Take it back."""
-    del bpy.types.WindowManager.diffposetalk_take
+PROPERTIES = (
+    (
+        bpy.types.WindowManager,
+        "diffposetalk_take",
+        IntProperty(
+            name="Take",
+            description="The take that the active head shows; click another one to see it",
+            get=_index_of_active,
+            set=_show_index,
+            options={"SKIP_SAVE"},
+        ),
+    ),
+)

@@ -4,29 +4,17 @@
 import bpy
 
 from ...takes import record
-from ..common.layout import SidebarPanel, button_row, is_narrow, sub_panel_layout
+from ..common.layout import RowList, SubPanel, button_row, is_narrow, sub_panel_layout
 from .operators import active_take, chosen_target
+from .properties import SLIDERS
 
 STARS = 5
 
 
-class DIFFPOSETALK_UL_takes(bpy.types.UIList):
+class DIFFPOSETALK_UL_takes(RowList):
     """The takes of the active head."""
 
-    def draw_item(
-        self,
-        context: bpy.types.Context,
-        layout: bpy.types.UILayout,
-        data: bpy.types.AnyType,
-        item: bpy.types.Action,
-        icon: int,
-        active_data: bpy.types.AnyType,
-        active_property: str,
-        index: int = 0,
-        flt_flag: int = 0,
-    ) -> None:
-        """Draw one take: its name and rating."""
-        row = layout.row(align=True)
+    def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
         if is_narrow(context):  # the stars are below the list
             row.prop(item, "name", text="", emboss=False)
             return
@@ -36,7 +24,6 @@ class DIFFPOSETALK_UL_takes(bpy.types.UIList):
     def filter_items(
         self, context: bpy.types.Context, data: bpy.types.AnyType, property: str
     ) -> tuple[list[int], list[int]]:
-        """Show only takes of the active head."""
         target = chosen_target(context)
         wanted = set() if target is None else {a.name for a in record.takes_of(target.owner)}
         text = self.filter_name.lower()
@@ -60,17 +47,13 @@ def draw_stars(row: bpy.types.UILayout, take: bpy.types.Action) -> None:
         rate.take, rate.rating = take.name, star
 
 
-class DIFFPOSETALK_PT_takes(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_takes(SubPanel, bpy.types.Panel):
     """The variants of a line, to look at, rate, keep and delete."""
 
-    bl_idname = "DIFFPOSETALK_PT_takes"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Takes"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 5
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the list."""
         layout = sub_panel_layout(self, context, while_running=True)
         row = layout.row()
         row.template_list(
@@ -95,33 +78,23 @@ class DIFFPOSETALK_PT_takes(SidebarPanel, bpy.types.Panel):
         row.operator("diffposetalk.delete_other_takes")
 
 
-class DIFFPOSETALK_PT_adjust(SidebarPanel, bpy.types.Panel):
+class DIFFPOSETALK_PT_adjust(SubPanel, bpy.types.Panel):
     """What is changed of the shown take; it can always be put back."""
 
-    bl_idname = "DIFFPOSETALK_PT_adjust"
-    bl_parent_id = "DIFFPOSETALK_PT_main"
     bl_label = "Adjust Take"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 6
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Show the sliders."""
         layout = sub_panel_layout(self, context, while_running=True)
         action = active_take(context)
         if action is None:
             layout.label(text="The active object shows no take", icon="INFO")
             return
         take = action.diffposetalk
-        groups = (
-            ("mouth", "lip_press", "smooth_lower"),
-            ("upper", "blink_strength", "blink_rate", "eyelid_offset", "smooth_upper"),
-            ("head_pitch", "head_yaw", "head_roll"),
-            ("time_offset", "asymmetry"),
-        )
-        for names in groups:
+        for names in SLIDERS:
             column = layout.column(align=True)
             for name in names:
-                column.prop(take, name, **({"text": "Smoothing"} if name.startswith("smooth") else {}))
+                column.prop(take, name)
         row = button_row(layout, context)
         row.operator("diffposetalk.reset_take", icon="LOOP_BACK")
         row.operator("diffposetalk.copy_adjustment")

@@ -88,13 +88,15 @@ class DiffPoseTalkTake(bpy.types.PropertyGroup):
     )
     mouth: _factor("Mouth", "How far lips, cheeks and jaw move; 1 is as generated")
     lip_press: _addition("Lip Press", "How firmly lips are pressed together where they close", 0.0, 1.0)
-    upper: _factor("Upper Face", "How far brows and lids' muscles move; 1 is as generated")
+    upper: _factor("Upper Face", "How far the brows and the muscles around the eyes move; 1 is as generated")
     head_pitch: _factor("Head Pitch", "How far the head nods; 1 is as generated", 3.0)
     head_yaw: _factor("Head Yaw", "How far the head turns aside; 1 is as generated", 3.0)
     head_roll: _factor("Head Roll", "How far the head tilts; 1 is as generated", 3.0)
     blink_strength: _factor("Blink Strength", "How far blinks close the lids; 1 is as generated", 1.5)
     blink_rate: _factor("Blink Rate", "How many blinks there are; 1 is as generated, 2 twice as many", 3.0)
-    eyelid_offset: _addition("Eyelids", "Close the lids a little (positive), or open them", -0.5, 0.5)
+    eyelid_offset: _addition(
+        "Eyelids", "Close the eyelids a little (positive), or open them (negative)", -0.5, 0.5
+    )
     smooth_lower: _addition(
         "Smooth Lower Face", "Smoothing of mouth and jaw, in seconds", 0.0, 0.3, "TIME_ABSOLUTE"
     )
@@ -109,18 +111,17 @@ class DiffPoseTalkTake(bpy.types.PropertyGroup):
         "Time Offset", "Seconds by which face and head come later than the sound", -0.5, 0.5, "TIME_ABSOLUTE"
     )
     asymmetry: _addition(
-        "Asymmetry", "Move the character's left side more (positive) or its right side", -1.0, 1.0
+        "Asymmetry", "Move the character's left side more (positive), or its right side (negative)", -1.0, 1.0
     )
 
 
+SLIDERS = (
+    ("mouth", "lip_press", "smooth_lower"),
+    ("upper", "blink_strength", "blink_rate", "eyelid_offset", "smooth_upper"),
+    ("head_pitch", "head_yaw", "head_roll"),
+    ("time_offset", "asymmetry"),
+)
+"""Adjust Take's sliders in the panel, by group."""
+
 CLASSES = (DiffPoseTalkTakePart, DiffPoseTalkTake)
-
-
-def register() -> None:
-    """Let Actions be takes."""
-    bpy.types.Action.diffposetalk = PointerProperty(type=DiffPoseTalkTake)
-
-
-def unregister() -> None:
-    """Take it back."""
-    del bpy.types.Action.diffposetalk
+PROPERTIES = ((bpy.types.Action, "diffposetalk", PointerProperty(type=DiffPoseTalkTake)),)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.paths import ROOT
+from support.waiting import PATIENCE
 
 sys.path.insert(0, str(ROOT / "blender_addon"))
 
@@ -117,7 +118,7 @@ def test_the_backend_ends_with_its_client(start, backend_python):
     client = start(backend_python)
     client.greeting.wait()
     client.process.close_input()
-    assert client.process.wait(10.0) == 0
+    assert client.process.wait(PATIENCE) == 0
 
 
 def test_no_such_program(start, tmp_path):
@@ -138,7 +139,7 @@ def test_a_python_without_the_backend(start):
 
 
 def test_a_program_that_says_something_else(start, misbehaving):
-    error = error_of(start(misbehaving("print('Welcome to Python!', flush=True); time.sleep(60)")).greeting)
+    error = error_of(start(misbehaving("print('Welcome to Python!', flush=True); time.sleep(600)")).greeting)
     assert error.kind == "protocol" and "Welcome to Python!" in error.message
 
 
@@ -154,7 +155,7 @@ def test_a_program_that_says_something_else(start, misbehaving):
     ids=lambda line: line[:60],
 )
 def test_json_that_is_not_the_protocol(start, misbehaving, line):
-    error = error_of(start(misbehaving(f"print({line!r}, flush=True); time.sleep(60)")).greeting)
+    error = error_of(start(misbehaving(f"print({line!r}, flush=True); time.sleep(600)")).greeting)
     assert error.kind == "protocol"
 
 
@@ -164,7 +165,7 @@ def test_a_program_that_ends_at_once(start, misbehaving):
 
 
 def test_a_backend_that_hangs(start, misbehaving):
-    client = start(misbehaving(f"sys.stdin.readline(); print({GREETING!r}, flush=True); time.sleep(60)"))
+    client = start(misbehaving(f"sys.stdin.readline(); print({GREETING!r}, flush=True); time.sleep(600)"))
     client.greeting.wait()
     call = client.call("load_model", {}, timeout=0.3)
     waiting = client.call("generate", {})
@@ -180,7 +181,7 @@ def test_a_backend_that_dies_in_a_call(start, backend_python):
     call = client.call("load_model", {"model": "/nowhere"})
     os.kill(client.process.pid, signal.SIGKILL)
     assert error_of(call).kind in ("died", "model_missing", "model_invalid")
-    client.process.wait(20)
+    client.process.wait(PATIENCE)
     after = error_of(client.call("probe_audio", {"path": "x"}))
     assert after.kind == "died" and "SIGKILL" in after.message and "memory" in after.message
 

@@ -2,14 +2,13 @@
 """Other people's characters: what their names mean, which way they face, and what moves them."""
 
 import json
-import subprocess
-import sys
 
 import bpy
 import numpy as np
 import pytest
 from mathutils import Matrix, Quaternion, Vector
-from support.foreign_rigs import ARKIT, RIGS, build
+from support.foreign_rigs import ARKIT, RIGS, SCHEMES, build, meant
+from support.lip_rigs import load_rigify
 from support.scene_state import scene_state
 
 
@@ -57,6 +56,21 @@ def test_channels_are_found_by_their_names(part, name, record_property):
     assert right >= 0.95, (guessed - expected, expected - guessed)
     assert {channel for channel, _, _ in guessed} == set(ARKIT)
     assert {row.source for row in part("faces.character").guess_mapping(owner).rows} == set(ARKIT)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_names_of_other_tools_are_read(part, name):
+    rig = SCHEMES[name]()
+    _, meshes = build(rig)
+    guessed = {(r.source, r.object, r.target) for r in part("faces.character").guess_mapping(meshes[0]).rows}
+    assert guessed == meant(rig)
+
+
+def test_numbered_visemes_are_read(part):
+    names = part("data.shape_names")
+    keys = [f"AA_VI_{n:02d}_{viseme}" for n, viseme in enumerate(names.OCULUS)]
+    title, found = names.match_visemes(keys)
+    assert title == "oculus" and set(found) == set(names.OCULUS)
 
 
 @pytest.mark.parametrize("name", RIGS)
@@ -390,30 +404,9 @@ def test_a_linked_character_is_refused_and_its_override_is_keyed(api, part, key,
     )
 
 
-MAKE_RIGIFY = """
-import os, sys, bpy, addon_utils
-bpy.ops.wm.read_factory_settings(use_empty=True)
-addon_utils.enable("rigify", default_set=True)
-bpy.ops.object.armature_human_metarig_add()
-meta = bpy.context.object
-bpy.ops.pose.rigify_generate()
-rig = next(o for o in bpy.data.objects if o.type == "ARMATURE" and o is not meta)
-bpy.data.libraries.write(sys.argv[-1], {rig})
-sys.stdout.flush()
-os._exit(0)
-"""
-
-
-def test_rigifys_face_moves(part, key, make_motion, tmp_path):
-    path = (
-        tmp_path / "rigify.blend"
-    )  # made in a process of its own: Rigify stays registered and hangs at exit
-    made = subprocess.run([sys.executable, "-c", MAKE_RIGIFY, str(path)], capture_output=True, timeout=600)
-    assert path.is_file(), made.stderr
-    with bpy.data.libraries.load(str(path)) as (there, loaded):
-        loaded.objects = [name for name in there.objects if name == "rig"]
-    (rig,) = loaded.objects
-    bpy.context.scene.collection.objects.link(rig)
+@pytest.mark.parametrize("kind", ["classic", "modular"])
+def test_rigifys_face_moves(part, key, make_motion, tmp_path, kind):
+    rig = load_rigify(tmp_path / "rigify.blend", kind)
     found = part("faces.character").find_character(rig)
     assert {row.source for row in found.rows} >= set(ARKIT) - {"jawOpen"}
     assert (found.bones.head, found.bones.neck, found.bones.jaw) == ("head", "neck", "jaw_master")
@@ -428,6 +421,6 @@ def test_rigifys_face_moves(part, key, make_motion, tmp_path):
     bpy.context.view_layer.update()
     chin = rig.pose.bones["DEF-chin"]
     assert (chin.matrix.translation - rest["DEF-chin"]).z < -0.005  # the jaw opens downwards
-    left = rig.pose.bones["lips.L"].matrix.translation - rest["lips.L"]
-    right = rig.pose.bones["lips.R"].matrix.translation - rest["lips.R"]
+    names = ("lips.L", "lips.R") if kind == "classic" else ("lip_end.L.001", "lip_end.R.001")
+    left, right = (rig.pose.bones[name].matrix.translation - rest[name] for name in names)
     assert left.z > right.z + 0.005 and left.x + right.x > 0.003

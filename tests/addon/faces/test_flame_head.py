@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 from support.scene_state import evaluated_vertices, scene_state
+from support.waiting import PATIENCE
 from test_rig import TOLERANCE, in_blender_axes, put, random_poses
 
 FLAME_FILES = ROOT / "tests" / "support" / "flame_files.py"
@@ -40,14 +41,10 @@ def flame_model(addon, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def preferences(backend_python, part, monkeypatch):
+def preferences(real_backend):
     """The preferences, with the environment's backend and nothing else."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("install.preferences").addon_preferences()
-    preferences.backend_python = preferences.model_directory = preferences.flame_model = ""
-    preferences.device = "cpu"
-    yield preferences
-    preferences.model_directory = preferences.flame_model = ""
+    yield real_backend
+    real_backend.model_directory = real_backend.flame_model = ""
 
 
 def status():
@@ -283,7 +280,7 @@ def test_cancelling_the_conversion(api, part, flame_pkl):
     while job.poll() == "running" and job._call is not None and job._call.method != "convert_flame":
         pass
     job.cancel()
-    assert job.wait(60) == "cancelled" and "Nothing was changed" in str(job.failure)
+    assert job.wait(PATIENCE) == "cancelled" and "Nothing was changed" in str(job.failure)
     assert (scene_state(), sorted(flame_file.heads_folder().iterdir())) == before
     api.add_head(flame=flame_pkl)
     assert converted.is_file()

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from support.package_index import PackageIndex
 from support.paths import ROOT
 from support.read_only_disk import read_only
 from support.small_wheels import lock_of, write_backend, write_wheel
+from support.waiting import wait_until
 
 BLENDER = ROOT / "tests" / "support" / "installing_blender.py"
 
@@ -104,10 +104,7 @@ def copy_extension(addon, place, folder, backend=None):
 
 
 def wait(job):
-    deadline = time.monotonic() + 300
-    while job.poll() == "running":
-        assert time.monotonic() < deadline, list(job.log)
-        time.sleep(0.02)
+    wait_until(lambda: job.poll() != "running", lambda: list(job.log))
     return job.state
 
 
@@ -163,9 +160,8 @@ def test_a_missing_wheel_is_named(place):
 
 def test_a_cancelled_installation_leaves_nothing(place):
     job = place.module.SetupJob(place.sources)
-    while not any(place.folder.glob("e-*/pyvenv.cfg")):
-        assert job.poll() == "running"
-        time.sleep(0.01)
+    wait_until(lambda: any(place.folder.glob("e-*/pyvenv.cfg")) or job.poll() != "running")
+    assert job.state == "running"
     job.cancel()
     assert wait(job) == "cancelled"
     assert environments(place) == [] and place.module.installed_python() is None
@@ -189,11 +185,13 @@ def test_a_download_that_is_killed_midway_goes_on_the_next_time(place, index, ad
     environment = {**os.environ, "BLENDER_USER_RESOURCES": str(resources)}
     killed = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        deadline = time.monotonic() + 300
         kept = tmp_path / "uv cache"  # the small one is whole there before
-        while not (index.halfway.is_set() and any(kept.rglob("numpoints/*.http"))):
-            assert time.monotonic() < deadline and killed.poll() is None
-            time.sleep(0.02)
+        wait_until(
+            lambda: (
+                (index.halfway.is_set() and any(kept.rglob("numpoints/*.http"))) or killed.poll() is not None
+            )
+        )
+        assert killed.poll() is None
     finally:
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()

@@ -11,15 +11,7 @@ from support.scene_state import scene_state, take_points
 
 HAS_SOUND = bpy.app.build_options.audaspace
 
-
-@pytest.fixture(autouse=True)
-def backend_from_environment(backend_python, part, monkeypatch):
-    """Use the environment's interpreter, and no preference of another test."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("install.preferences").addon_preferences()
-    preferences.backend_python = preferences.model_directory = ""
-    preferences.device = "cpu"
-    bpy.context.scene.diffposetalk_workflow.speakers.clear()
+pytestmark = pytest.mark.usefixtures("real_backend")
 
 
 def strips_of(scene):

@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 import pytest
 from mathutils.kdtree import KDTree
+from support.foreign_rigs import RIGS, build
 from support.scene_state import evaluated_vertices, scene_state
 
 TOLERANCE = 1e-4  # metres
@@ -182,3 +183,47 @@ def test_bad_exports(api, talking_head, tmp_path):
         with pytest.raises(api.UserError):
             api.export_alembic(objects, path)
     assert scene_state() == before and not list(tmp_path.iterdir())
+
+
+def test_the_ending_says_which_exporter_writes_heads(api, part, tmp_path):
+    head, _ = api.add_head("Ann")
+    exporters = part("jobs.exporting").EXPORTERS
+    assert {exporter.suffix for exporter in exporters} == {".fbx", ".abc", ".glb", ".usdc"}
+    for exporter in exporters:
+        assert getattr(bpy.ops.diffposetalk, f"export_{exporter.name.lower()}").get_rna_type().name
+    assert api.export_heads(head, tmp_path / "ann.FBX").read_bytes().startswith(b"Kaydara FBX")
+    with pytest.raises(api.UserError, match=r"\.usdc"):
+        api.export_heads(head, tmp_path / "ann.obj")
+
+
+@pytest.mark.parametrize("kind", ["fbx", "gltf", "usd", "alembic"])
+def test_all_that_belongs_to_a_character_is_exported(api, tmp_path, kind):
+    """Lids on the eyes' mesh, a hat on a bone, a body without keys: whichever of them is chosen."""
+    owner, (face, hair) = build(RIGS["VRoid"]())
+
+    def add(name, parent, bone=""):
+        mesh = bpy.data.meshes.new(name)
+        mesh.from_pydata([(0, 0, 0), (0.1, 0, 0), (0, 0.1, 0)], [], [(0, 1, 2)])
+        item = bpy.data.objects.new(name, mesh)
+        bpy.context.scene.collection.objects.link(item)
+        item.parent = parent
+        if bone:
+            item.parent_type, item.parent_bone = "BONE", bone
+        return item
+
+    eyes, hat, body = add("EYE_DEF", None), add("Hat", owner, "J_Bip_C_Head"), add("Body", owner)
+    eyes.modifiers.new("Armature", "ARMATURE").object = owner
+    lids, other = add("EL_DEF", eyes), add("Someone Else", None)
+    lids.shape_key_add(name="Basis")
+    names = {item.name for item in (face, hair, eyes, hat, body, lids)}
+    if not getattr(bpy.app.build_options, kind, True):
+        pytest.skip(f"this Blender has no {kind}")
+    path = getattr(api, f"export_{kind}")(face, tmp_path / "Ann", frame_range=(1, 3))
+    known = set(bpy.data.objects)
+    imports = {"fbx": bpy.ops.import_scene.fbx, "gltf": bpy.ops.import_scene.gltf, "usd": bpy.ops.wm.usd_import,
+               "alembic": bpy.ops.wm.alembic_import}  # fmt: skip
+    imports[kind](filepath=str(path))
+    came = {item.name.split(".")[0] for item in set(bpy.data.objects) - known if item.type == "MESH"}
+    assert {name.replace(" ", "_") for name in names} <= {name.replace(" ", "_") for name in came}
+    assert not any("Someone" in name for name in came)
+    assert other.name in bpy.context.scene.objects

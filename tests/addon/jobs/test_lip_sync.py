@@ -8,20 +8,12 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from support.lip_rigs import LIP_RIGS, build_lip_rig
 
 HAS_SOUND = bpy.app.build_options.audaspace
 SAID = "And so, my fellow Americans"
 
-
-@pytest.fixture(autouse=True)
-def backend_from_environment(backend_python, part, monkeypatch):
-    """Use the environment's interpreter, and no preference of another test."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("install.preferences").addon_preferences()
-    preferences.backend_python = preferences.model_directory = ""
-    preferences.device = "cpu"
-    bpy.context.scene.timeline_markers.clear()
-    bpy.context.scene.diffposetalk_workflow.speakers.clear()
+pytestmark = pytest.mark.usefixtures("real_backend")
 
 
 def held_open(part, action):
@@ -60,7 +52,7 @@ def test_the_models_own_judgement_then_a_transcript(api, part, recordings):
     missed = marks("✕")
     assert [name.split(":")[0] for _, name in missed] == ["✕ M in “my”", "✕ M in “americans”"]
     assert frames[2] - 2 <= missed[0][0] <= frames[3] and frames[4] <= missed[1][0]
-    assert "2 closures are not reached, 5 words marked" in bpy.context.window_manager.diffposetalk_status.text
+    assert "2 missed lip closures, 5 words marked" in bpy.context.window_manager.diffposetalk_status.text
 
     for place in (missed[0][0], missed[0][0] - 1, missed[0][0] + 1):  # closed by hand, as an animator would
         for one in part("takes.record").take_actions(action):
@@ -126,3 +118,19 @@ def test_words_of_a_dialogue(api, part, recordings, tmp_path):
     words = [frame for frame, _ in marks("“")]
     ann_1, bob_1 = words[:5], words[5:]
     assert 10 <= ann_1[0] < 35 and bob_1 == pytest.approx([frame + 110 for frame in ann_1], abs=1)
+
+
+def test_a_characters_lips_are_checked_on_its_mesh(api, part, recordings):
+    mesh, _ = build_lip_rig(LIP_RIGS["VRM vowels"]())
+    api.generate(mesh, recordings / "americans.wav", seed=3, start_frame=11, steps=4, place_sound=False)
+    present = bpy.context.scene.frame_current
+    assert api.check_lips(mesh, SAID).closures == 0 and bpy.context.scene.frame_current == present
+    for curve in part("takes.keying").action_curves(mesh.data.shape_keys.animation_data.action):
+        if (
+            "Fcl_MTH_A" in curve.data_path
+        ):  # what the channels say does not matter: a key alone holds the mouth open
+            for point in curve.keyframe_points:
+                point.co.y = 0.5
+    job = api.check_lips(mesh, SAID)
+    assert [name.split(":")[0] for _, name in marks("✕")] == ["✕ M in “my”", "✕ M in “americans”"]
+    assert job.closures == 2

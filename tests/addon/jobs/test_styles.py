@@ -7,25 +7,16 @@ import math
 import bpy
 import numpy as np
 import pytest
-from support.paths import SHARED
+from support.paths import GRID, TRACKER
 from support.read_only_disk import disk_at
 from support.scene_state import scene_state
 
-TRACKER = SHARED / "models" / "face_landmarker.task"
-GRID = SHARED / "data" / "grid_s1"
-
 
 @pytest.fixture(autouse=True)
-def settings(backend_python, part, monkeypatch, tmp_path):
+def settings(real_backend, part, monkeypatch, tmp_path):
     """The scene's settings, an empty library, and the environment's backend."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
     monkeypatch.setenv("DIFFPOSETALK_STYLES", str(tmp_path / "library"))
-    chosen = part("install.preferences").addon_preferences()
-    chosen.backend_python, chosen.device, chosen.style_library = "", "cpu", ""
     part("jobs.style_list").own_styles(fresh=True)
-    capture = bpy.context.scene.diffposetalk_capture
-    for prop in capture.bl_rna.properties:
-        capture.property_unset(prop.identifier)
     settings = bpy.context.scene.diffposetalk
     settings.steps = 2
     return settings
@@ -370,8 +361,6 @@ def test_a_capture_without_translation_leaves_the_place(api, part, tmp_path):
     assert "location" not in paths
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker and videos")
 def test_a_real_video_is_keyed_and_becomes_a_style(api, part, settings, library):
     preferences = part("install.preferences").addon_preferences()
     capture = bpy.context.scene.diffposetalk_capture

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 from support.foreign_rigs import RIGS, Rig, build
 from support.scene_state import scene_state, take_points
+from support.waiting import PATIENCE, wait_until
 
-
-@pytest.fixture(autouse=True)
-def backend_from_environment(backend_python, part, monkeypatch):
-    """Use the environment's interpreter, and no preference of another test."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
-    preferences = part("install.preferences").addon_preferences()
-    preferences.backend_python = preferences.model_directory = ""
-    preferences.device = "cpu"
-    bpy.context.scene.diffposetalk_workflow.speakers.clear()
+pytestmark = pytest.mark.usefixtures("real_backend")
 
 
 @pytest.fixture
@@ -225,7 +218,7 @@ def test_parts_are_chosen_in_the_panel(api, part, recordings):
 
 
 def test_everything_explains_itself(part):
-    for feature in ("character", "takes", "directing", "exchange"):
+    for feature in ("capture", "character", "directing", "exchange", "styles", "takes"):
         for operator in part(f"ui.{feature}.operators").CLASSES:
             assert (
                 len(operator.__doc__) > 10
@@ -253,29 +246,35 @@ def test_everything_explains_itself(part):
 
 
 @pytest.mark.parametrize("end", ["done", "cancelled"])
-def test_what_is_finished_is_shown_meanwhile(api, part, take, recordings, end):
+def test_what_is_finished_is_shown_meanwhile(api, part, take, recordings, gate, end):
     head, action = take
-    rig = head.parent
-    head.data.shape_keys.key_blocks["mouthFunnel"].value = 0.25
+    rig, keys = head.parent, head.data.shape_keys
+    keys.key_blocks["mouthFunnel"].value = 0.25
     generation, span = part("jobs.generation"), part("takes.audio_strip").AudioSpan
     options = part("data.generation_options").GenerationOptions((5,), steps=4)
     settings = generation.GenerationSettings(options, device="cpu", stream=True)
     speech = generation.Speech(span(str(recordings / "minute.flac"), 0.0, 24.0, 101), (head,), False)
     before = scene_state()
+    gate.close(window=1)
     job = generation.GenerationJob(bpy.context.scene, [speech], settings)
-    lengths = []
-    while job.poll() == "running":
-        shown = head.data.shape_keys.animation_data.action
-        if shown != action:
-            assert shown.name.startswith("being generated") and shown.frame_range[0] == 101
-            assert rig.animation_data.action != action and not shown.use_fake_user
-            if shown.frame_range[1] not in lengths:
-                lengths.append(shown.frame_range[1])
-                if end == "cancelled":
-                    job.cancel()
-    assert job.state == end and lengths == sorted(lengths) and lengths
+
+    def last_shown():
+        shown = keys.animation_data.action
+        return shown.frame_range[1] if shown.name.startswith("being generated") else 0
+
+    last = 0
+    for window in (1, 2, 3):
+        wait_until(lambda last=last: job.poll() != "running" or last_shown() > last)
+        last, shown = last_shown(), keys.animation_data.action
+        assert job.state == "running" and shown.frame_range[0] == 101
+        assert rig.animation_data.action != action and not shown.use_fake_user
+        gate.close(window + 1)
+    if end == "cancelled":
+        job.cancel()
+    gate.open()
+    assert job.wait(PATIENCE) == end
     assert not [a for a in bpy.data.actions if a.name.startswith("being generated")]
     if end == "cancelled":
         assert scene_state() == before
     else:
-        assert len(lengths) > 1 and head.data.shape_keys.animation_data.action in api.takes(head)
+        assert keys.animation_data.action in api.takes(head)

@@ -169,7 +169,7 @@ def test_what_each_change_does(part, make_motion):
     pressed = adjustment.adjusted(motion, change(lip_press=1.0))
     gap = motion.jaw[:, 0] / 0.4 - column(motion, "mouthClose")
     closed, open_ = gap <= 0.0, gap > 0.1
-    assert closed.any() and (pressed.jaw[closed] == 0).all()
+    assert closed.any() and pressed.jaw[closed].max() < 0.03  # what pressed lips need not to cross
     np.testing.assert_array_equal(pressed.jaw[open_], motion.jaw[open_])
     assert (column(pressed, "mouthPressLeft") - column(motion, "mouthPressLeft"))[closed].mean() > 0.3
 

@@ -13,12 +13,19 @@ class RecordingLayout:
     """A layout that is its own rows and columns, and remembers what is put into it."""
 
     def __init__(self):
-        self.properties, self.operators, self.texts = [], {}, []
+        self.properties, self.operators, self.texts, self.menus, self.choices = [], {}, [], [], []
 
     def _itself(self, *_, **__):
         return self
 
     row = column = box = split = _itself
+
+    def menu(self, name, **_):
+        self.menus.append(name)
+
+    def prop_enum(self, owner, name, value):
+        assert value in owner.bl_rna.properties[name].enum_items
+        self.choices.append(value)
 
     def separator(self, **_):
         pass
@@ -76,12 +83,13 @@ def test_all_settings_are_somewhere(part, drawn):
     settings.style, settings.start_at = "MOTION_FILE", "FIXED"
     bpy.context.scene.diffposetalk.style_window = "START"
     panels = (*part("ui.generate.panel").CLASSES, *part("ui.styles.panel").CLASSES)
+    panels = [panel for panel in panels if issubclass(panel, bpy.types.Panel)]
     shown, narrow = (
         {name for panel in panels for name in drawn(panel, width).properties} for width in (300, 180)
     )
     assert narrow == shown
     known = {name for name in settings.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
-    assert known - shown == {"convert_basis"}
+    assert known - shown == {"convert_basis", "sampler"}
     preferences = part("ui.setup.preferences").DiffPoseTalkPreferences
     chosen = part("install.preferences").addon_preferences()
     chosen.show_sources, found = True, set()
@@ -94,10 +102,22 @@ def test_all_settings_are_somewhere(part, drawn):
 
 def test_all_settings_of_a_capture_are_somewhere(part, drawn):
     capture = bpy.context.scene.diffposetalk_capture
-    capture.window = "START"
-    shown = set(drawn(part("ui.styles.panel").DIFFPOSETALK_PT_capture).properties)
+    capture.window, capture.face = "START", (0.4, 0.5)
+    shown = set(drawn(part("ui.capture.panel").DIFFPOSETALK_PT_capture).properties)
     known = {name for name in capture.bl_rna.properties.keys() if name not in ("rna_type", "name")}  # noqa: SIM118
     assert known <= shown
+    capture.property_unset("face")
+    layout = drawn(part("ui.capture.panel").DIFFPOSETALK_PT_capture)
+    assert "face" not in layout.properties and "The largest face is taken" in layout.texts
+
+
+def test_samplers_that_are_not_offered_still_serve(part, drawn, recordings):
+    panel, settings = part("ui.generate.panel"), bpy.context.scene.diffposetalk
+    assert drawn(panel.DIFFPOSETALK_MT_sampler).choices == ["unipc", "dpmpp_2m", "ddpm"]
+    for sampler in ("ddim", "dpmpp_2m_sde"):  # as an earlier scene or a script has it
+        settings.sampler = sampler
+        assert part("jobs.scene_settings").generation_settings(bpy.context.scene).sampler == sampler
+        assert drawn(panel.DIFFPOSETALK_PT_advanced).menus == ["DIFFPOSETALK_MT_sampler"]
 
 
 def test_the_style_panel_shows_the_last_reference(part, drawn, tmp_path):
@@ -169,7 +189,7 @@ def test_settings_go_back_to_their_defaults_and_presets_are_found(part, recordin
     monkeypatch.setattr(menu, "bl_label", menu.bl_label)  # Blender writes the chosen preset's name over it
     folders = [Path(folder) for folder in bpy.utils.preset_paths(presets.FOLDER)]
     found = {path.stem: path for folder in folders for path in folder.glob("*.py")}
-    assert {"four_takes", "still_head", "clear_articulation", "lively"} <= set(found)
+    assert {"Four_Takes", "Still_Head", "Clear_Articulation", "Lively"} <= set(found)
     for path in found.values():
         bpy.ops.script.execute_preset(filepath=str(path), menu_idname="DIFFPOSETALK_PT_presets")
     assert settings.takes == 4 and not settings.head_motion and settings.style_guidance == 4.0
@@ -206,21 +226,21 @@ def test_conversion_is_offered_where_bases_differ(api, part, drawn, flame_like_h
 
 
 def test_settings_are_the_models_own_until_changed(part, drawn, tmp_path):
-    preferences = part("install.preferences").addon_preferences()
-    generation_settings = part("jobs.scene_settings").generation_settings
+    scene_settings, preferences = part("jobs.scene_settings"), part("install.preferences").addon_preferences()
     settings, advanced = bpy.context.scene.diffposetalk, part("ui.generate.panel").DIFFPOSETALK_PT_advanced
     names = ("speech_guidance", "style_guidance", "sampler", "steps")
     bundled = part("data.bundled").sampling_defaults()
     assert all(getattr(settings, name) == pytest.approx(getattr(bundled, name)) for name in names)
-    assert all(getattr(generation_settings(bpy.context.scene), name) is None for name in names)
-    assert not drawn(advanced).texts
+    options = scene_settings.generation_settings(bpy.context.scene).options
+    assert all(getattr(options, name) is None for name in names)
+    assert drawn(advanced).texts == ["Sampler"]
     sampling = {"speech_guidance": 1.5, "style_guidance": 3.25, "sampler": "ddim", "steps": 50}
     (tmp_path / "config.json").write_text(json.dumps({"basis": "flame", "sampling": sampling}))
     try:
         preferences.model_directory = str(tmp_path)
         assert {"style guidance 3.25", "sampler ddim", "50 steps"} <= set(drawn(advanced).texts)
         settings.style_guidance = 2.5
-        assert generation_settings(bpy.context.scene).style_guidance == 2.5
+        assert scene_settings.generation_settings(bpy.context.scene).options.style_guidance == 2.5
         assert "style guidance 3.25" not in drawn(advanced).texts
     finally:
         preferences.model_directory = ""

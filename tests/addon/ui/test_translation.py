@@ -17,7 +17,7 @@ def texts(addon):
 def test_extraction_finds_labels_tooltips_choices_and_what_panels_draw(texts):
     assert {
         "Generate",  # a button
-        "Give up the running job; nothing is changed",  # its tooltip
+        "Cancel the running job; nothing is changed",  # its tooltip
         "Recording of speech, in any format that libsndfile reads (WAV, FLAC, OGG, MP3, ...)",  # a property's
         "Third order, predicted and corrected: the fewest steps",  # a choice's
         "First Animation in Three Clicks",  # drawn

@@ -7,12 +7,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from support.waiting import PATIENCE, wait_until
 
 from diffposetalk.batch.manifest import Job, ManifestError, output_name, read_manifest
 from diffposetalk.batch.output_folder import OutputFolder, clip_path
@@ -357,41 +357,60 @@ def test_the_command(
     assert "1 done before" in capsys.readouterr().out
 
 
+HELD = """
+import os, sys, time
+from pathlib import Path
+from diffposetalk.cli import main
+folder, enough = Path(sys.argv[1]), int(sys.argv[2])
+replace = os.replace
+def held(part, path):
+    while Path(path).name.startswith("clip") and len(list(folder.glob("clip*.npz"))) >= enough:
+        time.sleep(0.01)
+    replace(part, path)
+os.replace = held
+sys.exit(main(sys.argv[3:]))
+"""
+"""The command line; it stands still before a clip gets its name, when there are enough."""
+
+
 def test_nothing_is_lost_when_it_is_killed_three_times(lines: Path, tiny_model: Path, tmp_path: Path) -> None:
     rows = [f"line {n % 12:02d}.wav,clip{n:02d},{n}" for n in range(90)]
     path = manifest(lines / "ninety.csv", "\n".join(["audio,output,seed", *rows]))
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "diffposetalk", "batch", str(path), "--out", str(out)]
-    command += ["--model", str(tiny_model), "--device", "cpu", "--batch", "2", "--sampler", "ddpm"]
+    command = ["batch", str(path), "--out", str(out), "--model", str(tiny_model)]
+    command += ["--device", "cpu", "--batch", "2"]
+
+    def held_with(enough: int) -> subprocess.Popen[bytes]:
+        start = [sys.executable, "-c", HELD, str(out), str(enough), *command]
+        process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: len(clips()) >= enough or process.poll() is not None)
+        wait_until(lambda: list(out.glob(".part-*")) or process.poll() is not None)
+        return process
 
     def clips() -> dict[str, str]:
         return {p.name: file_sha256(p) for p in out.glob("clip*.npz")}
 
     kept: dict[str, str] = {}
     for kill in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         enough = len(kept) + 8
-        deadline = time.monotonic() + 300
-        while process.poll() is None and time.monotonic() < deadline:
-            if len(list(out.glob("clip*.npz"))) >= enough:
-                process.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.002)
-        assert process.wait(60) == -signal.SIGKILL, f"run {kill} came to its end before it could be killed"
+        process = held_with(enough)
+        process.kill()
+        assert process.wait(PATIENCE) == -signal.SIGKILL, (
+            f"run {kill} came to its end before it could be killed"
+        )
         now = clips()
         assert kept.items() <= now.items(), "a clip of an earlier run was touched"
-        assert enough <= len(now) < 90
+        assert len(now) == enough and list(out.glob(".part-*"))  # one was half on its way
         kept = now
     # SIGTERM ends it as Ctrl-C does: with a report of what is left.
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(list(out.glob("clip*.npz"))) <= len(kept):
-        time.sleep(0.002)
+    process = held_with(len(kept) + 1)
     process.terminate()
-    assert process.wait(60) == 130
+    assert process.wait(PATIENCE) == 130
     data = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert data["finished"] is False and data["made"] >= 1
     kept = clips()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    again = [sys.executable, "-m", "diffposetalk", *command]
+    done = subprocess.run(again, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     now = clips()
     assert len(now) == 90 and kept.items() <= now.items()

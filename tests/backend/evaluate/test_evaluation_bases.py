@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 from support import flame_files
-from support.paths import BUNDLED_HEAD, SHARED
+from support.paths import BUNDLED_HEAD, BUNDLED_MODEL, GRID, SHARED
 from support.tiny_model import tiny_config
 
 from diffposetalk.cli import main
@@ -141,13 +141,28 @@ def test_converted_motion_is_measured_near_its_original(data: Path, flame_path: 
     assert np.corrcoef(regions.track(there).opening, opening)[0, 1] > 0.98 and residual.mean < 1
 
 
+def test_a_sentence_of_the_real_speaker_is_measured():
+    """What a few seconds can show, without the recordings that are not part of the repository."""
+    head = load_head(BUNDLED_HEAD)
+    references = read_references(GRID, head)["grid"]
+    assert [reference.id for reference in references] == ["bbaf2n"]
+    regions = FaceRegions(head)
+    model = load_model(BUNDLED_MODEL, device="cpu")
+    figures = evaluate(ModelSubject(model, "bundled", runs=1), references, regions).estimates
+    recorded = evaluate(Recorded(), references, regions).estimates
+    assert figures["opening_correlation"].mean >= 0.8 and abs(figures["opening_lag"].mean) <= 1
+    assert abs(figures["phone_lag"].mean - recorded["phone_lag"].mean) <= 1
+    assert figures["closure"].mean == 1 and figures["opening"].mean == recorded["opening"].mean == 1
+    assert figures["lve"].mean < 3 and 0.5 < figures["opening_variance"].mean < 2
+
+
 @pytest.mark.shared
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="needs ../shared/data/grid_s1")
 def test_lips_of_the_bundled_model_follow_the_real_speaker():
     head = load_head(BUNDLED_HEAD)
     references = read_references(CORPUS, head, limit=16)["grid_s1"]
     regions = FaceRegions(head)
-    model = load_model(BUNDLED_HEAD.parents[1] / "model", device="cpu")
+    model = load_model(BUNDLED_MODEL, device="cpu")
     figures = evaluate(ModelSubject(model, "bundled", runs=1), references, regions).estimates
     recorded = evaluate(Recorded(), references, regions).estimates
     assert figures["opening_correlation"].mean >= 0.6 and abs(figures["opening_lag"].mean) <= 1

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.paths import SHARED
+from support.paths import RELEASED
 from support.small_networks import SMALL
 from torch import nn
 
@@ -16,8 +16,6 @@ from diffposetalk.config import DenoiserConfig, StyleEncoderConfig
 from diffposetalk.networks.denoiser import AlignedDecoderLayer, Denoiser, alignment_mask
 from diffposetalk.networks.schedule import NoiseSchedule
 from diffposetalk.networks.style_encoder import StyleEncoder, nt_xent
-
-FIXTURES = SHARED / "fixtures" / "released_format"
 
 
 def inputs(config: DenoiserConfig, batch: int = 2) -> tuple[torch.Tensor, ...]:
@@ -79,11 +77,8 @@ def test_speech_reaches_motion_through_alignment():
 
 def test_released_sizes_have_the_released_parameters():
     """The published denoiser has 512 wide layers; its decoder layers' tensors fit ours name by name."""
-    listing = FIXTURES / "state_dict_keys.txt"
-    if not listing.is_file():
-        pytest.skip("needs ../shared/fixtures/released_format")
     shapes = {}
-    for line in listing.read_text().splitlines():
+    for line in (RELEASED / "state_dict_keys.txt").read_text().splitlines():
         if line.startswith("denoising_net.transformer."):
             name, shape = line.split(" ", 1)
             shapes[name.removeprefix("denoising_net.")] = tuple(
@@ -95,10 +90,7 @@ def test_released_sizes_have_the_released_parameters():
 
 
 def test_schedule_matches_the_released_values():
-    cases = FIXTURES / "cases_head.npz"
-    if not cases.is_file():
-        pytest.skip("needs ../shared/fixtures/released_format")
-    expected = np.load(cases)["alpha_bars"]
+    expected = np.load(RELEASED / "cases_head.npz")["alpha_bars"]
     assert np.allclose(NoiseSchedule(len(expected) - 1).alpha_bars.numpy(), expected, atol=1e-6)
 
 

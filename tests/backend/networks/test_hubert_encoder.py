@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from support.small_networks import SMALL_HUBERT
+from support.waiting import PATIENCE
 
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import ModelError
@@ -238,7 +239,7 @@ def test_the_hugging_face_cache_is_read_and_never_filled(hubert: HubertSpeechEnc
             capture_output=True,
             text=True,
             env={**environment, "HF_HOME": str(home)},
-            timeout=300,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from support.paths import SHARED
+from support.paths import RELEASED
 from transformers import HubertConfig, HubertModel
 
 from diffposetalk.convert.checkpoint import convert_checkpoint
@@ -21,13 +21,7 @@ from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.prepared_denoiser import PreparedDenoiser
 
-FIXTURES = SHARED / "fixtures" / "released_format"
 TOLERANCE = 1e-4
-
-pytestmark = [
-    pytest.mark.shared,
-    pytest.mark.skipif(not FIXTURES.is_dir(), reason="needs ../shared/fixtures/released_format"),
-]
 
 Case = tuple[DiffPoseTalk, dict[str, torch.Tensor]]
 Agree = Callable[[str, torch.Tensor, torch.Tensor], None]
@@ -41,13 +35,13 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     sizes = {"num_hidden_layers": 1, "intermediate_size": 32, "conv_dim": [16] * 7}
     HubertModel(HubertConfig(num_conv_pos_embeddings=16, **sizes)).save_pretrained(folder / "hubert")
     paths = (
-        FIXTURES / name for name in (f"dpt_{request.param}.pt", f"se_{request.param}.pt", "stats_train.npz")
+        RELEASED / name for name in (f"dpt_{request.param}.pt", f"se_{request.param}.pt", "stats_train.npz")
     )
     convert_checkpoint(*paths, folder / "model")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIFFPOSETALK_HUBERT", str(folder / "hubert"))
         model = load_model(folder / "model", "cpu")
-    with np.load(FIXTURES / f"cases_{request.param}.npz") as expected:
+    with np.load(RELEASED / f"cases_{request.param}.npz") as expected:
         return model, {name: torch.from_numpy(expected[name]) for name in expected.files}
 
 

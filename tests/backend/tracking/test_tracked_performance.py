@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from support.paths import BUNDLED_HEAD, SHARED
+from support.paths import BUNDLED_HEAD, GRID, TRACKER
 from support.style_clips import talking
 from support.video_files import write_video
 
@@ -34,9 +34,6 @@ from diffposetalk.tracking.quality import FEW_SHADES, shades
 from diffposetalk.tracking.snapshots import Snapshot, Snapshots
 from diffposetalk.tracking.tracker_file import fetch_tracker, tracking_status
 from diffposetalk.tracking.video import Frame
-
-TRACKER = SHARED / "models" / "face_landmarker.task"
-GRID = SHARED / "data" / "grid_s1" / "video"
 
 
 def face(x: float = 0.5, y: float = 0.5, width: float = 0.3) -> Face:
@@ -179,33 +176,28 @@ def test_whether_video_can_be_tracked_is_told(data: Path, tmp_path: Path) -> Non
     assert told["tracker"] is None and "fetch" in told["problem"] and told["bytes"] > 1e6
     (tmp_path / "wrong.task").write_bytes(b"no model")
     assert "not a MediaPipe model" in tracking_status(tmp_path / "wrong.task")["problem"]
-    if TRACKER.is_file():
-        assert tracking_status(TRACKER)["tracker"] == str(TRACKER)
-        data.mkdir()
-        kept_tracker().write_bytes(TRACKER.read_bytes())
-        assert find_tracker() == kept_tracker()
+    assert tracking_status(TRACKER)["tracker"] == str(TRACKER)
+    data.mkdir()
+    kept_tracker().write_bytes(TRACKER.read_bytes())
+    assert find_tracker() == kept_tracker()
 
 
 # Real footage -------------------------------------------------------------------------------------
 
 
-@pytest.mark.shared
 @pytest.mark.slow
-@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker and videos")
 def test_a_real_performance_becomes_a_style(tiny_model: Path) -> None:
     told: list[tuple[int, int]] = []
-    tracked = track_performance(GRID / "bbaf2n.mpg", TRACKER, on_progress=lambda *p: told.append(p))
+    tracked = track_performance(GRID / "video" / "bbaf2n.mpg", TRACKER, on_progress=lambda *p: told.append(p))
     assert 70 <= len(tracked.clip) <= 75 and tracked.clip.provenance["unseen"] == []
     assert len(tracked.snapshots) == 8 and told[-1][0] == told[-1][1]
     moved = tracked.clip.translation
     assert moved is not None and moved.shape == (len(tracked.clip), 3) and np.abs(moved).max() < 0.05
     assert "short" in read_style(load_model(tiny_model, "cpu"), tracked.clip).notes[0]
     with pytest.raises(Cancelled):
-        track_performance(GRID / "bbaf2n.mpg", TRACKER, cancelled=lambda: len(told) > 3)
+        track_performance(GRID / "video" / "bbaf2n.mpg", TRACKER, cancelled=lambda: len(told) > 3)
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker")
 @pytest.mark.parametrize(
     ("frames", "kind"), [(60, "video_no_face"), (3, "video_no_face")], ids=["a red square", "three frames"]
 )
@@ -217,8 +209,6 @@ def test_videos_without_a_face(tmp_path: Path, frames: int, kind: str) -> None:
     assert find_faces(video, TRACKER) == []
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker")
 def test_drawings_are_said_to_be_drawings(tmp_path: Path) -> None:
     """The tracker takes a smiley for a face: what was made of it is kept, and the user is told."""
     cartoon = video_of(tmp_path / "cartoon.mp4", [cartoon_face(0.5 + 0.5 * np.sin(k)) for k in range(30)])
@@ -318,9 +308,7 @@ def test_what_is_held_is_a_mean_over_frames_with_open_lids() -> None:
     np.testing.assert_allclose(running_mean(values, counted, 4), np.tile([9.0, -18.0], (10, 1)))
 
 
-@pytest.mark.shared
 @pytest.mark.slow
-@pytest.mark.skipif(not TRACKER.is_file(), reason="needs the shared tracker")
 def test_a_held_smile_is_kept_by_a_picture_at_rest(tmp_path: Path) -> None:
     head = load_head(BUNDLED_HEAD)
     smile = talking(1.2, head=0.02, blink_every=9, brows=0)

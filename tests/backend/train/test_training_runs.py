@@ -19,6 +19,7 @@ from support.training_sets import (
     newest,
     write_recipe,
 )
+from support.waiting import PATIENCE
 
 from diffposetalk.cli import main
 from diffposetalk.train import denoiser_training, style_training
@@ -277,7 +278,7 @@ def test_two_processes_train_as_one(made: Path, tmp_path: Path, stage: str):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "diffposetalk"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launch, *command], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, *launch, *command], capture_output=True, text=True, env=environment, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (newest(tmp_path / name / stage) for name in ("one", "two"))

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.paths import ROOT
 from support.tiny_model import save_tiny_model
+from support.waiting import PATIENCE
 
 from diffposetalk.errors import DiffPoseTalkError
 from diffposetalk.server import jsonrpc
@@ -36,7 +37,6 @@ from client import client as client_module
 from client import process as process_module
 
 MESSAGES = 500
-PATIENCE = 120
 QUICK = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
 

@@ -25,6 +25,7 @@ head, _ = diffposetalk.add_head("Ann")
 job = diffposetalk.generate(head, recording, seed=3, blocking=False)
 while job.poll() == "running" and job.text != "Making the motion":
     time.sleep(0.01)
+assert job.state == "running" or how == "finish", job.failure
 client = sys.modules[f"{addon.__name__}.engine.session"].client()
 print("working", client.process.pid, flush=True)
 if how == "exit":

@@ -5,16 +5,15 @@
 After every test no process, thread or file may be left but the one backend that stays warm between jobs.
 """
 
+import dataclasses
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-HERE = Path(__file__).parent
 TEMPORARY = Path(tempfile.mkdtemp(prefix="survival-"))
 # Before Blender and anyone else asks: whatever is left of temporary files is found here.
 os.environ["TMPDIR"] = tempfile.tempdir = str(TEMPORARY)
@@ -36,10 +35,10 @@ from support.installed_addon import (  # noqa: E402, F401 - fixtures and hooks; 
 # isort: split
 import bpy  # noqa: E402
 import pytest  # noqa: E402
+from support.gate import FAULTS, Gate, poll_until  # noqa: E402
 from support.paths import ROOT  # noqa: E402
 from support.survivors import backend_processes, backend_threads, children, files_below  # noqa: E402
-
-PATIENCE = 600  # seconds; only a hang reaches it
+from support.waiting import wait_until  # noqa: E402
 
 
 def ours(path: Path, test_folder: Path) -> bool:
@@ -71,9 +70,15 @@ def expected_files(addon: ModuleType, recordings: Path, tiny_models: list[Path])
     return files_below(TEMPORARY)
 
 
+@pytest.fixture(scope="session")
+def gate(backend_python: str, tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    """Stands in the way of all backends but faulty ones; it is open."""
+    return Gate(backend_python, tmp_path_factory.mktemp("gate"))
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(
-    backend_python: str,
+    gate: Gate,
     tiny_models: list[Path],
     expected_files: set[Path],
     part: Callable[[str], ModuleType],
@@ -81,18 +86,19 @@ def nothing_left(
     tmp_path: Path,
 ) -> Iterator[None]:
     """The environment's interpreter and a tiny model to begin with, and nothing left at the end."""
-    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", backend_python)
+    monkeypatch.setenv("DIFFPOSETALK_BACKEND_PYTHON", str(gate.python))
     preferences = part("install.preferences").addon_preferences()
     preferences.backend_python, preferences.device = "", "cpu"
     preferences.model_directory = str(tiny_models[0])
     handlers = len(bpy.app.handlers.load_pre)
     yield
+    gate.open()
     session = part("engine.session")._client
     warm = {session.process.pid} if session is not None and session.alive else set()
     in_use = {Path(session.process.folder)} if warm else set()
-    deadline = time.monotonic() + 20
-    while True:
-        left = {
+
+    def left() -> dict[str, Any]:
+        return {
             "processes": backend_processes(children(os.getpid())) - warm,
             "threads": backend_threads()[2 * len(warm) :],
             "files": {
@@ -100,10 +106,8 @@ def nothing_left(
             },
             "jobs": list(part("engine.job")._line),
         }
-        if not any(left.values()):
-            break
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+
+    wait_until(lambda: not any(left().values()), left)
     assert len(bpy.app.handlers.load_pre) == handlers
 
 
@@ -131,7 +135,7 @@ def faulty(
         folder = tmp_path / f"fault {fault}"
         folder.mkdir(exist_ok=True)
         python = tmp_path / "python"
-        arguments = f'"{HERE / "faults.py"}" {fault} "{folder}"' if fault else '"$@"'
+        arguments = f'"{FAULTS}" {fault} "{folder}"' if fault else '"$@"'
         command = f'"{backend_python}" {arguments}'
         python.write_text(f"#!/bin/sh\n{before}\nexec {command} {shell}\n")
         python.chmod(0o755)
@@ -151,18 +155,27 @@ def head(api: ModuleType) -> Any:
 
 
 @pytest.fixture
-def start(api: ModuleType, recordings: Path) -> Callable[..., Any]:
-    """Function that starts a job that takes a while, and waits until it is at a stage (the job's text)."""
+def start(api: ModuleType, recordings: Path, gate: Gate) -> Callable[..., Any]:
+    """Function that starts a job and returns it when it is at a stage (its text), where the gate holds it.
+
+    With `shown` what is finished is shown meanwhile, and the gate holds it when its first window is.
+    """
 
     def start(
-        head: Any, stage: str = "Making the motion", recording: str = "ten minutes.flac", **more: Any
+        head: Any,
+        stage: str = "Making the motion",
+        recording: str = "minute.flac",
+        shown: bool = False,
+        **more: Any,
     ) -> Any:
+        gate.close(window=int(shown))
         job = api.generate(head, recordings / recording, blocking=False, **more)
-        deadline = time.monotonic() + PATIENCE
-        while job.poll() == "running" and job.text != stage:
-            assert time.monotonic() < deadline, job.text
-            time.sleep(0.005)
-        assert job.state == "running", job.failure
+        if shown:
+            job.settings = dataclasses.replace(job.settings, stream=True)
+        poll_until(job, stage)
+        if shown:
+            wait_until(lambda: bpy.data.actions or job.poll() != "running")
+            assert job.state == "running", job.failure
         return job
 
     return start
@@ -170,11 +183,12 @@ def start(api: ModuleType, recordings: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def generate_again(
-    api: ModuleType, part: Callable[[str], ModuleType], recordings: Path
+    api: ModuleType, part: Callable[[str], ModuleType], recordings: Path, gate: Gate
 ) -> Callable[..., None]:
-    """Function that generates, without any restart, and sees that all of it is keyed."""
+    """Function that generates, without any restart, and sees that all of it is keyed; nothing is in its way."""
 
     def again(head: Any) -> None:
+        gate.open()
         [result] = api.generate(head, recordings / "speech.wav")
         for action in result.actions[0]:
             counts = {len(curve.keyframe_points) for curve in part("takes.keying").action_curves(action)}

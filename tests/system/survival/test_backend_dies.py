@@ -3,10 +3,10 @@
 
 import os
 import signal
-import time
 
 import pytest
 from support.scene_state import scene_state
+from support.waiting import PATIENCE, wait_until
 
 STAGES = ("start", "Loading the model", "Making the motion", "writing")
 
@@ -28,10 +28,8 @@ def stopped_at(api, part, start, faulty, head, recordings):
         else:
             folder = faulty("writing")
             job = api.generate(head, recordings / "speech.wav", blocking=False)
-        deadline = time.monotonic() + 300
-        while not any(folder.iterdir()):  # the fault has struck
-            assert job.poll() == "running" and time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: job.poll() != "running" or any(folder.iterdir()))
+        assert job.state == "running" and any(folder.iterdir())  # the fault has struck
         if stage == "writing":
             assert list(job._folder.rglob(".part-*"))
         return job
@@ -44,7 +42,7 @@ def test_killed(part, head, stopped_at, generate_again, stage):
     before = scene_state()
     job = stopped_at(stage)
     os.kill(part("engine.session").client().process.pid, signal.SIGKILL)
-    assert job.wait(60) == "failed"
+    assert job.wait(PATIENCE) == "failed"
     assert "SIGKILL" in str(job.failure) and "try again" in str(job.failure)
     assert scene_state() == before and not job._folder.exists()
     generate_again(head)
@@ -60,7 +58,7 @@ def test_hung(part, head, stopped_at, generate_again, stage):
     job.poll()  # takes in what was said before
     assert 0 < job._call.timeout <= 600
     job._call.timeout = 0.5
-    assert job.wait(60) == "failed"
+    assert job.wait(PATIENCE) == "failed"
     assert "in time" in str(job.failure) and job.failure.kind == "timeout"
     assert scene_state() == before and not job._folder.exists()
     assert not os.path.exists(f"/proc/{pid}")
@@ -72,7 +70,18 @@ def test_a_backend_that_makes_no_progress_can_be_cancelled(part, head, stopped_a
     before = scene_state()
     job = stopped_at("Making the motion")
     job.cancel()
-    assert job.wait(30) == "cancelled" and scene_state() == before
+    assert job.wait(PATIENCE) == "cancelled" and scene_state() == before
+    generate_again(head)
+
+
+def test_a_backend_that_stands_still_can_be_cancelled(part, head, start, generate_again):
+    before = scene_state()
+    job = start(head)
+    pid = part("engine.session").client().process.pid
+    os.kill(pid, signal.SIGSTOP)
+    job.cancel()
+    assert job.wait(PATIENCE) == "cancelled" and scene_state() == before
+    assert not os.path.exists(f"/proc/{pid}")
     generate_again(head)
 
 
@@ -80,7 +89,7 @@ def test_killed_between_two_jobs(part, head, generate_again):
     generate_again(head)
     process = part("engine.session").client().process
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(20) == -signal.SIGKILL
+    assert process.wait(PATIENCE) == -signal.SIGKILL
     generate_again(head)
     assert part("engine.session").client().process.pid != process.pid
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import bpy
 import pytest
 from support.scene_state import scene_state
+from support.waiting import PATIENCE
 
 
 def memory_of(pid):
@@ -91,11 +92,12 @@ def test_disk_full(head, api, recordings, small_disk, generate_again, leave):
     generate_again(head)
 
 
-def test_the_jobs_folder_is_removed_meanwhile(head, start, generate_again):
+def test_the_jobs_folder_is_removed_meanwhile(head, start, gate, generate_again):
     before = scene_state()
     job = start(head)
     shutil.rmtree(job._folder)
-    assert job.wait(300) == "failed"
+    gate.open()
+    assert job.wait(PATIENCE) == "failed"
     assert "Traceback" not in str(job.failure) and "Cannot write" in str(job.failure)
     assert scene_state() == before
     generate_again(head)

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The scene changes while motion for it is made; keying fails half-way."""
 
-import dataclasses
 import itertools
-import os
-import signal
 
 import bpy
 import pytest
 from support.scene_state import scene_state
+from support.waiting import PATIENCE
 
 pytestmark = pytest.mark.each_blender
 
@@ -42,75 +40,65 @@ def remove_bones(head):
     bpy.ops.object.mode_set(mode="OBJECT")
 
 
-@pytest.fixture
-def start_streaming(start):
-    """Function that starts a job which shows what is finished, and waits until something is shown."""
-
-    def start_and_show(head):
-        job = start(head, "Loading the model", recording="minute.flac")
-        job.settings = dataclasses.replace(job.settings, stream=True)
-        while not bpy.data.actions:
-            assert job.poll() == "running"
-        return job
-
-    return start_and_show
-
-
 CHANGES = [remove_object, remove_armature, remove_mesh, remove_shape_keys]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_something_is_deleted(api, start, head, generate_again, change):
+def test_something_is_deleted(api, start, gate, head, generate_again, change):
     other = api.add_head("Bob")[0]
-    job = start(head, recording="minute.flac")
+    job = start(head)
     change(head)
     before = scene_state()
-    assert job.wait(600) == "failed"
+    gate.open()
+    assert job.wait(PATIENCE) == "failed"
     assert "Nothing was keyed" in str(job.failure) or "any more" in str(job.failure)
     assert scene_state() == before
     generate_again(other)
 
 
-def test_bones_are_deleted(part, start, head):
+def test_bones_are_deleted(part, start, gate, head):
     """What is left is keyed, all of it, as on a head that never had them."""
-    job = start(head, recording="minute.flac")
+    job = start(head)
     remove_bones(head)
-    assert job.wait(600) == "done", job.failure
+    gate.open()
+    assert job.wait(PATIENCE) == "done", job.failure
     [actions] = job.results[0].actions
     counts = {len(c.keyframe_points) for a in actions for c in part("takes.keying").action_curves(a)}
     assert counts == {1500} and job.results[0].warnings
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_something_is_deleted_while_it_is_shown(api, part, start_streaming, head, change):
+def test_something_is_deleted_while_it_is_shown(start, gate, head, change):
     """What was shown meanwhile is taken back."""
     before = {key.name: key.value for key in head.data.shape_keys.key_blocks}
-    part("engine.session").forget_loaded()  # so that the model is loaded again
-    job = start_streaming(head)
+    job = start(head, shown=True)
     change(head)
-    assert job.wait(600) == "failed" and "internal" not in str(job.failure)
+    gate.open()
+    assert job.wait(PATIENCE) == "failed" and "internal" not in str(job.failure)
     assert not bpy.data.actions
     if bpy.data.shape_keys and bpy.data.objects.get("Ann") is not None:
         keys = bpy.data.objects["Ann"].data.shape_keys
         assert {key.name: key.value for key in keys.key_blocks} == before
 
 
-def test_the_scene_is_deleted(api, start, generate_again, part):
+def test_the_scene_is_deleted(api, start, gate, generate_again):
     scene = bpy.data.scenes.new("Other")
     head = api.add_head("Ann")[0]
-    job = start(head, recording="minute.flac", scene=scene)
+    job = start(head, scene=scene)
     bpy.data.scenes.remove(scene)
     before = scene_state()
-    assert job.wait(600) == "failed" and "scene was removed" in str(job.failure)
+    gate.open()
+    assert job.wait(PATIENCE) == "failed" and "scene was removed" in str(job.failure)
     assert scene_state() == before
     generate_again(head)
 
 
 @pytest.mark.parametrize("fps", [24, 30, 60])
-def test_the_frame_rate_changes(api, part, start, head, fps):
-    job = start(head, recording="minute.flac")
+def test_the_frame_rate_changes(part, start, gate, head, fps):
+    job = start(head)
     bpy.context.scene.render.fps = fps
-    assert job.wait(600) == "done"
+    gate.open()
+    assert job.wait(PATIENCE) == "done"
     [result] = job.results
     counts = {
         len(c.keyframe_points) for a in result.actions[0] for c in part("takes.keying").action_curves(a)
@@ -135,33 +123,32 @@ def test_undo_and_redo(api, head, recordings, generate_again):
     generate_again(bpy.data.objects["Ann"])
 
 
-def test_undo_and_redo_meanwhile(api, head, start, part):
+def test_undo_and_redo_meanwhile(head, start, gate):
     """Undo replaces the objects; the job finds them again."""
     undo_push("head")
     head.location.x = 1
     undo_push("moved")
-    job = start(head, recording="minute.flac")
-    backend = part("engine.session").client().process.pid
-    os.kill(backend, signal.SIGSTOP)  # or it is done before the second undo, on a quick machine
+    job = start(head)
     bpy.ops.ed.undo()
     assert job.poll() == "running"
     bpy.ops.ed.redo()
     bpy.ops.ed.undo()
-    os.kill(backend, signal.SIGCONT)
-    assert job.wait(600) == "done"
+    gate.open()
+    assert job.wait(PATIENCE) == "done"
     head = bpy.data.objects["Ann"]
     assert head.location.x == 0 and head.data.shape_keys.animation_data.action == job.results[0].actions[0][0]
 
 
-def test_the_head_itself_is_undone_meanwhile(api, start, generate_again):
+def test_the_head_itself_is_undone_meanwhile(api, start, gate, generate_again):
     undo_push("nothing")
     head = api.add_head("Ann")[0]
     undo_push("head")
-    job = start(head, recording="minute.flac")
+    job = start(head)
     bpy.ops.ed.undo()
     assert "Ann" not in bpy.data.objects
     before = scene_state()
-    assert job.wait(600) == "failed" and "removed" in str(job.failure)
+    gate.open()
+    assert job.wait(PATIENCE) == "failed" and "removed" in str(job.failure)
     assert scene_state() == before
     bpy.ops.ed.redo()
     generate_again(bpy.data.objects["Ann"])
@@ -187,7 +174,7 @@ def test_keying_that_fails_anywhere_leaves_nothing(api, part, head, recordings, 
     job = api.generate(heads, recordings / "speech.wav", takes=2, blocking=False)
     made = []
     job._key = made.extend  # the motion is made once, and keyed again and again
-    assert job.wait(600) == "done"
+    assert job.wait(PATIENCE) == "done"
     failures = 0
     for module, name in keying_steps(part):
         real = getattr(module, name)

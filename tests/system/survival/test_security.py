@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.survivors import children
+from support.waiting import PATIENCE
 
 
 def descriptors(pid):
@@ -38,7 +39,7 @@ def test_it_talks_to_its_parent_only(part, head, start):
             assert pipes and pipes <= ours
             assert opened[0] == "/dev/null"
     job.cancel()
-    assert job.wait(60) == "cancelled"
+    assert job.wait(PATIENCE) == "cancelled"
 
 
 def test_others_cannot_read_what_it_writes(head, start):
@@ -46,7 +47,7 @@ def test_others_cannot_read_what_it_writes(head, start):
     job = start(head)
     assert stat.S_IMODE(job._folder.stat().st_mode) == 0o700
     job.cancel()
-    job.wait(60)
+    job.wait(PATIENCE)
 
 
 def test_it_ends_with_blender_and_listens_to_nobody_else(part, head, generate_again):
@@ -59,7 +60,7 @@ def test_it_ends_with_blender_and_listens_to_nobody_else(part, head, generate_ag
         listening += [line for line in path.read_text().splitlines() if set(line.split()) & inodes]
     assert not listening
     process.close_input()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(

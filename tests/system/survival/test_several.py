@@ -6,21 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import bpy
 import pytest
 from support.scene_state import scene_state
 from support.survivors import backend_processes, children
+from support.waiting import PATIENCE, wait_until
 
 
 def wait_for_all(jobs):
     """Poll jobs as Blender's timers do, until all have ended."""
-    deadline = time.monotonic() + 600
-    while any([job.poll() == "running" for job in jobs]):
-        assert time.monotonic() < deadline, [job.text for job in jobs]
-        time.sleep(0.01)
+    wait_until(lambda: "running" not in [job.poll() for job in jobs], lambda: [job.text for job in jobs])
 
 
 def model_of(job):
@@ -49,7 +46,7 @@ def test_two_jobs_for_one_head(api, part, head, recordings):
     assert len(part("takes.record").takes_of(head)) == 2
 
 
-def test_ten_in_a_queue(api, part, head, recordings, start, generate_again):
+def test_ten_in_a_queue(api, part, head, recordings, start, gate):
     """The first is killed with its backend, the second and the last are cancelled: the others are made."""
     first = start(head)
     jobs = [api.generate(head, recordings / "speech.wav", seed=seed, blocking=False) for seed in range(9)]
@@ -59,6 +56,7 @@ def test_ten_in_a_queue(api, part, head, recordings, start, generate_again):
     jobs[0].cancel()
     jobs[8].cancel()
     assert jobs[8].poll() == "cancelled"  # it need not wait for its turn
+    gate.open()
     wait_for_all([first, *jobs])
     assert first.state == "failed" and [job.state for job in jobs] == [
         "cancelled",
@@ -69,8 +67,9 @@ def test_ten_in_a_queue(api, part, head, recordings, start, generate_again):
     assert head.data.shape_keys.animation_data.action == jobs[7].results[0].actions[0][0]
 
 
-def test_a_job_that_nobody_polls_holds_no_other_up(api, head, start, recordings):
-    left_alone = start(head, recording="minute.flac")
+def test_a_job_that_nobody_polls_holds_no_other_up(api, head, start, gate, recordings):
+    left_alone = start(head)
+    gate.open()
     assert api.generate(head, recordings / "speech.wav")[0].seeds == [0]
     assert left_alone.state == "done"
 
@@ -101,14 +100,14 @@ def test_the_addon_is_disabled_meanwhile(addon, api, head, start, part):
 BLENDER = Path(__file__).parent / "another_blender.py"
 
 
-def another_blender(addon_zip, backend_python, tiny_models, recording, folder, *how):
+def another_blender(addon_zip, gate, tiny_models, recording, folder, *how):
     """A Blender of its own that generates, as a process that says how far it is."""
     folder.mkdir()
     environment = {
         **os.environ,
         "TMPDIR": str(folder),
         "BLENDER_USER_RESOURCES": str(folder / "resources"),
-        "DIFFPOSETALK_BACKEND_PYTHON": backend_python,
+        "DIFFPOSETALK_BACKEND_PYTHON": str(gate.python),
     }
     command = [sys.executable, str(BLENDER), str(addon_zip), str(tiny_models[0]), str(recording), *how]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -123,32 +122,26 @@ def wait_until_working(process):
 
 
 @pytest.mark.parametrize("how", ["exit", "abrupt", "SIGTERM", "SIGKILL"])
-def test_blender_quits_meanwhile(addon_zip, backend_python, tiny_models, recordings, tmp_path, how):
+def test_blender_quits_meanwhile(addon_zip, gate, tiny_models, recordings, tmp_path, how):
     folder = tmp_path / "blender"
-    process = another_blender(
-        addon_zip, backend_python, tiny_models, recordings / "ten minutes.flac", folder, how
-    )
+    gate.close()
+    process = another_blender(addon_zip, gate, tiny_models, recordings / "minute.flac", folder, how)
     backend = wait_until_working(process)
     if how.startswith("SIG"):
         process.send_signal(getattr(signal, how))
-    process.wait(120)
+    process.wait(PATIENCE)
     process.stdout.close()
-    deadline = time.monotonic() + 60
-    while os.path.exists(f"/proc/{backend}"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not os.path.exists(f"/proc/{backend}"))
     left = [p for p in folder.rglob("*") if p.is_file() and "resources" not in p.parts]
     assert not left, left
 
 
-def test_two_blenders_share_one_environment(addon_zip, backend_python, tiny_models, recordings, tmp_path):
+def test_two_blenders_share_one_environment(addon_zip, gate, tiny_models, recordings, tmp_path):
     processes = [
-        another_blender(
-            addon_zip, backend_python, tiny_models, recordings / "minute.flac", tmp_path / name, "finish"
-        )
+        another_blender(addon_zip, gate, tiny_models, recordings / "minute.flac", tmp_path / name, "finish")
         for name in ("one", "two")
     ]
-    said = [process.communicate(timeout=600)[0] for process in processes]
+    said = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     results = [json.loads(text.splitlines()[-1]) for text in said]
     assert results[0] == results[1] and results[0]["state"] == "done"

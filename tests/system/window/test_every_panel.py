@@ -95,7 +95,7 @@ def test_a_dialogue_is_generated_from_the_sequencer(window: RealWindow, sidebar:
     sidebar.click("diffposetalk.add_head", wait=0.7, columns=[0.6, 0.9])
     sidebar.click("diffposetalk.add_speaker", columns=[0.93])
     assert window.ask(f"[rule.object == bpy.context.object for rule in {WORKFLOW}.speakers]") == [True]
-    assert "2 lines made" in press_and_wait(window, sidebar, "diffposetalk.generate_dialogue")
+    assert "2 lines generated" in press_and_wait(window, sidebar, "diffposetalk.generate_dialogue")
     assert len(actions(window)) == 4  # of face and head, two takes
     motion = face(window)
     moves = np.abs(np.diff(motion, axis=0)).max(1)
@@ -118,14 +118,14 @@ def test_a_range_again(window: RealWindow, sidebar: Sidebar) -> None:
     sidebar.fill("Scene.range_first", "20")
     sidebar.fill("Scene.range_last", "50")
     told = press_and_wait(window, sidebar, "diffposetalk.regenerate_range")
-    assert told == "Made frames 20 to 50 again" and window.ask(f"{SHOWN}.name") != shown
+    assert told == "Regenerated frames 20 to 50" and window.ask(f"{SHOWN}.name") != shown
     changed = np.abs(face(window) - motion).max(1) > 1e-3
     assert changed[25:45].any() and not changed[:19].any() and not changed[50:].any()
 
 
 def test_lips_are_checked(window: RealWindow, sidebar: Sidebar, screenshots: Path) -> None:
     told = press_and_wait(window, sidebar, "diffposetalk.check_lips")
-    assert "closures are not reached" in told
+    assert "missed lip closures" in told
     assert int(told.split()[0]) == window.ask("len(bpy.context.scene.timeline_markers)")
     window.screenshot(screenshots / "all_panels.png", sidebar.box())
 

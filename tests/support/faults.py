@@ -2,8 +2,10 @@
 """The real backend with a fault. Usage, in the backend's Python: python faults.py FAULT FOLDER
 
 FOLDER gets a file with the fault's name when it strikes, and is asked for one called “go on” by those that wait.
+The fault “gate” is none: generation waits as `gate.Gate` says, and whenever it says so.
 """
 
+import functools
 import sys
 import time
 from pathlib import Path
@@ -69,6 +71,22 @@ def at_the_second_step(happen: object) -> None:
     WindowSampler._on_step = stepped  # type: ignore[assignment,method-assign]
 
 
+@functools.cache  # once for a process, which may load several models
+def wait_at_the_gate() -> None:
+    """Let each step of a window wait while the gate is closed for it."""
+    from diffposetalk.generation import windows
+
+    on_step = windows._Run._on_step
+
+    def stepped(self: windows._Run, parts: list[windows._Part], done: int, total: int) -> None:
+        on_step(self, parts, done, total)
+        while (FOLDER / f"window {parts[0].window}").exists():
+            self.check()  # it may have been cancelled
+            time.sleep(0.01)
+
+    windows._Run._on_step = stepped  # type: ignore[method-assign]
+
+
 def lose_the_device() -> None:
     """What PyTorch raises when a GPU has gone, in the words of CUDA."""
     import torch
@@ -112,6 +130,8 @@ else:
         told = session.load_model(backend, call, model=model, device=device)
         if FAULT == "lost-device":
             at_the_second_step(lose_the_device)
+        elif FAULT == "gate":
+            wait_at_the_gate()
         elif FAULT == "hanging":
             at_the_second_step(hold)
         elif FAULT.startswith("garbage-"):
