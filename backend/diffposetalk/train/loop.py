@@ -176,7 +176,7 @@ class Loop:
                     self._log(writer, step, means, (time.monotonic() - began) / (step - first))
                     sums, summed = {}, 0
                 if save and accelerator.is_main_process:
-                    save_step(self.folder, step, parts)
+                    save_step(self.folder, step, parts, self.settings.keep_checkpoints)
                 if stop and step < self.settings.iterations:
                     raise Stopped(step, stop)
                 if writer and self.inspect and self.sample_every and step % self.sample_every == 0:

@@ -55,6 +55,8 @@ class StageTraining:
     """Largest norm of a gradient; 0 is no limit."""
     precision: str = "no"
     checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    """Only the newest are kept."""
     log_every: int = 50
     seed: int = 0
 
@@ -174,7 +176,7 @@ class Recipe:
 
 def _check(recipe: Recipe) -> None:
     for stage in (recipe.style, recipe.denoiser, recipe.distill):
-        for name in ("iterations", "batch", "checkpoint_every", "log_every"):
+        for name in ("iterations", "batch", "checkpoint_every", "keep_checkpoints", "log_every"):
             if getattr(stage, name) < 1:
                 raise ValueError(f"{name} = {getattr(stage, name)}")
         if stage.learning_rate <= 0:
