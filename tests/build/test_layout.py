@@ -17,30 +17,32 @@ BACKEND = ROOT / "backend" / "diffposetalk"
 ADD_ON = ROOT / "blender_addon"
 
 BACKEND_STANDS_ON = {
-    "errors": (),
+    "version": (),
+    "errors": ("version",),
     "phones": (),
     "config": ("errors",),
+    "terminal": ("errors",),
     "files": ("errors",),
     "sound": ("config", "files"),
     "motion": ("config", "files", "phones"),
     "head": ("motion",),
+    "tracking": ("head", "sound"),
     "networks": ("head", "sound"),
     "diffusion": ("networks",),
-    "generation": ("diffusion",),
-    "styles": ("generation",),
+    "generation": ("diffusion", "terminal"),
+    "styles": ("generation", "tracking"),
     "lips": ("styles",),
-    "tracking": ("styles",),
     "convert": ("styles",),
     "batch": ("styles",),
-    "server": ("lips", "tracking", "convert", "batch"),
+    "server": ("lips", "convert", "batch"),
     "cli": ("server",),
     "__main__": ("cli",),
-    "train": ("lips", "tracking", "convert", "batch"),
+    "train": ("lips", "convert", "batch"),
     "evaluate": ("train",),
 }
 """Of each package or module at the top of the engine those right below it; it may import them and all below them.
 
-`styles`, `lips`, `tracking`, `convert` and `batch` also have commands; what `cli` names by a string comes last."""
+What `cli` names by a string, the commands of `train` and `evaluate`, comes last."""
 
 ADD_ON_STANDS_ON = {
     "version": (),

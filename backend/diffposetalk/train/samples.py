@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..generation.windows import Line, generate_lines
+from ..generation.batching import generate_lines
+from ..generation.line import Line
+from ..generation.options import GenerationOptions
 from ..head.head_model import HeadModel
 from ..head.render import render_strip
 from ..motion.clip import MotionClip, from_vectors
@@ -78,5 +80,5 @@ def sample_clip(
         features = np.asarray(data.features[rows], dtype=np.float32)
         model.speech_encoder.rows = torch.from_numpy(features).to(model.device)
     audio = SpeechAudio(samples, SAMPLE_RATE, 1, len(samples) / SAMPLE_RATE, "", "training set")
-    [(_, [clip])] = generate_lines(model, [Line(audio, [seed], style=style)])
+    [(_, [clip])] = generate_lines(model, [Line(audio, GenerationOptions(seeds=(seed,)), style)])
     return clip
