@@ -38,7 +38,7 @@ def measure(
     raw = motion_module.Motion(exp, head_turn, jaw, 25.0, "arkit", part("data.arkit").EXPRESSION_NAMES, {})
     target = targets.find_target(head, 0.4)
     began = time.process_time()
-    shown = adjustment.timed(raw, fps)
+    shown = motion_module.resample_motion(raw, fps)
     performance = keying.Performance((target,), (keying.Take(shown, "bench · take 1", raw),), 1)
     action = keying.key_performances([performance])[0][0][0]
     anew = time.process_time() - began

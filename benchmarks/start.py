@@ -24,14 +24,18 @@ CLIP = Path(__file__).resolve().parents[1] / "flame_assets" / "clips" / "jfk.fla
 SERVER = """
 from diffposetalk.server.jsonrpc import Call
 from diffposetalk.server.methods import Backend
-backend, call = Backend(), Call(1, True, lambda message: note(message))
+methods, call = Backend().methods(), Call(1, True, lambda message: note(message))
 note = lambda message: None
+methods["initialize"].function(call, protocol=1)
+"""
+LOAD = """
+methods["load_model"].function(call, device="cpu")
 """
 STAGES = {
     "`import numpy`": "import numpy",
     "`import torch`": "import torch",
-    "handshake answered": SERVER + "backend.initialize(call, protocol=1)",
-    "model loaded": SERVER + "backend.initialize(call, protocol=1); backend.load_model(call, device='cpu')",
+    "handshake answered": SERVER,
+    "model loaded": SERVER + LOAD,
     "first window of 4 s generated, Final": "",
     "first window of 4 s generated, Draft": "",
 }
@@ -39,8 +43,7 @@ FIRST = """
 def note(message):
     if message.get("method") == "window":
         finish()
-backend.initialize(call, protocol=1); backend.load_model(call, device="cpu")
-backend.generate(call, audio={clip!r}, output_dir=tempfile.mkdtemp(), seeds=[0], quality={quality!r})
+methods["generate"].function(call, audio={clip!r}, output_dir=tempfile.mkdtemp(), seeds=[0], quality={quality!r})
 """
 MEASURE = """
 import json, os, resource, sys, tempfile, time
@@ -69,7 +72,7 @@ def main() -> None:
     for name in STAGES:
         if name.startswith("first"):
             quality = name.rsplit(" ", 1)[1].lower()
-            STAGES[name] = SERVER + FIRST.format(clip=str(CLIP), quality=quality)
+            STAGES[name] = SERVER + LOAD + FIRST.format(clip=str(CLIP), quality=quality)
     rounds = [{name: measure(code) for name, code in STAGES.items()} for _ in range(arguments.rounds)]
     processor = torch.cpu.get_capabilities().get("cpu_name", "unknown processor")
     lines = [

@@ -22,6 +22,8 @@ _HOMES = {
     "AudioError": ".errors",
     "Cancelled": ".errors",
     "DiffPoseTalkError": ".errors",
+    "GenerationOptions": ".generation.options",
+    "Hold": ".generation.ranges",
     "MotionClip": ".motion.clip",
     "SpeechAudio": ".sound.audio",
     "generate": ".generation.batching",

@@ -195,7 +195,7 @@ def from_fields(cls: Any, data: dict[str, Any]) -> Any:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from JSON or TOML is of a type; lists may stand for tuples, and numbers must be finite."""
+    """Whether a value read from JSON or TOML is of a type; lists may stand for tuples, numbers fit 64 bits."""
     origin, parts = get_origin(hint), get_args(hint)
     if hint is Any:
         return True

@@ -47,30 +47,19 @@ def add_style(
     Raises:
         UserError: the reference cannot be used. BackendError: the backend failed.
     """
-    folder, chosen = style_list.library_folder(), style_jobs.ReferenceWindow(window, start_frame)
-    machine = style_jobs.machine()
+    chosen = style_jobs.ReferenceWindow(window, start_frame)
     if isinstance(reference, bpy.types.Object):
         [target] = find_targets([reference], bundled.bundled_jaw_open_angle())
-        first, last = frames or scene_motion.frame_range(bpy.context.scene, target, "ACTION")
-        motion = scene_motion.scene_motion(bpy.context.scene, target, first, last)
-        job = style_jobs.ExtractStyle(
-            machine,
-            style_jobs.animation_file(motion),
-            folder,
-            name or style_library.name_from(target.mesh.name),
-            chosen,
-            description=description,
-            source={"kind": "animation", "object": target.mesh.name, "frames": [first, last]},
-            basis=target.basis,
-            remove_reference=True,
+        frames = frames or scene_motion.frame_range(bpy.context.scene, target, "ACTION")
+        job = style_jobs.style_of_animation(
+            bpy.context.scene, target, frames, name or "", chosen, description
         )
     else:
         path = Path(bpy.path.abspath(str(reference)))
         if path.suffix.lower() == style_library.SUFFIX:
-            return style_library.import_style(folder, path)
-        named = name or style_library.name_from(path)
+            return style_library.import_style(style_list.library_folder(), path)
         job = style_jobs.ExtractStyle(
-            machine, path, folder, named, chosen, person=_person(face, neutral), description=description
+            path, name or "", chosen, person=_person(face, neutral), description=description
         )
     job.complete()
     return job.result.path
@@ -102,7 +91,7 @@ def capture_performance(
     items = listed(objects)
     find_targets(items, bundled.bundled_jaw_open_angle())
     path = Path(bpy.path.abspath(str(video)))
-    job = style_jobs.TrackVideo(style_jobs.machine(), path, _person(face, neutral))
+    job = style_jobs.TrackVideo(path, _person(face, neutral))
     job.complete()
     keyed = capture.key_capture(
         scene or bpy.context.scene,

@@ -13,7 +13,7 @@ import numpy as np
 from . import arkit, lips
 from .bundled import bundled_jaw_open_angle
 from .mapping import part_of
-from .motion import Motion, axis_angles, continuous_quaternions, interpolate
+from .motion import Motion
 
 BLINK_HEIGHT = 0.35  # above its surroundings, from where on a closing lid counts as a blink
 BLINK_REACH = 0.28  # seconds from a blink's peak to its end, at most
@@ -73,7 +73,7 @@ def _columns(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def adjusted(motion: Motion, change: Adjustment) -> Motion:
-    """The motion with its changes; the time offset is left to `timed`.
+    """The motion with its changes; the time offset is left to `resample_motion`.
 
     Only head, jaw and smoothing can be changed of motion in FLAME's basis, whose components each move the whole
     face.
@@ -214,39 +214,3 @@ def _closures(close: np.ndarray, jaw: np.ndarray, fps: float) -> np.ndarray:
     held = np.pad(gap, reach, mode="edge")
     around = np.lib.stride_tricks.sliding_window_view(held, 2 * reach + 1).max(axis=1)
     return closed * (around > CLOSURE_OPENS)
-
-
-def timed(
-    motion: Motion, fps: float, offset: float = 0.0, stretch: float = 1.0, subframe: float = 0.0
-) -> Motion:
-    """The motion at `fps` frames per second.
-
-    Args:
-        offset: seconds by which it comes later.
-        stretch: factor of its length; 2 is half as fast.
-        subframe: part of a frame by which it begins before its first frame.
-
-    Returns:
-        Motion of as many frames as the stretched one has; before its beginning and after its end it is held.
-    """
-    count = int(motion.seconds * stretch * fps + 1e-6) + 1
-    if len(motion.exp) == 1:
-        return replace(motion, fps=fps)
-    at = ((np.arange(count) + subframe) / fps - offset) / stretch * motion.fps
-    if fps == motion.fps and stretch == 1 and abs(offset) < 1e-9 and abs(subframe) < 1e-9:
-        return motion
-    at = np.clip(at, 0, len(motion.exp) - 1)
-    return replace(
-        motion,
-        exp=interpolate(motion.exp, at),
-        head=_turned(motion.head, at),
-        jaw=_turned(motion.jaw, at),
-        fps=fps,
-    )
-
-
-def _turned(rotations: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """(T, 3) axis-angle rotations at other times, through quaternions unless they are about one axis."""
-    if not rotations[:, 1:].any():
-        return np.column_stack([interpolate(rotations[:, :1], at), np.zeros((len(at), 2))])
-    return axis_angles(interpolate(continuous_quaternions(rotations), at))

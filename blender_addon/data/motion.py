@@ -102,16 +102,27 @@ def write_motion(path: str | Path, motion: Motion) -> Path:
     return path
 
 
-def resample_motion(motion: Motion, fps: float) -> Motion:
+def resample_motion(
+    motion: Motion, fps: float, offset: float = 0.0, stretch: float = 1.0, subframe: float = 0.0
+) -> Motion:
     """Resample to `fps` frames per second; frame n of the result shows the time n / fps.
 
-    Expressions stay within their neighbours (a clamped coefficient stays clamped) and rotations stay
-    rotations.
+    Expressions stay within their neighbours (a clamped coefficient stays clamped) and rotations stay rotations.
+
+    Args:
+        offset: seconds by which the motion comes later.
+        stretch: factor of its length; 2 is half as fast.
+        subframe: part of a frame by which it begins before its first frame.
+
+    Returns:
+        Motion of as many frames as the stretched one has; before its beginning and after its end it is held.
     """
-    if fps == motion.fps or len(motion.exp) == 1:
+    still = stretch == 1 and abs(offset) < 1e-9 and abs(subframe) < 1e-9
+    if (fps == motion.fps and still) or len(motion.exp) == 1:
         return replace(motion, fps=fps)
-    times = np.arange(int(motion.seconds * fps + 1e-6) + 1) / fps
-    at = times * motion.fps
+    count = int(motion.seconds * stretch * fps + 1e-6) + 1
+    at = ((np.arange(count) + subframe) / fps - offset) / stretch * motion.fps
+    at = np.clip(at, 0, len(motion.exp) - 1)
     return replace(
         motion,
         exp=interpolate(motion.exp, at),
@@ -150,11 +161,10 @@ def interpolate(values: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _resample_rotation(rotations: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Resample (T, 3) axis-angle rotations through their quaternions, which have no jump at half a turn."""
-    if not rotations.any():
-        return np.zeros((len(at), 3))
-    quaternions = continuous_quaternions(rotations)
-    return axis_angles(interpolate(quaternions, at))
+    """Resample (T, 3) axis-angle rotations: pitch alone as an angle, others through quaternions, which never jump."""
+    if not rotations[:, 1:].any():
+        return np.column_stack([interpolate(rotations[:, :1], at), np.zeros((len(at), 2))])
+    return axis_angles(interpolate(continuous_quaternions(rotations), at))
 
 
 def continuous_quaternions(rotations: np.ndarray) -> np.ndarray:

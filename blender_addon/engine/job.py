@@ -5,6 +5,7 @@ Jobs have the backend one after another, in the order in which they are first po
 loaded, and one that hangs, is cancelled or kills the backend takes no other job along.
 """
 
+import atexit
 import functools
 import shutil
 import tempfile
@@ -161,6 +162,18 @@ def unregister() -> None:
 def _cancel_all(*_: object) -> None:
     for job in list(_line):
         job.cancel()
+
+
+_session_folder: Path | None = None
+
+
+def session_folder() -> Path:
+    """A private folder that lasts as long as Blender runs. Raises UserError."""
+    global _session_folder
+    if _session_folder is None or not _session_folder.is_dir():
+        _session_folder = private_folder()
+        atexit.register(shutil.rmtree, _session_folder, ignore_errors=True)
+    return _session_folder
 
 
 def private_folder() -> Path:

@@ -15,9 +15,9 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
-from ..data.adjustment import timed
 from ..data.content_digest import content_digest, model_digest
 from ..data.errors import UserError
+from ..data.motion import resample_motion
 from ..data.motion_text import motion_from_text, motion_to_text
 from ..engine.job import Steps
 from ..faces.rig import SHAPE_MARK
@@ -213,7 +213,9 @@ class DialogueJob(GenerationJob):
                 told = [{**by_seed[seed], "at": (frame - first) / fps * FPS} for frame, by_seed in lines]
                 together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
                 title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
-                made.append(Take(timed(together, fps), title, together, {"lines": told, "seed": seed}))
+                made.append(
+                    Take(resample_motion(together, fps), title, together, {"lines": told, "seed": seed})
+                )
             performances.append(Performance((showing.target_of(owner),), tuple(made), first))
         settings = self.settings
         actions = key_performances(performances, settings.head_bone, settings.strength, settings.parts)

@@ -13,7 +13,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..client import BackendError
 from ..data import adjustment, bundled
 from ..data.errors import UserError
-from ..data.motion import Motion, write_motion
+from ..data.motion import Motion, resample_motion, write_motion
 from ..data.text_file import read_text
 from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
@@ -207,7 +207,7 @@ class LipCheckJob(BackendJob):
 def _as_keyed(action: bpy.types.Action, target: Target) -> Motion:
     """A take's motion with its changes and the keys made by hand, at the speed of its recording. Raises UserError."""
     raw, change = showing.raw_motion(action), showing.adjustment_of(action)
-    motion = adjustment.timed(adjustment.adjusted(raw, change), raw.fps, offset=change.time_offset)
+    motion = resample_motion(adjustment.adjusted(raw, change), raw.fps, offset=change.time_offset)
     return showing.with_hand_edits(action, target, motion)
 
 

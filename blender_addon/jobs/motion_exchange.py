@@ -12,7 +12,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import adjustment, bundled
 from ..data.errors import UserError
-from ..data.motion import Motion, read_motion, write_motion
+from ..data.motion import Motion, read_motion, resample_motion, write_motion
 from ..engine.job import BackendJob, Steps
 from ..faces.targets import find_targets
 from ..takes import audio_strip, record, showing
@@ -27,7 +27,7 @@ def take_motion(action: bpy.types.Action) -> Motion:
     """A take's motion with its changes, at the rate it was made at. Raises UserError."""
     raw, change = showing.raw_motion(action), showing.adjustment_of(action)
     keyed = record.read_keyed(action.diffposetalk)
-    return adjustment.timed(
+    return resample_motion(
         adjustment.adjusted(raw, change), raw.fps, offset=change.time_offset, stretch=keyed.stretch
     )
 
@@ -62,7 +62,7 @@ class ExportMotionJob(BackendJob):
         if self.path.suffix.lower() == ".npz":
             try:
                 motion = self._motion
-                write_motion(self.path, motion if self._fps is None else adjustment.timed(motion, self._fps))
+                write_motion(self.path, motion if self._fps is None else resample_motion(motion, self._fps))
             except OSError as error:
                 raise UserError(f"“{self.path}” cannot be written: {error}.") from error
             return
@@ -127,7 +127,7 @@ def key_motion_take(
 ) -> list[bpy.types.Action]:
     """Key motion that was not generated here as a take. Returns the first Action of each target; raises UserError."""
     targets = tuple(find_targets(objects, bundled.bundled_jaw_open_angle()))
-    shown = adjustment.timed(motion, audio_strip.frames_per_second(scene))
+    shown = resample_motion(motion, audio_strip.frames_per_second(scene))
     take = Take(shown, f"{name} · motion", motion, {"file": name})
     key_performances([Performance(targets, (take,), start_frame)], head_bone)
     scene.frame_end = max(scene.frame_end, last_frame(shown, start_frame))

@@ -15,6 +15,7 @@ from ..data import bundled, style_library
 from ..data.errors import UserError
 from ..data.style_library import LibraryStyle
 from ..data.style_request import style_params
+from ..engine.job import session_folder
 from ..install.preferences import addon_preferences, chosen_model_directory
 
 MOTION_FILE = "MOTION_FILE"  # items of the style menu beside the presets' ids and the library's names
@@ -193,8 +194,6 @@ def icon_of(choice: Choice) -> int:
     data = style_library.thumbnail(choice.style.path)
     if not data:
         return 0
-    from .styles import session_folder
-
     path = session_folder() / f"thumbnail-{zlib.crc32(key.encode()):08x}.png"
     try:
         path.write_bytes(data)

@@ -5,10 +5,8 @@ A job's files are made in a private folder and moved into the library when all i
 leaves nothing. A video that has been tracked is not tracked again while Blender runs.
 """
 
-import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +18,14 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..data import style_library
 from ..data.array_file import plain_arrays
 from ..data.errors import UserError
-from ..data.motion import Motion, write_motion
+from ..data.motion import write_motion
 from ..data.style_request import MOTION_SUFFIXES, VIDEO_SUFFIXES
 from ..engine import flame_file
-from ..engine.job import BackendJob, Steps
+from ..engine.job import BackendJob, Steps, session_folder
+from ..faces.targets import Target
 from ..install.preferences import addon_preferences, chosen_model_directory
+from ..takes import scene_motion
+from .style_list import library_folder
 
 LONGEST_BASIS = 4096  # bytes of the array that names it
 STATUS_SECONDS = 60.0
@@ -91,22 +92,7 @@ class Extracted:
     tracked: TrackedVideo | None = field(default=None)
 
 
-_session_folder: Path | None = None
 _tracked: dict[tuple[Any, ...], TrackedVideo] = {}
-
-
-def session_folder() -> Path:
-    """A private folder that lasts as long as Blender runs."""
-    global _session_folder
-    if _session_folder is None or not _session_folder.is_dir():
-        _session_folder = Path(tempfile.mkdtemp(prefix="diffposetalk-styles-"))
-        atexit.register(shutil.rmtree, _session_folder, ignore_errors=True)
-    return _session_folder
-
-
-def animation_file(motion: Motion) -> Path:
-    """Motion read from the scene, as a file of the session's for the backend to read."""
-    return write_motion(session_folder() / f"animation-{os.urandom(4).hex()}.npz", motion)
 
 
 def plot_file() -> Path:
@@ -117,9 +103,9 @@ def plot_file() -> Path:
 class ReferenceJob(BackendJob):
     """A job that reads a reference: motion, or a video that is tracked first."""
 
-    def __init__(self, text: str, machine: Machine) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.machine = machine
+        self.machine = machine()
 
     def model(self) -> Generator[None, None, dict[str, Any]]:
         """Load the machine's model; the generator's value is what the backend says of it."""
@@ -198,10 +184,8 @@ class ExtractStyle(ReferenceJob):
 
     def __init__(
         self,
-        machine: Machine,
         reference: Path,
-        library: Path,
-        name: str,
+        name: str = "",
         window: ReferenceWindow | None = None,
         *,
         person: Person = ANYONE,
@@ -214,7 +198,7 @@ class ExtractStyle(ReferenceJob):
 
         Args:
             reference: motion file of any kind, or video.
-            library: folder that the style goes to, under `name` or, where that is taken, with a number.
+            name: that the style gets in the library, with a number where it is taken; that of the file when empty.
             window: which four seconds.
             person: who is meant in a video.
             source: what the style's file keeps of where it is from.
@@ -225,10 +209,11 @@ class ExtractStyle(ReferenceJob):
             UserError: the reference does not exist, the name cannot be, or the library is read-only.
         """
         _check_exists(reference, "style's reference")
-        style_library.check_name(name)
-        style_library.prepare_folder(library)
-        super().__init__(rpt_("Reading the style"), machine)
-        self._reference, self._library, self._name = reference, library, name
+        self._library, self._name = library_folder(), name or style_library.name_from(reference)
+        style_library.check_name(self._name)
+        style_library.prepare_folder(self._library)
+        super().__init__(rpt_("Reading the style"))
+        self._reference = reference
         self._window = window or ReferenceWindow()
         self._person, self._description, self._basis = person, description, basis
         self._source = source or {"kind": "motion", "file": reference.name}
@@ -273,14 +258,38 @@ class ExtractStyle(ReferenceJob):
         )
 
 
+def style_of_animation(
+    scene: bpy.types.Scene,
+    target: Target,
+    frames: tuple[float, float],
+    name: str,
+    window: ReferenceWindow,
+    description: str = "",
+) -> ExtractStyle:
+    """The job of taking the style of what a head or character shows, which is read now. Raises UserError.
+
+    Args:
+        frames: first and last frame of the scene.
+        name: as of `ExtractStyle`; the object's when empty.
+    """
+    motion = scene_motion.scene_motion(scene, target, *frames)
+    return ExtractStyle(
+        write_motion(session_folder() / f"animation-{os.urandom(4).hex()}.npz", motion),
+        name or style_library.name_from(target.mesh.name),
+        window,
+        description=description,
+        source={"kind": "animation", "object": target.mesh.name, "frames": list(frames)},
+        basis=target.basis,
+        remove_reference=True,
+    )
+
+
 class MixStyles(ReferenceJob):
     """Saving a mixture of two styles; `result` is there when it is done."""
 
     result: Extracted
 
-    def __init__(
-        self, machine: Machine, specs: list[dict[str, Any]], amounts: list[float], library: Path, name: str
-    ) -> None:
+    def __init__(self, specs: list[dict[str, Any]], amounts: list[float], name: str) -> None:
         """Start.
 
         Args:
@@ -290,10 +299,11 @@ class MixStyles(ReferenceJob):
         Raises:
             UserError: the name cannot be, or the library is read-only.
         """
+        self._library = library_folder()
         style_library.check_name(name)
-        style_library.prepare_folder(library)
-        super().__init__(rpt_("Mixing the styles"), machine)
-        self._specs, self._amounts, self._library, self._name = specs, amounts, library, name
+        style_library.prepare_folder(self._library)
+        super().__init__(rpt_("Mixing the styles"))
+        self._specs, self._amounts, self._name = specs, amounts, name
         self._backend()
 
     def _run(self) -> Steps:
@@ -315,10 +325,10 @@ class PreviewReference(ReferenceJob):
     count: int
     notes: tuple[str, ...]
 
-    def __init__(self, machine: Machine, reference: Path, window: ReferenceWindow) -> None:
+    def __init__(self, reference: Path, window: ReferenceWindow) -> None:
         """Start. Raises UserError where there is no such file."""
         _check_exists(reference, "style's reference")
-        super().__init__(rpt_("Reading the reference"), machine)
+        super().__init__(rpt_("Reading the reference"))
         self._reference, self._window = reference, window
 
     def _run(self) -> Steps:
@@ -343,10 +353,10 @@ class TrackVideo(ReferenceJob):
 
     tracked: TrackedVideo
 
-    def __init__(self, machine: Machine, video: Path, person: Person = ANYONE) -> None:
+    def __init__(self, video: Path, person: Person = ANYONE) -> None:
         """Start. Raises UserError where there is no such file."""
         _check_exists(video, "video")
-        super().__init__(rpt_("Looking for the face tracker"), machine)
+        super().__init__(rpt_("Looking for the face tracker"))
         self._video, self._person = video, person
 
     def _run(self) -> Steps:
@@ -368,10 +378,10 @@ class FindFaces(ReferenceJob):
 
     faces: tuple[FoundFace, ...]
 
-    def __init__(self, machine: Machine, video: Path) -> None:
+    def __init__(self, video: Path) -> None:
         """Start. Raises UserError where there is no such file."""
         _check_exists(video, "video")
-        super().__init__(rpt_("Looking for the face tracker"), machine)
+        super().__init__(rpt_("Looking for the face tracker"))
         self._video = video
 
     def _run(self) -> Steps:

@@ -11,9 +11,8 @@ from dataclasses import replace
 import bpy
 import numpy as np
 
-from ..data.adjustment import timed
 from ..data.errors import UserError
-from ..data.motion import Motion, read_motion
+from ..data.motion import Motion, read_motion, resample_motion
 from ..faces.targets import Target
 from . import audio_strip, keying
 from .rollback import Shown, animated_blocks, show_again, shown_by
@@ -53,7 +52,7 @@ class Preview:
             if start != known:
                 return
             self._motion = window if self._motion is None else _joined(self._motion, window)
-            self._show(timed(self._motion, self._fps))
+            self._show(resample_motion(self._motion, self._fps))
         except UserError:
             self.end()  # an object is gone: the job itself will say so
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..data import adjustment, arkit, bundled
 from ..data.adjustment import Adjustment
 from ..data.errors import UserError
-from ..data.motion import Motion
+from ..data.motion import Motion, resample_motion
 from ..data.motion_text import motion_from_text, motion_to_text
 from ..faces.character import Curve
 from ..faces.targets import Target, find_target
@@ -137,7 +137,7 @@ def owner_of_take(action: bpy.types.Action) -> bpy.types.Object:
 def laid_out(target: Target, raw: Motion, change: Adjustment, keyed: KeyedAs) -> Laid:
     """The keys of a take with its changes."""
     motion = adjustment.adjusted(raw, change)
-    motion = adjustment.timed(motion, keyed.fps, change.time_offset, keyed.stretch)
+    motion = resample_motion(motion, keyed.fps, change.time_offset, keyed.stretch)
     values: dict[str, Values] = {}
     for block, _, curves in keying.take_curves(target, motion, keyed.head_bone, keyed.strength, keyed.parts):
         values[_name(block)] = {(curve.data_path, curve.index): curve.values for curve in curves}

@@ -13,8 +13,7 @@ import bpy
 import numpy as np
 
 from ..data import bundled
-from ..data.adjustment import timed
-from ..data.motion import Motion
+from ..data.motion import Motion, resample_motion
 from ..data.motion_text import motion_from_text, motion_to_text
 from . import audio_strip, record, showing
 
@@ -114,7 +113,7 @@ def joined(parts: Sequence[tuple[float, Motion]]) -> Motion:
     for seconds, motion in parts:
         at = (seconds - begin) * FPS
         index = _first_frame(at)
-        spans.append((index, timed(motion, FPS, subframe=index - at)))
+        spans.append((index, resample_motion(motion, FPS, subframe=index - at)))
     count = max(index + len(motion.exp) for index, motion in spans)
     exp = np.zeros((count, first.exp.shape[1]), np.float32)
     head, jaw = np.zeros((count, 3)), np.zeros((count, 3))

@@ -13,6 +13,9 @@ import torch
 from support.paths import BUNDLED_HEAD
 from support.tiny_model import save_tiny_model
 
+from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.model import DiffPoseTalk
+
 # Tiny networks run no slower on one thread, and on a busy machine far faster; processes started here inherit it.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,6 +35,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a model with random weights and one style, “calm”."""
     return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> DiffPoseTalk:
+    """That model, loaded."""
+    return load_model(tiny_model, "cpu", "float32")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from support.made_recordings import bad_recordings
 
 from diffposetalk.cli import main
 from diffposetalk.motion.clip import load_motion
@@ -144,13 +144,7 @@ def test_help(run: Run, command: str) -> None:
 
 
 def test_bad_recordings_are_told_in_one_line(run: Run, tiny_model: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty.wav").write_bytes(b"")
-    (tmp_path / "text.wav").write_text("not a recording " * 50)
-    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
-    soundfile.write(tmp_path / "one.wav", np.array([0.5]), 16_000)
-    soundfile.write(tmp_path / "whole.wav", np.ones(64_000) * 0.1, 16_000)
-    whole = (tmp_path / "whole.wav").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    bad_recordings(tmp_path)
     words = {
         "empty.wav": "0 bytes",
         "text.wav": "text file",

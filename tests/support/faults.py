@@ -5,14 +5,22 @@ FOLDER gets a file with the fault's name when it strikes, and is asked for one c
 The fault “gate” is none: generation waits as `gate.Gate` says, and whenever it says so.
 """
 
+from __future__ import annotations
+
 import functools
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffposetalk.server import jsonrpc, process
 from diffposetalk.server.backend import Backend, method
 from diffposetalk.server.methods import session
+
+if TYPE_CHECKING:
+    from diffposetalk.generation.course import Course
+    from diffposetalk.generation.window import WindowSampler
 
 FAULT, FOLDER = sys.argv[1], Path(sys.argv[2])
 GARBAGE = {
@@ -57,34 +65,34 @@ def halt_while_writing() -> None:
     whole_file.os = HoldingOs()  # type: ignore[assignment]
 
 
-def at_the_second_step(happen: object) -> None:
-    """Let something happen in the midst of a window."""
+def after_steps(happen: Callable[[WindowSampler, Course, int], None]) -> None:
+    """Let something happen after each step of a window, which is given its sampler, its first course and its number."""
     from diffposetalk.generation.window import WindowSampler
 
     on_step = WindowSampler._on_step
 
-    def stepped(self: object, parts: object, done: int, total: int) -> None:
-        on_step(self, parts, done, total)  # type: ignore[arg-type]
-        if done == 2 and strike():
-            happen()  # type: ignore[operator]
+    def stepped(self: WindowSampler, courses: list[Course], done: int, total: int) -> None:
+        on_step(self, courses, done, total)
+        happen(self, courses[0], done)
 
-    WindowSampler._on_step = stepped  # type: ignore[assignment,method-assign]
+    WindowSampler._on_step = stepped  # type: ignore[method-assign]
+
+
+def at_the_second_step(happen: Callable[[], None]) -> None:
+    """Let something happen in the midst of a window."""
+    after_steps(lambda sampler, course, done: happen() if done == 2 and strike() else None)
 
 
 @functools.cache  # once for a process, which may load several models
 def wait_at_the_gate() -> None:
     """Let each step of a window wait while the gate is closed for it."""
-    from diffposetalk.generation import windows
 
-    on_step = windows._Run._on_step
-
-    def stepped(self: windows._Run, parts: list[windows._Part], done: int, total: int) -> None:
-        on_step(self, parts, done, total)
-        while (FOLDER / f"window {parts[0].window}").exists():
-            self.check()  # it may have been cancelled
+    def wait(sampler: WindowSampler, course: Course, done: int) -> None:
+        while (FOLDER / f"window {course.window}").exists():
+            sampler.check()  # it may have been cancelled
             time.sleep(0.01)
 
-    windows._Run._on_step = stepped  # type: ignore[method-assign]
+    after_steps(wait)
 
 
 def lose_the_device() -> None:

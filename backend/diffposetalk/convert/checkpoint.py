@@ -10,9 +10,6 @@ file whose copies differ is refused, because our network would not do what it wa
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +31,7 @@ from ..errors import ModelError, OutputError
 from ..files.array_file import read_arrays
 from ..files.digest import file_sha256
 from ..files.torch_file import read_torch_file
-from ..files.whole_file import allowed
+from ..files.whole_folder import whole_folder
 from ..networks.checkpoint import write_model
 from ..networks.denoiser import Denoiser, alignment_mask, sinusoidal_table
 from ..networks.schedule import NoiseSchedule
@@ -180,7 +177,8 @@ def convert_checkpoint(
     )
     _check_shapes(tensors, config, d_what, s_what)
     tensors |= {f"normalizer.{key}": value for key, value in stats.items()}
-    _write(destination, config, tensors)
+    with whole_folder(destination) as part:
+        write_model(part, config, tensors)
     return CheckpointSummary(destination, config)
 
 
@@ -424,24 +422,6 @@ def _read_statistics(path: Path, motion_dim: int) -> Tensors:
     # The released code pads the normalised jaw with zeros about y and z, which denormalise to their means.
     out["jaw_rest"] = arrays["pose_mean"][4:]
     return {key: torch.from_numpy(value.copy()) for key, value in out.items()}
-
-
-def _write(destination: Path, config: ModelConfig, tensors: Tensors) -> None:
-    """Write the directory under another name beside its place, then move it there whole."""
-    part = None
-    try:
-        part = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}-"))
-        write_model(part, config, tensors)
-        part.chmod(allowed(0o777))  # temporary folders are private, the result need not be
-        if destination.is_dir():
-            destination.rmdir()
-        os.rename(part, destination)
-    except BaseException as error:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise OutputError(f"Cannot write “{destination}”: {error.strerror or error}.") from error
-        raise
 
 
 def _check_destination(destination: Path) -> None:

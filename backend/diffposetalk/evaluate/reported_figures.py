@@ -16,7 +16,7 @@ Better = Literal["lower", "higher", "recorded", ""]
 class Metric:
     """A figure.
 
-    digits: decimals that are printed. percent: a share that is printed in percent.
+    digits: decimals that are printed.
     """
 
     key: str
@@ -26,7 +26,11 @@ class Metric:
     better: Better
     digits: int
     meaning: str
-    percent: bool = False
+
+    @property
+    def percent(self) -> bool:
+        """Whether it is a share, which is printed in percent."""
+        return self.unit == "%"
 
 
 PAPER, TIMING, ARTICULATION, DYNAMICS, SEAMS = (
@@ -165,7 +169,6 @@ METRICS: tuple[Metric, ...] = (
         "higher",
         1,
         "Inner-lip gap under 0.15 of the clip's 95th percentile within 40 ms of the phone.",
-        percent=True,
     ),
     Metric(
         "opening",
@@ -175,7 +178,6 @@ METRICS: tuple[Metric, ...] = (
         "higher",
         1,
         "Gap over half of the clip's 95th percentile within 40 ms of AA AE AH AO AW AY EH EY.",
-        percent=True,
     ),
     Metric(
         "rounded",
@@ -239,7 +241,6 @@ METRICS: tuple[Metric, ...] = (
         "recorded",
         2,
         "Share of the power of the mouth opening above 8 Hz.",
-        percent=True,
     ),
     Metric(
         "head_power",
@@ -249,7 +250,6 @@ METRICS: tuple[Metric, ...] = (
         "lower",
         3,
         "Share of the power of the head's rotation above 6 Hz; heads do not move that fast.",
-        percent=True,
     ),
     Metric(
         "head_amplitude",
@@ -289,15 +289,12 @@ LONG_TAKE: tuple[Metric, ...] = (
         "higher",
         1,
         "Joins of windows at which the motion is no faster than 95 % of the frames inside windows; chance is 95.",
-        percent=True,
     ),
-    Metric(
-        "seam_lips", SEAMS, "Seams … : lips", "%", "higher", 1, "The same of the mouth opening.", percent=True
-    ),
-    Metric("seam_head", SEAMS, "Seams … : head", "%", "higher", 1, "The same of the head.", percent=True),
+    Metric("seam_lips", SEAMS, "Seams … : lips", "%", "higher", 1, "The same of the mouth opening."),
+    Metric("seam_head", SEAMS, "Seams … : head", "%", "higher", 1, "The same of the head."),
     Metric("long_blinks", SEAMS, "Blinks a minute", "", "recorded", 1, "As above, over the long recording."),
     Metric("long_lid_rest", SEAMS, "Lids at rest", "", "recorded", 3, "As above."),
-    Metric("long_head_power", SEAMS, "Head: power above 6 Hz", "%", "lower", 3, "As above.", percent=True),
+    Metric("long_head_power", SEAMS, "Head: power above 6 Hz", "%", "lower", 3, "As above."),
     Metric("long_pitch", SEAMS, "Head: pitch", "°", "recorded", 2, "Standard deviation; people: 1.4 to 3.9."),
     Metric("long_yaw", SEAMS, "Head: yaw", "°", "recorded", 2, "Standard deviation; people: 1.2 to 7.6."),
     Metric("long_roll", SEAMS, "Head: roll", "°", "recorded", 2, "Standard deviation; people: 1.4 to 7.2."),
@@ -322,9 +319,8 @@ STYLE: tuple[Metric, ...] = (
         1,
         "Outputs whose style, as the model's style encoder reads it, is nearest to the reference that they were "
         "asked to follow.",
-        percent=True,
     ),
-    Metric("style_chance", "Style", "by chance", "%", "", 1, "One over the number of styles.", percent=True),
+    Metric("style_chance", "Style", "by chance", "%", "", 1, "One over the number of styles."),
     Metric(
         "style_opening",
         "Style",

@@ -59,7 +59,7 @@ def read_torch_file(path: str | Path) -> Any:
             zipped = start.startswith(_ZIP_MAGIC)
             if not zipped and _STREAM_MAGIC not in start:
                 raise _not_a_checkpoint(what)
-            sizes: Counter[int] | None = None
+            sizes: Counter[int] | None = None  # of a stream PyTorch compares them itself
             if zipped:
                 sizes = _inspect_zip(file, what)
             else:
@@ -99,7 +99,6 @@ def _inspect_zip(file: BinaryIO, what: str) -> Counter[int]:
 
 
 def _inspect_stream(file: BinaryIO, what: str) -> None:
-    """Of a stream PyTorch compares the sizes itself."""
     for _ in range(_STREAM_PICKLES):
         inspect(file, what, persistent_ids=True)
 

@@ -20,7 +20,6 @@ import torch
 from ..errors import StyleError
 from ..motion.arkit import MOUTH
 from ..motion.clip import MotionClip, resample, to_vectors
-from ..motion.formats import read_motion
 from ..networks.model import DiffPoseTalk
 from ..tracking.video import is_video
 
@@ -176,6 +175,8 @@ def reference_motion(
         StyleError: `style_format`; one of the heads is not given.
         ModelError: a head cannot be read.
     """
+    from ..motion.formats import read_motion  # brings SciPy's geometry, which generating does not need
+
     path = Path(path)
     changed = path.stat().st_mtime_ns if path.is_file() else 0
     clip = _tracked(path, changed) if is_video(path) else read_motion(path)

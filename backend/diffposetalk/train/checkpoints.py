@@ -14,8 +14,6 @@ import torch
 
 from ..errors import DataError
 
-KEEP = 2
-
 log = logging.getLogger(__name__)
 
 
@@ -27,8 +25,8 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
-def save_step(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
-    """Write `step-N.pt` and drop all but the newest KEEP. On disk before it has its name: power may fail."""
+def save_step(folder: Path, step: int, parts: Mapping[str, Stateful], keep: int = 2) -> None:
+    """Write `step-N.pt` and drop all but the newest few. On disk before it has its name: power may fail."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "step.part"
     with part.open("wb") as file:
@@ -36,7 +34,7 @@ def save_step(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, folder / f"step-{step:08d}.pt")
-    for old in sorted(folder.glob("step-*.pt"))[:-KEEP]:
+    for old in sorted(folder.glob("step-*.pt"))[:-keep]:
         old.unlink()
 
 

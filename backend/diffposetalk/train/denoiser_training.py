@@ -24,7 +24,7 @@ from ..networks.speech.hubert import HubertSpeechEncoder
 from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
 from .losses import GeometricLoss, RealFrames, denoiser_losses, mouth_vertices, moving_vertices
-from .recipe import DenoiserTraining
+from .recipe import DenoiserTraining, DistillTraining
 from .samples import show_samples
 from .training_set import TrainingSet, motion_channels
 
@@ -417,7 +417,7 @@ def geometric_loss(
     return GeometricLoss(head, vertices, weights, model.config.jaw_rest)
 
 
-def learning_rate(iteration: int, settings: DenoiserTraining) -> float:
+def learning_rate(iteration: int, settings: DenoiserTraining | DistillTraining) -> float:
     """Linear warm-up, then cosine decay to the final rate."""
     if iteration < settings.warmup:
         return settings.learning_rate * (iteration + 1) / settings.warmup
@@ -494,12 +494,8 @@ def train_denoiser(
         optimizer=optimizer,
         inputs=inputs,
         rate=lambda iteration: learning_rate(iteration, settings),
-        iterations=settings.iterations,
-        seed=settings.seed,
-        checkpoint_every=settings.checkpoint_every,
-        log_every=settings.log_every,
+        settings=settings,
         parts=parts,
-        gradient_clip=settings.gradient_clip,
         after_step=after_step,
         inspect=inspect,
         sample_every=settings.sample_every,

@@ -216,12 +216,7 @@ def distill(
     training = replace(
         training,
         batch=settings.batch,
-        seed=settings.seed,
         train_speech_encoder=hears_sound,
-        iterations=settings.iterations,
-        learning_rate=settings.learning_rate,
-        final_rate=settings.final_rate,
-        warmup=settings.warmup,
     )
     accelerator = new_accelerator(settings.precision, device)
     teacher = teacher.to(accelerator.device).eval()
@@ -238,22 +233,18 @@ def distill(
         ).to(accelerator.device)
         source = BatchSource(data, teacher, training, share(accelerator, settings.batch))
         average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
-        rates = replace(training, iterations=iterations)
-        seed = settings.seed + (phase == "steps")  # other noise in the second phase
+        # Other noise in the second phase.
+        own = replace(settings, iterations=iterations, seed=settings.seed + (phase == "steps"))
         Loop(
             name=f"distill {phase}",
             folder=folder / phase,
             accelerator=accelerator,
             objective=objective,
             optimizer=torch.optim.Adam(student.parameters(), settings.learning_rate),
-            inputs=lambda i, source=source, seed=seed: (source.draw(seed, i).to(accelerator.device),),  # type: ignore[misc]
-            rate=lambda i, rates=rates: learning_rate(i, rates),  # type: ignore[misc]
-            iterations=iterations,
-            seed=seed,
-            checkpoint_every=settings.checkpoint_every,
-            log_every=settings.log_every,
+            inputs=lambda i, source=source, own=own: (source.draw(own.seed, i).to(accelerator.device),),  # type: ignore[misc]
+            rate=lambda i, own=own: learning_rate(i, own),  # type: ignore[misc]
+            settings=own,
             parts={"model": student, "average": average},
-            gradient_clip=settings.gradient_clip,
             after_step=lambda average=average, student=student: average.update_parameters(student),  # type: ignore[misc]
         ).run()
         trained = average.module

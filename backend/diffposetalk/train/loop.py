@@ -25,6 +25,7 @@ from torch import nn
 from ..errors import DataError, DiffPoseTalkError
 from ..networks.device import has_bfloat16, pick_device
 from .checkpoints import Stateful, load_latest, save_step
+from .recipe import StageTraining
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -96,7 +97,7 @@ class Loop:
         optimizer: over the parameters of the objective that learn.
         inputs: arguments of the objective's forward in an iteration, this process's share of them.
         rate: learning rate of an iteration.
-        iterations: where to end.
+        settings: of the stage: where to end, seed, how often to write down.
         parts: what the checkpoint holds besides `optimizer`.
         after_step: called after each step (moving averages).
         inspect: called every `sample_every` iterations on the main process, to draw into TensorBoard.
@@ -109,12 +110,8 @@ class Loop:
     optimizer: torch.optim.Optimizer
     inputs: Callable[[int], tuple[Any, ...]]
     rate: Callable[[int], float]
-    iterations: int
-    seed: int
-    checkpoint_every: int
-    log_every: int
+    settings: StageTraining
     parts: Mapping[str, Stateful]
-    gradient_clip: float = 0.0
     after_step: Callable[[], None] = lambda: None
     inspect: Callable[[SummaryWriter, int], None] | None = None
     sample_every: int = 0
@@ -131,11 +128,11 @@ class Loop:
         if accelerator.scaler is not None:
             parts["scaler"] = accelerator.scaler
         first = load_latest(self.folder, parts)
-        if first >= self.iterations:
+        if first >= self.settings.iterations:
             if accelerator.is_main_process:
                 print(
                     f"{self.name}: nothing to do, it has been trained for {first} iterations and was to end at "
-                    f"{self.iterations}. Give a larger --iterations to train it further.",
+                    f"{self.settings.iterations}. Give a larger --iterations to train it further.",
                     file=sys.stderr,
                 )
             return
@@ -146,19 +143,19 @@ class Loop:
         summed = 0
         began = time.monotonic()
         with _writer(self, first) as writer, _signals() as asked:
-            for iteration in range(first, self.iterations):
+            for iteration in range(first, self.settings.iterations):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.rate(iteration)
                 inputs = self.inputs(iteration)
                 # Dropout's masks: others on each process, as each has other samples.
-                masks = np.random.SeedSequence((self.seed, iteration, accelerator.process_index))
+                masks = np.random.SeedSequence((self.settings.seed, iteration, accelerator.process_index))
                 torch.manual_seed(int(masks.generate_state(1, np.uint64)[0] >> 1))
                 losses = objective(*inputs)
                 loss = torch.stack(list(losses.values())).sum()
                 optimizer.zero_grad()
                 accelerator.backward(loss)
-                if self.gradient_clip:
-                    accelerator.clip_grad_norm_(learning, self.gradient_clip)
+                if self.settings.gradient_clip:
+                    accelerator.clip_grad_norm_(learning, self.settings.gradient_clip)
                 optimizer.step()
                 self.after_step()
 
@@ -167,16 +164,20 @@ class Loop:
                     sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value.detach()
                 summed += 1
                 stop = _agreed(accelerator, asked)
-                save = step % self.checkpoint_every == 0 or step == self.iterations or bool(stop)
-                if save or step % self.log_every == 0:
+                save = (
+                    step % self.settings.checkpoint_every == 0
+                    or step == self.settings.iterations
+                    or bool(stop)
+                )
+                if save or step % self.settings.log_every == 0:
                     self._check(loss, learning, step)
-                if step % self.log_every == 0:
+                if step % self.settings.log_every == 0:
                     means = {key: value / summed for key, value in sums.items()}
                     self._log(writer, step, means, (time.monotonic() - began) / (step - first))
                     sums, summed = {}, 0
                 if save and accelerator.is_main_process:
-                    save_step(self.folder, step, parts)
-                if stop and step < self.iterations:
+                    save_step(self.folder, step, parts, self.settings.keep_checkpoints)
+                if stop and step < self.settings.iterations:
                     raise Stopped(step, stop)
                 if writer and self.inspect and self.sample_every and step % self.sample_every == 0:
                     self.inspect(writer, step)

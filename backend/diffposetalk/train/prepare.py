@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,7 +23,8 @@ import torch
 from ..config import EXPRESSION_DIM, FPS, SpeechEncoderConfig
 from ..errors import AudioError, Cancelled, DataError, DiffPoseTalkError, MotionError, OutputError
 from ..files.array_file import read_arrays
-from ..files.whole_file import allowed, whole_file
+from ..files.whole_file import whole_file
+from ..files.whole_folder import whole_folder
 from ..motion.arkit import EXPRESSIONS
 from ..motion.clip import MotionClip, to_vectors
 from ..networks.speech.encoder import SAMPLES_PER_FRAME, SpeechEncoder, encode
@@ -350,8 +348,7 @@ def _assemble(
     """Write the set of these sequences beside `place` and put it there."""
     first = shards.read(next(s for s in done if s.split == "train"))
     rows = sum(shard.frames for shard in done)
-    part = Path(tempfile.mkdtemp(dir=place.parent, prefix=".set-"))
-    try:
+    with whole_folder(place) as part:
         arrays = {"motion": _mapped(part, "motion", np.float32, (rows, EXPRESSION_DIM + 4))}
         if "features" in first:
             width = first["features"].shape[1]
@@ -407,11 +404,6 @@ def _assemble(
         }.items():
             (part / name).write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
         TrainingSet.load(part)  # what training will see must load
-        _replace(part, place)
-    except OSError as error:
-        raise OutputError(f"Cannot write “{place}”: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _some_sound(first: dict[str, np.ndarray], shards: _Shards) -> np.ndarray:
@@ -425,21 +417,6 @@ def _some_sound(first: dict[str, np.ndarray], shards: _Shards) -> np.ndarray:
 
 def _mapped(folder: Path, name: str, kind: Any, shape: tuple[int, int]) -> np.memmap[Any, Any]:
     return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape)
-
-
-def _replace(part: Path, place: Path) -> None:
-    """Put a whole folder in another's place; the old one is there until the new one is."""
-    os.chmod(part, allowed(0o777))
-    old = place.with_name(f".{place.name}-old-{os.getpid()}")
-    if place.exists():
-        place.rename(old)
-    try:
-        part.rename(place)
-    except OSError:
-        if old.exists():
-            old.rename(place)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 class _Statistics:

@@ -44,31 +44,42 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
-class StyleTraining:
-    """Settings of the style encoder's training; the defaults are the paper's."""
+class StageTraining:
+    """Settings that the trainings of all stages have."""
 
-    iterations: int = 26_000
-    batch: int = 32
+    iterations: int = 1
+    batch: int = 1
+    """Samples a step, over all processes together; of the denoiser two windows each."""
     learning_rate: float = 1e-4
-    temperature: float = 0.1
-    views: bool = False
-    """Show the two halves of a pair as two captures would (`style_views`; ARKit basis only). Not in the paper."""
-    movement: float = 0.0
-    """Weight of telling from a half's style how strongly each channel moves in the other half. Not in the paper."""
+    gradient_clip: float = 0.0
+    """Largest norm of a gradient; 0 is no limit."""
     precision: str = "no"
     checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    """Only the newest are kept."""
     log_every: int = 50
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class DenoiserTraining:
+class StyleTraining(StageTraining):
+    """Settings of the style encoder's training; the defaults are the paper's."""
+
+    iterations: int = 26_000
+    batch: int = 32
+    temperature: float = 0.1
+    views: bool = False
+    """Show the two halves of a pair as two captures would (`style_views`; ARKit basis only). Not in the paper."""
+    movement: float = 0.0
+    """Weight of telling from a half's style how strongly each channel moves in the other half. Not in the paper."""
+
+
+@dataclass(frozen=True)
+class DenoiserTraining(StageTraining):
     """Settings of the denoiser's training; the defaults are the paper's, or the released code's."""
 
     iterations: int = 90_000
     batch: int = 16
-    """Two-window samples a step, over all processes together."""
-    learning_rate: float = 1e-4
     final_rate: float = 1e-4
     """Reached at the last iteration along half a cosine; equal to `learning_rate`, it is constant."""
     warmup: int = 5000
@@ -76,8 +87,6 @@ class DenoiserTraining:
     beta2: float = 0.999
     weight_decay: float = 0.0
     """0 is Adam; otherwise decoupled (AdamW)."""
-    gradient_clip: float = 0.0
-    """Largest norm of a gradient; 0 is no limit."""
     style_dropout: float = 0.45
     all_dropout: float = 0.1
     """Probabilities of training without style, and without style and speech."""
@@ -93,12 +102,8 @@ class DenoiserTraining:
     geometry_vertices: int = 384
     ema: float = 0.0
     """Decay of the weights' moving average, which is exported; 0 exports the last weights."""
-    precision: str = "no"
-    checkpoint_every: int = 1000
-    log_every: int = 50
     sample_every: int = 5000
     """Iterations between rendered samples and validation losses in TensorBoard; 0 for none."""
-    seed: int = 0
     weights: LossWeights = field(default_factory=LossWeights)
 
     @property
@@ -108,7 +113,7 @@ class DenoiserTraining:
 
 
 @dataclass(frozen=True)
-class DistillTraining:
+class DistillTraining(StageTraining):
     """Settings of the distillation of a trained model into one that samples in few steps without guidance."""
 
     guidance_iterations: int = 2000
@@ -120,17 +125,13 @@ class DistillTraining:
     substeps: int = 4
     """Steps of the one-branch teacher that a step of the student replaces."""
     batch: int = 8
-    learning_rate: float = 1e-4
     final_rate: float = 1e-6
     warmup: int = 100
     style_dropout: float = 0.1
     """How often the student learns to go without a style."""
     gradient_clip: float = 1.0
     ema: float = 0.99
-    precision: str = "no"
     checkpoint_every: int = 250
-    log_every: int = 50
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class Recipe:
 
 def _check(recipe: Recipe) -> None:
     for stage in (recipe.style, recipe.denoiser, recipe.distill):
-        for name in ("iterations", "batch", "checkpoint_every", "log_every"):
+        for name in ("iterations", "batch", "checkpoint_every", "keep_checkpoints", "log_every"):
             if getattr(stage, name) < 1:
                 raise ValueError(f"{name} = {getattr(stage, name)}")
         if stage.learning_rate <= 0:

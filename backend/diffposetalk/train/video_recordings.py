@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ import soundfile
 from ..config import FPS
 from ..errors import AudioError, DataError, DiffPoseTalkError, OutputError
 from ..files.digest import file_sha256
+from ..files.whole_folder import whole_folder
 from ..head.head_model import HeadModel, load_head
 from ..motion.clip import load_motion
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
@@ -184,15 +183,13 @@ def track_video(
     track = track_face(path, model, on_progress=on_progress, cancelled=cancelled)
     quality: Quality = assess(track)
     pieces = stretches(track, head)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder, prefix=".part-"))
-    except OSError as error:
-        raise OutputError(f"Cannot write into “{folder}”: {error.strerror}.") from error
-    try:
+    with whole_folder(place) as part:
         for number, piece in enumerate(pieces):
             piece.clip.save(part / f"{number:03d}.npz")
-        soundfile.write(part / "sound.flac", np.clip(samples, -1, 1), SAMPLE_RATE, subtype="PCM_16")
+        try:
+            soundfile.write(part / "sound.flac", np.clip(samples, -1, 1), SAMPLE_RATE, subtype="PCM_16")
+        except soundfile.LibsndfileError as error:
+            raise OutputError(f"Cannot write into “{folder}”: {error}.") from error
         about = {
             "layout": LAYOUT,
             "video": path.name,
@@ -200,13 +197,6 @@ def track_video(
             "quality": quality.to_dict(),
         }
         (part / "track.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-        if place.exists():
-            shutil.rmtree(place)
-        part.rename(place)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise OutputError(f"Cannot write into “{folder}”: {error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return TrackedVideo(place, tuple(piece.start for piece in pieces), quality.to_dict())
 
 

@@ -8,11 +8,11 @@ import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import FloatVectorProperty
 
-from ...data import bundled, style_library
+from ...data import bundled
 from ...data.errors import UserError
 from ...faces.targets import find_target
 from ...install.preferences import addon_preferences
-from ...jobs import scene_settings, style_list, styles
+from ...jobs import scene_settings
 from ...jobs.capture import key_capture
 from ...jobs.styles import ExtractStyle, FetchTracker, FindFaces, Person, TrackVideo
 from ..common.job_operator import JobOperator
@@ -46,7 +46,7 @@ class DIFFPOSETALK_OT_find_faces(JobOperator):
     job: FindFaces
 
     def start(self, context: bpy.types.Context) -> FindFaces:
-        return FindFaces(styles.machine(), capture_video(context))
+        return FindFaces(capture_video(context))
 
     def finish(self, context: bpy.types.Context) -> str:
         faces = context.window_manager.diffposetalk_faces
@@ -89,13 +89,10 @@ class DIFFPOSETALK_OT_add_style_from_video(ExtractionOperator):
     bl_options = {"REGISTER", "UNDO"}
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
-        video = capture_video(context)
         settings = context.scene.diffposetalk_capture
         return ExtractStyle(
-            styles.machine(),
-            video,
-            style_list.library_folder(),
-            self.style_name or style_library.name_from(video),
+            capture_video(context),
+            self.style_name,
             reference_window(settings.window, settings.start_frame),
             person=capture_person(context),
         )
@@ -112,7 +109,7 @@ class DIFFPOSETALK_OT_capture_performance(JobOperator):
     def start(self, context: bpy.types.Context) -> TrackVideo:
         for item in scene_settings.speakers(context):
             find_target(item, bundled.bundled_jaw_open_angle())
-        return TrackVideo(styles.machine(), capture_video(context), capture_person(context))
+        return TrackVideo(capture_video(context), capture_person(context))
 
     def finish(self, context: bpy.types.Context) -> str:
         settings = context.scene.diffposetalk_capture

@@ -12,8 +12,9 @@ from ...data.errors import UserError
 from ...engine import session
 from ...engine.job import BackendJob, Steps
 from ...install import environment as backend_setup
-from ...install.environment import ALIGNMENT, TRACKING, Extra, SetupJob
+from ...install.environment import ALIGNMENT, TRACKING, Extra
 from ...install.preferences import addon_preferences, package_sources_chosen
+from ...install.setup import SetupJob
 from ...jobs import diagnostics
 from ..common import job_status
 from ..common.job_operator import JobOperator

@@ -13,14 +13,14 @@ from ...data import bundled, style_library
 from ...data.errors import UserError
 from ...data.style_request import VIDEO_SUFFIXES
 from ...faces.targets import find_target
-from ...jobs import scene_settings, style_list, styles
+from ...jobs import scene_settings, style_list
 from ...jobs.styles import (
     REFERENCE_SUFFIXES,
     ExtractStyle,
     MixStyles,
     Person,
     PreviewReference,
-    animation_file,
+    style_of_animation,
 )
 from ...takes import scene_motion
 from ..common.job_operator import JobOperator
@@ -102,10 +102,8 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
                 f"“{path.name}” is no file that a style is taken from: {', '.join(known[:4])} or a video."
             )
         return ExtractStyle(
-            styles.machine(),
             path,
-            style_list.library_folder(),
-            self.style_name or style_library.name_from(path),
+            self.style_name,
             reference_window(self.window, self.start_frame),
             person=Person(None if min(self.face) < 0 else (self.face[0], self.face[1])),
             description=self.description,
@@ -153,24 +151,11 @@ class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
         target = find_target(scene_settings.speakers(context)[0], bundled.bundled_jaw_open_angle())
-        first, last = scene_motion.frame_range(
+        frames = scene_motion.frame_range(
             context.scene, target, self.frames, self.first_frame, self.last_frame
         )
-        motion = scene_motion.scene_motion(context.scene, target, first, last)
-        path = animation_file(motion)
-        name = self.style_name or style_library.name_from(target.mesh.name)
-        source = {"kind": "animation", "object": target.mesh.name, "frames": [first, last]}
-        return ExtractStyle(
-            styles.machine(),
-            path,
-            style_list.library_folder(),
-            name,
-            reference_window(self.window, self.start_frame),
-            description=self.description,
-            source=source,
-            basis=target.basis,
-            remove_reference=True,
-        )
+        window = reference_window(self.window, self.start_frame)
+        return style_of_animation(context.scene, target, frames, self.style_name, window, self.description)
 
 
 class DIFFPOSETALK_OT_save_mix(JobOperator):
@@ -199,7 +184,7 @@ class DIFFPOSETALK_OT_save_mix(JobOperator):
             names.append(choice.name)
         name = self.style_name or f"{names[0]} + {names[1]} {100 * settings.style_mix:.0f} %"
         amounts = [1.0 - settings.style_mix, settings.style_mix]
-        return MixStyles(styles.machine(), specs, amounts, style_list.library_folder(), name)
+        return MixStyles(specs, amounts, name)
 
     def finish(self, context: bpy.types.Context) -> str:
         style = self.job.result
@@ -220,7 +205,7 @@ class DIFFPOSETALK_OT_preview_reference(JobOperator):
         if not settings.style_motion:
             raise UserError("No motion file is chosen for the style. Choose one.")
         window = reference_window(settings.style_window, settings.style_start_frame)
-        return PreviewReference(styles.machine(), Path(bpy.path.abspath(settings.style_motion)), window)
+        return PreviewReference(Path(bpy.path.abspath(settings.style_motion)), window)
 
     def finish(self, context: bpy.types.Context) -> str:
         show_reference(context, plot=self.job.plot, notes=self.job.notes)

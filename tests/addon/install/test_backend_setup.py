@@ -60,6 +60,7 @@ def place(part, monkeypatch, tmp_path, uv):
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv cache"))
     return SimpleNamespace(
         module=module,
+        setup=part("install.setup"),
         folder=folder,
         wheels=wheels,
         locks=locks,
@@ -109,7 +110,7 @@ def wait(job):
 
 
 def install(place, *extras, **options):
-    job = place.module.SetupJob(place.sources, extras, **options)
+    job = place.setup.SetupJob(place.sources, extras, **options)
     assert wait(job) == "done", (str(job.failure), list(job.log))
     return job
 
@@ -145,7 +146,7 @@ def test_a_wheel_that_was_changed_is_refused_and_the_old_environment_stays(place
     install(place)
     python = place.module.installed_python()
     write_wheel(place.wheels, "speechparts", "2.1", {"speechparts.py": "print('something else')"})
-    job = place.module.SetupJob(place.sources, anew=True)
+    job = place.setup.SetupJob(place.sources, anew=True)
     assert wait(job) == "failed" and "could not be installed" in str(job.failure)
     assert "hash" in str(job.failure).lower() and "\n" not in str(job.failure)
     assert place.module.installed_python() == python and len(environments(place)) == 1
@@ -153,13 +154,13 @@ def test_a_wheel_that_was_changed_is_refused_and_the_old_environment_stays(place
 
 def test_a_missing_wheel_is_named(place):
     (place.wheels / "numpoints-1.0-py3-none-any.whl").unlink()
-    job = place.module.SetupJob(place.sources)
+    job = place.setup.SetupJob(place.sources)
     assert wait(job) == "failed" and "numpoints" in str(job.failure)
     assert environments(place) == [] and place.module.installed_python() is None
 
 
 def test_a_cancelled_installation_leaves_nothing(place):
-    job = place.module.SetupJob(place.sources)
+    job = place.setup.SetupJob(place.sources)
     wait_until(lambda: any(place.folder.glob("e-*/pyvenv.cfg")) or job.poll() != "running")
     assert job.state == "running"
     job.cancel()
@@ -213,14 +214,14 @@ def test_the_proxy_is_asked_for_everything(place, index):
     """By uv itself, for a host that only the proxy knows."""
     index.go_on.set()
     chosen = preferences_for(place, index)
-    sources = place.module.Sources(
+    sources = place.setup.Sources(
         package_index="http://packages.invalid/simple",
         wheel_folder=chosen["wheel_folder"],
         proxy=index.address,
         torch="index",
         uv=chosen["uv_program"],
     )
-    job = place.module.SetupJob(sources, online=True)
+    job = place.setup.SetupJob(sources, online=True)
     assert wait(job) == "done", list(job.log)
     assert len(index.asked) >= 4 and all(p.startswith("http://packages.invalid/") for p in index.asked)
 
@@ -272,7 +273,7 @@ def test_a_read_only_blender(place, addon, backend_python, recordings, tmp_path)
 )
 def test_a_backend_that_does_not_generate_does_not_take_its_place(place, monkeypatch, part, story, message):
     new_backend(place, monkeypatch, part, "bad", **story)
-    job = place.module.SetupJob(place.sources)
+    job = place.setup.SetupJob(place.sources)
     assert wait(job) == "failed" and message in str(job.failure)
     assert environments(place) == [] and place.module.installed_python() is None
 
@@ -305,7 +306,7 @@ def test_an_extra_that_does_not_run_is_not_taken(place):
     bad = write_wheel(place.wheels, "av", "3.0", {"av.py": "raise ImportError('libGLESv2.so.2')"})
     whole = place.wheels / "mediapipe-4.0-py3-none-any.whl"
     place.module.TRACKING.lock.write_text(lock_of([bad, whole]))
-    job = place.module.SetupJob(place.sources, (place.module.TRACKING,))
+    job = place.setup.SetupJob(place.sources, (place.module.TRACKING,))
     assert wait(job) == "failed" and "libGLESv2" in str(job.failure) and "Hint" in str(job.failure)
     assert place.module.installed_python() == python
 
@@ -320,7 +321,7 @@ def test_an_environment_whose_python_is_gone_asks_for_repair(place):
 
 def test_removing_leaves_nothing_and_two_do_not_install_at_once(place, api):
     install(place)
-    first, second = (place.module.SetupJob(place.sources) for _ in range(2))
+    first, second = (place.setup.SetupJob(place.sources) for _ in range(2))
     first.poll()
     assert second.poll() == "failed" and "Another Blender" in str(second.failure)
     with pytest.raises(api.UserError, match="Another Blender"):
@@ -337,17 +338,17 @@ def test_blenders_python_that_cannot_serve_gives_way_to_one_of_uvs(place, monkey
     program = place.folder.parent / "pretended uv"
     program.write_text(f'#!/bin/sh\necho "$@" >> "{asked}"\nexit 3\n')
     program.chmod(0o755)
-    monkeypatch.setattr(place.module, "PYTHONS", ((3, 99), (3, 99)))
-    sources = place.module.Sources(uv=str(program))
-    job = place.module.SetupJob(sources, online=True)
+    monkeypatch.setattr(place.setup, "PYTHONS", ((3, 99), (3, 99)))
+    sources = place.setup.Sources(uv=str(program))
+    job = place.setup.SetupJob(sources, online=True)
     assert wait(job) == "failed"
     [line] = asked.read_text().splitlines()
-    assert "--managed-python" in line and place.module.MANAGED_PYTHON in line and sys.executable not in line
+    assert "--managed-python" in line and place.setup.MANAGED_PYTHON in line and sys.executable not in line
 
 
 def made_up_uv(part, monkeypatch, folder):
     """A wheel of a uv that says hello, and the lock that names it."""
-    module = part("install.sources")
+    module = part("install.uv")
     wheel = folder / "uv-9.9.9-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("uv-9.9.9.data/scripts/uv", "#!/bin/sh\necho hello\n")
@@ -369,7 +370,7 @@ LINUX = pytest.mark.skipif(
 
 @LINUX
 def test_uv_comes_from_the_wheel_folder_by_its_checksum(part, api, monkeypatch, tmp_path):
-    module = part("install.sources")
+    module = part("install.uv")
     wheel = made_up_uv(part, monkeypatch, tmp_path)
     kept = tmp_path / "kept here"
     assert module.find_uv(module.Sources(), kept) is None
@@ -389,7 +390,7 @@ def test_uv_is_fetched_by_pip_and_its_checksum(place, part, monkeypatch, tmp_pat
     made_up_uv(part, monkeypatch, tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    job = place.module.SetupJob(place.module.Sources(), online=True)
+    job = place.setup.SetupJob(place.setup.Sources(), online=True)
     assert wait(job) == "failed"  # this uv makes no environment
     assert (place.folder / "uv-9.9.9" / "uv").is_file(), list(job.log)
     assert not any(place.folder.glob("e-*"))
@@ -397,20 +398,20 @@ def test_uv_is_fetched_by_pip_and_its_checksum(place, part, monkeypatch, tmp_pat
 
 def test_it_needs_permission_a_package_and_room(place, api, monkeypatch, tmp_path):
     with pytest.raises(api.UserError, match="Allow Online Access"):
-        place.module.SetupJob(place.module.Sources())
+        place.setup.SetupJob(place.setup.Sources())
     with pytest.raises(api.UserError, match="wheel folder"):
-        place.module.SetupJob(place.module.Sources(wheels_only=True))
+        place.setup.SetupJob(place.setup.Sources(wheels_only=True))
     with pytest.raises(api.UserError, match="does not exist"):
-        place.module.SetupJob(place.module.Sources(wheel_folder=str(tmp_path / "no"), wheels_only=True))
+        place.setup.SetupJob(place.setup.Sources(wheel_folder=str(tmp_path / "no"), wheels_only=True))
     with pytest.raises(api.UserError, match="https://") as caught:
-        place.module.SetupJob(place.module.Sources(package_index="ann:secret@here"), online=True)
+        place.setup.SetupJob(place.setup.Sources(package_index="ann:secret@here"), online=True)
     usage = SimpleNamespace(free=10_000_000)
-    monkeypatch.setattr(place.module.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(place.setup.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(api.UserError, match="10 MB are free"):
-        place.module.SetupJob(place.module.Sources(), online=True)
+        place.setup.SetupJob(place.setup.Sources(), online=True)
     monkeypatch.setattr(place.module, "REQUIREMENTS", tmp_path / "nothing.txt")
     with pytest.raises(api.UserError, match="Install it again"):
-        place.module.SetupJob(place.sources)
+        place.setup.SetupJob(place.sources)
     assert "secret" not in str(caught.value)
     assert list(place.folder.iterdir()) == []
 

@@ -175,17 +175,17 @@ def test_what_each_change_does(part, make_motion):
 
 
 def test_the_time_offset_moves_the_motion(part, make_motion):
-    adjustment, motion = part("data.adjustment"), make_motion()
-    later = adjustment.timed(motion, 25.0, offset=0.2)
+    motion = make_motion()
+    later = part("data.motion").resample_motion(motion, 25.0, offset=0.2)
     np.testing.assert_allclose(later.exp[5:], motion.exp[:-5], atol=1e-6)
     np.testing.assert_allclose(later.exp[:5], np.repeat(motion.exp[:1], 5, 0), atol=1e-6)
-    assert len(adjustment.timed(motion, 25.0, stretch=2.0).exp) == 2 * 99 + 1
+    assert len(part("data.motion").resample_motion(motion, 25.0, stretch=2.0).exp) == 2 * 99 + 1
 
 
 @pytest.mark.parametrize("fps", [23.976, 24, 29.97, 30, 48, 59.94, 60, 120])
 def test_frame_rates(part, make_motion, fps):
-    adjustment, motion = part("data.adjustment"), make_motion()
-    made = adjustment.timed(motion, fps)
+    motion = make_motion()
+    made = part("data.motion").resample_motion(motion, fps)
     assert len(made.exp) == int(99 / 25 * fps + 1e-6) + 1
     at = np.arange(len(made.exp)) / fps * 25
     expected = np.stack([np.interp(at, np.arange(100), column) for column in motion.exp.T], axis=1)

@@ -116,7 +116,7 @@ def test_samplers_that_are_not_offered_still_serve(part, drawn, recordings):
     assert drawn(panel.DIFFPOSETALK_MT_sampler).choices == ["unipc", "dpmpp_2m", "ddpm"]
     for sampler in ("ddim", "dpmpp_2m_sde"):  # as an earlier scene or a script has it
         settings.sampler = sampler
-        assert part("jobs.scene_settings").generation_settings(bpy.context.scene).sampler == sampler
+        assert part("jobs.scene_settings").generation_settings(bpy.context.scene).options.sampler == sampler
         assert drawn(panel.DIFFPOSETALK_PT_advanced).menus == ["DIFFPOSETALK_MT_sampler"]
 
 

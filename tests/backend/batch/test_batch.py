@@ -25,15 +25,9 @@ from diffposetalk.generation import batching, course
 from diffposetalk.generation.batching import generate
 from diffposetalk.generation.options import GenerationOptions
 from diffposetalk.motion.clip import load_motion
-from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.device import give_memory_back
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.sound.audio import load_speech, probe
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> DiffPoseTalk:
-    return load_model(tiny_model, "cpu", "float32")
 
 
 @pytest.fixture(scope="module")

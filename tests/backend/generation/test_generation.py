@@ -8,11 +8,11 @@ import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.made_recordings import speech
 from support.waiting import PATIENCE
 
 from diffposetalk.config import SAMPLERS, ModelConfig
@@ -26,17 +26,6 @@ from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.prepared_denoiser import PreparedWindow
 from diffposetalk.sound.audio import SpeechAudio
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> DiffPoseTalk:
-    return load_model(tiny_model, "cpu", "float32")
-
-
-def speech(seconds: float) -> SpeechAudio:
-    rng = np.random.default_rng(1)
-    samples = (0.1 * rng.standard_normal(int(seconds * 16_000))).astype(np.float32)
-    return SpeechAudio(samples, 16_000, 1, seconds, "0" * 64, "noise.wav")
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 4.0, 4.04, 9.3])

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.made_recordings import speech
 from support.paths import CLIP
 
 from diffposetalk.config import SAMPLERS
@@ -27,7 +27,7 @@ from diffposetalk.motion.dynamics import motion_speed
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.schedule import NoiseSchedule
-from diffposetalk.sound.audio import SpeechAudio, load_speech
+from diffposetalk.sound.audio import load_speech
 
 FRAMES = 275
 RANGES = {
@@ -37,17 +37,6 @@ RANGES = {
     "long": (30, 240),
     "few": (150, 156),
 }
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> DiffPoseTalk:
-    return load_model(tiny_model, "cpu", "float32")
-
-
-def speech(seconds: float) -> SpeechAudio:
-    rng = np.random.default_rng(1)
-    samples = (0.1 * rng.standard_normal(int(seconds * 16_000))).astype(np.float32)
-    return SpeechAudio(samples, 16_000, 1, seconds, "0" * 64, "noise.wav")
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import soundfile
 from support.backend_process import Client, greet
 from support.flame_files import write_npz, write_pickle
 from support.gate import Gate
+from support.made_recordings import bad_recordings
 from support.paths import BUNDLED_HEAD, BUNDLED_MODEL
 from support.survivors import runs
 from support.waiting import PATIENCE, wait_until
@@ -328,13 +329,7 @@ def test_cancel(held: tuple[Client, Gate], recording: Path, tmp_path: Path) -> N
 
 
 def test_bad_recordings(backend: Client, tmp_path: Path) -> None:
-    (tmp_path / "empty.wav").write_bytes(b"")
-    (tmp_path / "text.wav").write_text("not a recording " * 50)
-    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
-    soundfile.write(tmp_path / "one.wav", np.array([0.5]), 16_000)
-    soundfile.write(tmp_path / "whole.wav", np.ones(64_000) * 0.1, 16_000)
-    whole = (tmp_path / "whole.wav").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    bad_recordings(tmp_path)
     kinds = {
         "empty.wav": "audio_empty",
         "text.wav": "audio_unreadable",

@@ -17,11 +17,11 @@ from diffposetalk.batch.manifest import read_manifest
 from diffposetalk.cli import main
 from diffposetalk.errors import StyleError
 from diffposetalk.evaluate.subjects import ModelSubject
+from diffposetalk.files.digest import file_sha256
 from diffposetalk.motion.clip import MotionClip, load_motion
 from diffposetalk.motion.formats import write_motion
 from diffposetalk.networks.checkpoint import load_model
 from diffposetalk.networks.model import DiffPoseTalk
-from diffposetalk.sound.audio import file_sha256
 from diffposetalk.styles import StyleRequest, library, read_style, resolve_style, style_name
 from diffposetalk.styles.creation import style_from_motion
 from diffposetalk.styles.style_file import load_style, save_style

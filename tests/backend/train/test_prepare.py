@@ -19,11 +19,11 @@ from support.small_networks import SMALL_HUBERT
 from diffposetalk.cli import main
 from diffposetalk.config import SpeechEncoderConfig
 from diffposetalk.errors import AudioError, Cancelled, DataError, OutputError
+from diffposetalk.files import whole_folder
 from diffposetalk.motion.arkit import EXPRESSIONS
 from diffposetalk.motion.clip import MotionClip
 from diffposetalk.networks.speech.encoder import encode
 from diffposetalk.networks.speech.hubert import HubertSpeechEncoder
-from diffposetalk.train import prepare
 from diffposetalk.train.prepare import prepare_recordings
 from diffposetalk.train.recording import Recording, Split
 from diffposetalk.train.training_set import TrainingSet
@@ -192,7 +192,7 @@ def test_a_set_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(prepare, "_replace", fail)
+        patched.setattr(whole_folder, "_replace", fail)
         with pytest.raises(OutputError, match="No space left"):
             prepare_recordings([recording("a"), recording("b")], tmp_path, Counting(), CONFIG)
     assert len(TrainingSet.load(tmp_path / "set").sequences) == 1

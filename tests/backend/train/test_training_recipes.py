@@ -168,6 +168,14 @@ def trained(made: Path, work: Path, *more: str, styled: str = "with") -> Path:
     return work / "model"
 
 
+@pytest.fixture(scope="module")
+def plain(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of the recipe as it is, trained."""
+    work = tmp_path_factory.mktemp("plain")
+    trained(made, work)
+    return work
+
+
 def spoken(folder: Path, style: torch.Tensor | None = None, **settings: Any) -> MotionClip:
     rng = np.random.default_rng(1)
     samples = (0.1 * rng.standard_normal(32_000)).astype(np.float32)
@@ -177,15 +185,15 @@ def spoken(folder: Path, style: torch.Tensor | None = None, **settings: Any) -> 
     return clip
 
 
-def test_exported_model(made: Path, tmp_path: Path):
-    folder = trained(made, tmp_path)
+def test_exported_model(plain: Path):
+    folder = plain / "model"
     model = load_model(folder, "cpu", "float32")
     assert model.config.sampling.hears_before and model.config.sampling.style == ""
     assert len(model.styles) == 6  # of speakers: the set does not hold the bundled presets' own
-    average = newest(tmp_path / "denoiser")["average"]
+    average = newest(plain / "denoiser")["average"]
     assert torch.equal(model.denoiser.positions, average["module.denoiser.positions"])
     assert not torch.equal(
-        model.denoiser.positions, newest(tmp_path / "denoiser")["model"]["denoiser.positions"]
+        model.denoiser.positions, newest(plain / "denoiser")["model"]["denoiser.positions"]
     )
     provenance = model.config.provenance
     assert provenance["recipe"] == "tiny" and provenance["iterations"] == 6
@@ -246,13 +254,15 @@ def test_a_regressor_learns_speech_to_motion_and_knows_no_chance(made: Path, tmp
     assert np.abs(clips[0].exp - clips[2].exp).max() > 1e-4
 
 
-def test_only_a_regressor_is_measured_as_one(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_only_a_regressor_is_measured_as_one(plain: Path):
     with pytest.raises(DataError, match="--ablation regressor"):
-        RegressorSubject(load_model(trained(made, tmp_path), "cpu", "float32"))
+        RegressorSubject(load_model(plain / "model", "cpu", "float32"))
 
 
-def test_a_training_starts_from_another_model(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
-    first = trained(made, tmp_path / "first")
+def test_a_training_starts_from_another_model(
+    made: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    first = plain / "model"
     seeded = ["--seed", "7", "--iterations", "1"]
     second = trained(made, tmp_path / "second", "--start-from", str(first), *seeded)
     known, model = (load_model(folder, "cpu", "float32") for folder in (first, second))

@@ -125,6 +125,16 @@ def test_style_encoder_resumes_exactly(made: Path, tmp_path: Path, monkeypatch: 
     assert_equal(newest(tmp_path / "parts" / "style"), newest(tmp_path / "whole" / "style"))
 
 
+def test_as_many_checkpoints_stay_as_are_wanted(made: Path, recipe: str, tmp_path: Path):
+    longer = tmp_path / "longer.toml"
+    text = (
+        Path(recipe).read_text().replace("checkpoint_every = 3", "checkpoint_every = 1\nkeep_checkpoints = 4")
+    )
+    longer.write_text(text)
+    assert train("denoiser", tmp_path, made, "--config", str(longer)) == 0
+    assert len(list((tmp_path / "denoiser").glob("step-*.pt"))) == 4
+
+
 @pytest.mark.parametrize("iterations", ["0", "-3"])
 def test_a_training_without_iterations(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture, iterations: str

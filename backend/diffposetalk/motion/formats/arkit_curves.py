@@ -29,6 +29,7 @@ from ..arkit import APPLE_ORDER, EXPRESSIONS
 from ..clip import MotionClip, load_motion, resample
 from ..smoothing import between
 from .live_link import bundled_jaw_open_angle, head_rotation, load_live_link, read_live_link
+from .refusal import refused
 
 JSON_FORMAT, JSON_VERSION = "diffposetalk-arkit-curves", 1
 TABLE_FPS = 60.0
@@ -182,14 +183,14 @@ def read_arkit_json(path: str | Path) -> MotionClip:
             f"The motion file “{path}” cannot be read: {error.strerror}.", "motion_missing"
         ) from error
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise MotionError(f"“{path.name}” holds no ARKit curves: {error}.", "motion_format") from error
+        raise refused(path, f"holds no ARKit curves: {error}.") from error
     known = {name.lower(): i for i, name in enumerate(APPLE_ORDER)}
     places = [known.get(name.lower()) for name in names]
     if all(place is None for place in places) or not len(given):
-        raise MotionError(f"“{path.name}” has none of ARKit's blendshapes.", "motion_format")
+        raise refused(path, "has none of ARKit's blendshapes.")
     finite = np.isfinite(given).all() and np.isfinite(head).all()
     if not finite or not 1 <= fps <= 1000 or not 0.01 <= angle <= math.pi:
-        raise MotionError(f"“{path.name}” holds values that cannot be.", "motion_format")
+        raise refused(path, "holds values that cannot be.")
     weights = np.zeros((len(given), 52))
     for column, place in enumerate(places):
         if place is not None:

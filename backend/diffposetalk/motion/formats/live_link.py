@@ -37,6 +37,7 @@ from ...files.text_file import read_text
 from ..arkit import APPLE_ORDER, EXPRESSIONS
 from ..clip import MotionClip
 from ..smoothing import between, continuous, frame_times, relative_to_mean, savitzky_golay
+from .refusal import refused
 
 MAX_BYTES = 1 << 29
 """Of a table; an hour at 60 frames a second has 150 million bytes."""
@@ -165,31 +166,29 @@ def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:
             f"The motion file “{path}” cannot be read: {error.strerror}.", "motion_missing"
         ) from error
     except UnicodeDecodeError as error:
-        raise MotionError(f"“{path.name}” is not a text table (UTF-8).", "motion_format") from error
+        raise refused(path, "is not a text table (UTF-8).") from error
     lines = [line for line in io.StringIO(text) if line.strip()]
     if not lines:
-        raise MotionError(f"“{path.name}” is empty.", "motion_format")
+        raise refused(path, "is empty.")
     separator = max(",;\t", key=lines[0].count)
     columns = {_key(name): i for i, name in enumerate(next(csv.reader([lines[0]], delimiter=separator)))}
     missing = [name for key, name in _BLENDSHAPES.items() if key not in columns and key != "tongueout"]
     if missing:
-        raise MotionError(
-            f"“{path.name}” lacks {len(missing)} of the 52 blendshape columns of Live Link Face, "
+        raise refused(
+            path,
+            f"lacks {len(missing)} of the 52 blendshape columns of Live Link Face, "
             f"among them {missing[0][:1].upper()}{missing[0][1:]}.",
-            "motion_format",
         )
     wanted = [*_BLENDSHAPES, *(c for c in columns if c.endswith(("yaw", "pitch", "roll")))]
     wanted = [name for name in wanted if name in columns]
     try:
         rows = list(csv.reader(lines[1:], delimiter=separator))
     except csv.Error as error:
-        raise MotionError(f"“{path.name}” is not a well-formed table: {error}.", "motion_format") from error
+        raise refused(path, f"is not a well-formed table: {error}.") from error
     if len(rows) > 1 and len(rows[-1]) != len(rows[0]):
         rows.pop()  # the app was stopped while writing
     if len(rows) < MIN_FRAMES:
-        raise MotionError(
-            f"“{path.name}” has {len(rows)} frames; at least {MIN_FRAMES} are needed.", "motion_short"
-        )
+        raise refused(path, f"has {len(rows)} frames; at least {MIN_FRAMES} are needed.", "motion_short")
     picked = [columns[name] for name in wanted]
     values = np.array([[_number(path, n, row, i) for i in picked] for n, row in enumerate(rows, start=2)])
     times = _times(path, rows, columns.get("timecode"), fps)
@@ -198,21 +197,19 @@ def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:
     times, values = times[order] - times[0], values[order]
     gaps = np.diff(times)
     if len(times) < MIN_FRAMES:
-        raise MotionError(
-            f"“{path.name}” has {len(times)} frames; at least {MIN_FRAMES} are needed.", "motion_short"
-        )
+        raise refused(path, f"has {len(times)} frames; at least {MIN_FRAMES} are needed.", "motion_short")
     if gaps.max() > MAX_GAP:
         at = times[int(gaps.argmax())]
-        raise MotionError(
-            f"“{path.name}” has no frames for {gaps.max():.2f} s from {at:.2f} s on; cut the take there.",
+        raise refused(
+            path,
+            f"has no frames for {gaps.max():.2f} s from {at:.2f} s on; cut the take there.",
             "motion_gap",
         )
     by_name = dict(zip(wanted, values.T, strict=True))
     shapes = np.stack([by_name.get(key, np.zeros(len(times))) for key in _BLENDSHAPES], axis=1)
     if shapes.min() < -0.5 or shapes.max() > 2.0:
-        raise MotionError(
-            f"“{path.name}” has blendshapes from {shapes.min():.2f} to {shapes.max():.2f}; 0 to 1 is expected.",
-            "motion_format",
+        raise refused(
+            path, f"has blendshapes from {shapes.min():.2f} to {shapes.max():.2f}; 0 to 1 is expected."
         )
     turns = {name: by_name[name] for name in wanted if name not in _BLENDSHAPES}
     return LiveLinkTake(times, np.clip(shapes, 0, 1), turns)
@@ -231,11 +228,9 @@ def _number(path: Path, line: int, row: list[str], index: int) -> float:
         value = float(row[index].replace(",", "."))
     except (IndexError, ValueError) as error:
         shown = row[index][:20] if index < len(row) else "nothing"
-        raise MotionError(
-            f"“{path.name}”, line {line}: {shown!r} is not a number.", "motion_format"
-        ) from error
+        raise refused(path, f", line {line}: {shown!r} is not a number.") from error
     if not np.isfinite(value):
-        raise MotionError(f"“{path.name}”, line {line}: a value is not finite.", "motion_format")
+        raise refused(path, f", line {line}: a value is not finite.")
     return value
 
 
@@ -245,16 +240,14 @@ def _times(path: Path, rows: list[list[str]], column: int | None, fps: float | N
         raise MotionError(f"A frame rate of {fps:g} cannot be.", "motion_format")
     if column is None:
         if fps is None:
-            raise MotionError(f"“{path.name}” has no Timecode column; give its frame rate.", "motion_format")
+            raise refused(path, "has no Timecode column; give its frame rate.")
         return np.arange(len(rows)) / fps
     fields = []
     for line, row in enumerate(rows, start=2):
         found = _TIMECODE.match(row[column]) if column < len(row) else None
         if found is None:
             shown = row[column][:20] if column < len(row) else ""
-            raise MotionError(
-                f"“{path.name}”, line {line}: {shown!r} is no timecode (HH:MM:SS:FF.sub).", "motion_format"
-            )
+            raise refused(path, f", line {line}: {shown!r} is no timecode (HH:MM:SS:FF.sub).")
         fraction = float("0." + found[5]) if found[5] else 0.0
         fields.append((int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3]), int(found[4]), fraction))
     seconds, frames, fractions = (np.array(column, np.float64) for column in zip(*fields, strict=True))
@@ -264,7 +257,7 @@ def _times(path: Path, rows: list[list[str]], column: int | None, fps: float | N
     times = seconds + (frames + fractions) / (_rate(seconds, frames) if fps is None else fps)
     if (np.diff(times) < -1e-6).any():
         line = int(np.flatnonzero(np.diff(times) < -1e-6)[0]) + 3
-        raise MotionError(f"“{path.name}”, line {line}: the timecode goes backwards.", "motion_format")
+        raise refused(path, f", line {line}: the timecode goes backwards.")
     return times
 
 
@@ -297,7 +290,7 @@ def _neutral_rows(path: Path) -> np.ndarray:
     rows = list(csv.reader(lines, delimiter=separator))
     columns = {_key(name): i for i, name in enumerate(rows[0])} if rows else {}
     if len(rows) < 2 or not set(_BLENDSHAPES) - {"tongueout"} <= columns.keys():
-        raise MotionError(f"“{path.name}” is no neutral face of Live Link Face.", "motion_format")
+        raise refused(path, "is no neutral face of Live Link Face.")
     out = np.zeros((len(rows) - 1, 52))
     for k, name in enumerate(_BLENDSHAPES):
         if name in columns:

@@ -43,6 +43,7 @@ from ...errors import MotionError
 from ...files.array_file import read_arrays
 from ..clip import MAX_BYTES, MotionClip, load_motion
 from ..smoothing import continuous, savitzky_golay
+from .refusal import refused
 
 RATES = (25.0, 30.0, 24.0, 50.0, 60.0, 29.97, 23.976, 59.94, 20.0, 15.0, 100.0, 120.0)
 RATE_TOLERANCE = 0.015
@@ -110,10 +111,7 @@ def load_reconstruction(
         pose = _pose(path, both, count)
     jaw = _jaw(path, arrays, count)
     if jaw is None and both is None:
-        raise MotionError(
-            f"“{path.name}” has no rotation of the jaw: “pose” (T, 6) or “jaw” (T, 3) is needed.",
-            "motion_format",
-        )
+        raise refused(path, "has no rotation of the jaw: “pose” (T, 6) or “jaw” (T, 3) is needed.")
     if jaw is not None:
         pose[:, 3:] = jaw
     turned = _head(path, arrays, count)
@@ -123,8 +121,9 @@ def load_reconstruction(
         pose[:, :3] = turned
     for part in (slice(0, 3), slice(3, 6)):
         if np.linalg.norm(pose[:, part], axis=1).max() > 2 * np.pi:
-            raise MotionError(
-                f"“{path.name}” has rotations of more than a turn; degrees go under head_euler_degrees.",
+            raise refused(
+                path,
+                "has rotations of more than a turn; degrees go under head_euler_degrees.",
                 "motion_ambiguous",
             )
         pose[:, part] = continuous(pose[:, part])
@@ -149,9 +148,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         return read_arrays(path, _NAMES, MAX_BYTES)
     except (OSError, ValueError) as error:
-        raise MotionError(
-            f"“{path.name}” is not a file of plain NumPy arrays (.npz), or damaged.", "motion_format"
-        ) from error
+        raise refused(path, "is not a file of plain NumPy arrays (.npz), or damaged.") from error
 
 
 def _one(
@@ -160,15 +157,15 @@ def _one(
     """The array under the one of these names that the file has."""
     found = [name for name in names if name in arrays]
     if len(found) > 1:
-        raise MotionError(
-            f"“{path.name}” has the {what} twice: {' and '.join(found)}. Keep the one that is meant.",
+        raise refused(
+            path,
+            f"has the {what} twice: {' and '.join(found)}. Keep the one that is meant.",
             "motion_ambiguous",
         )
     if not found:
         if needed:
-            raise MotionError(
-                f"“{path.name}” holds no {what}: an array {', '.join(names[:-1])} or {names[-1]} is needed.",
-                "motion_format",
+            raise refused(
+                path, f"holds no {what}: an array {', '.join(names[:-1])} or {names[-1]} is needed."
             )
         return None
     return _finite(path, found[0], arrays[found[0]])
@@ -176,15 +173,12 @@ def _one(
 
 def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "fiu":
-        raise MotionError(f"“{path.name}”: {name} does not hold numbers.", "motion_format")
+        raise refused(path, f": {name} does not hold numbers.")
     array = np.asarray(array, np.float64)
     if array.size == 0:
-        raise MotionError(f"“{path.name}”: {name} is empty.", "motion_format")
+        raise refused(path, f": {name} is empty.")
     if not np.isfinite(array).all():
-        raise MotionError(
-            f"“{path.name}”: {name} holds values that are not finite (frames without a face?).",
-            "motion_format",
-        )
+        raise refused(path, f": {name} holds values that are not finite (frames without a face?).")
     # (T, 1, 50), as tools write that keep a batch of one.
     singles = tuple(axis for axis in range(1, array.ndim - 1) if array.shape[axis] == 1)
     return array.squeeze(singles) if singles else array
@@ -193,32 +187,26 @@ def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 def _expression(path: Path, exp: np.ndarray | None) -> np.ndarray:
     assert exp is not None
     if exp.ndim != 2 or exp.shape[1] not in (EXPRESSION_DIM, 100):
-        raise MotionError(
-            f"“{path.name}” has expressions of the shape {exp.shape}; (frames, 50) or (frames, 100) is needed.",
-            "motion_format",
+        raise refused(
+            path, f"has expressions of the shape {exp.shape}; (frames, 50) or (frames, 100) is needed."
         )
     if len(exp) < 2:
-        raise MotionError(f"“{path.name}” has a single frame.", "motion_format")
+        raise refused(path, "has a single frame.")
     if np.abs(exp).max() > MAX_EXPRESSION:
-        raise MotionError(
-            f"“{path.name}” has expressions up to {np.abs(exp).max():.0f}, which FLAME's never reach.",
-            "motion_format",
-        )
+        raise refused(path, f"has expressions up to {np.abs(exp).max():.0f}, which FLAME's never reach.")
     return exp[:, :EXPRESSION_DIM]
 
 
 def _pose(path: Path, pose: np.ndarray, count: int) -> np.ndarray:
     if pose.shape == (count, 3):
-        raise MotionError(
-            f"“{path.name}”: pose has three columns, which may be the head's or the jaw's rotation. "
+        raise refused(
+            path,
+            ": pose has three columns, which may be the head's or the jaw's rotation. "
             "Name it head_pose or jaw_pose.",
             "motion_ambiguous",
         )
     if pose.shape != (count, 6):
-        raise MotionError(
-            f"“{path.name}”: pose has the shape {pose.shape}; ({count}, 6) is needed: head, then jaw.",
-            "motion_format",
-        )
+        raise refused(path, f": pose has the shape {pose.shape}; ({count}, 6) is needed: head, then jaw.")
     return pose.copy()
 
 
@@ -236,18 +224,14 @@ def _jaw(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> np.ndarray
 def _head(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> np.ndarray | None:
     angles = [name for name in ("pitch", "yaw", "roll") if name in arrays]
     if angles and len(angles) < 3:
-        raise MotionError(
-            f"“{path.name}” has {' and '.join(angles)} but not all of pitch, yaw, roll.", "motion_format"
-        )
+        raise refused(path, f"has {' and '.join(angles)} but not all of pitch, yaw, roll.")
     single = (*_HEAD, "head_euler_degrees", "head_6d")
     if angles and any(name in arrays for name in single):
-        raise MotionError(f"“{path.name}” has the head's rotation twice.", "motion_ambiguous")
+        raise refused(path, "has the head's rotation twice.", "motion_ambiguous")
     if angles:
         columns = [_finite(path, name, arrays[name]).reshape(-1) for name in ("pitch", "yaw", "roll")]
         if any(len(column) != count for column in columns):
-            raise MotionError(
-                f"“{path.name}”: pitch, yaw and roll do not have {count} frames.", "motion_format"
-            )
+            raise refused(path, f": pitch, yaw and roll do not have {count} frames.")
         return euler_degrees(np.stack(columns, axis=1))
     head = _one(path, arrays, single, "head rotation", needed=False)
     if head is None:
@@ -256,10 +240,7 @@ def _head(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> np.ndarra
         return _six(path, arrays, head, "head_6d", count)
     if "head_euler_degrees" in arrays:
         if head.shape != (count, 3):
-            raise MotionError(
-                f"“{path.name}”: head_euler_degrees has the shape {head.shape}, not ({count}, 3).",
-                "motion_format",
-            )
+            raise refused(path, f": head_euler_degrees has the shape {head.shape}, not ({count}, 3).")
         return euler_degrees(head)
     return _rotation(path, head, "head", count)
 
@@ -272,8 +253,9 @@ def _head_file(path: Path, count: int) -> np.ndarray:
         cut = _same_length(path, array, count)
         if cut.shape == (count, 3):
             if np.abs(cut).max() <= np.pi:
-                raise MotionError(
-                    f"“{path.name}” has three columns that may be degrees or radians; save it as .npz under the name "
+                raise refused(
+                    path,
+                    "has three columns that may be degrees or radians; save it as .npz under the name "
                     "head_euler_degrees or head_pose.",
                     "motion_ambiguous",
                 )
@@ -291,7 +273,7 @@ def _head_file(path: Path, count: int) -> np.ndarray:
 
 def _same_length(path: Path, array: np.ndarray, count: int) -> np.ndarray:
     if not count <= len(array) <= count + 2:
-        raise MotionError(f"“{path.name}” has {len(array)} frames, the face {count}.", "motion_format")
+        raise refused(path, f"has {len(array)} frames, the face {count}.")
     return array[:count]
 
 
@@ -303,8 +285,9 @@ def euler_degrees(angles: np.ndarray) -> np.ndarray:
 def _rotation(path: Path, array: np.ndarray, what: str, count: int) -> np.ndarray:
     """Axis-angle (T, 3) of axis-angle vectors or matrices."""
     if array.shape == (count, 6):
-        raise MotionError(
-            f"“{path.name}”: the {what} has six columns. A 6D rotation goes under {what}_6d, with rotation_6d saying "
+        raise refused(
+            path,
+            f": the {what} has six columns. A 6D rotation goes under {what}_6d, with rotation_6d saying "
             "whether they are the matrix's columns (6DRepNet) or rows (PyTorch3D).",
             "motion_ambiguous",
         )
@@ -312,36 +295,35 @@ def _rotation(path: Path, array: np.ndarray, what: str, count: int) -> np.ndarra
         return array.copy()
     if array.shape == (count, 3, 3):
         return _of_matrices(path, array)
-    raise MotionError(
-        f"“{path.name}”: the {what}'s rotation has the shape {array.shape}; ({count}, 3) or ({count}, 3, 3) is needed.",
-        "motion_format",
+    raise refused(
+        path,
+        f": the {what}'s rotation has the shape {array.shape}; ({count}, 3) or ({count}, 3, 3) is needed.",
     )
 
 
 def _of_matrices(path: Path, matrices: np.ndarray) -> np.ndarray:
     off = np.abs(matrices @ matrices.transpose(0, 2, 1) - np.eye(3)).max()
     if off > 0.05 or (np.linalg.det(matrices) < 0.5).any():
-        raise MotionError(f"“{path.name}” has matrices that are no rotations.", "motion_format")
+        raise refused(path, "has matrices that are no rotations.")
     return Rotation.from_matrix(matrices).as_rotvec()
 
 
 def _six(path: Path, arrays: Mapping[str, np.ndarray], six: np.ndarray, name: str, count: int) -> np.ndarray:
     order = str(arrays["rotation_6d"]) if "rotation_6d" in arrays else ""
     if order not in ("columns", "rows"):
-        raise MotionError(
-            f"“{path.name}”: {name} needs rotation_6d, “columns” (6DRepNet) or “rows” (PyTorch3D): the same six "
+        raise refused(
+            path,
+            f": {name} needs rotation_6d, “columns” (6DRepNet) or “rows” (PyTorch3D): the same six "
             "numbers are opposite rotations.",
             "motion_ambiguous",
         )
     if six.shape != (count, 6):
-        raise MotionError(
-            f"“{path.name}”: {name} has the shape {six.shape}, not ({count}, 6).", "motion_format"
-        )
+        raise refused(path, f": {name} has the shape {six.shape}, not ({count}, 6).")
     first, second = six[:, :3], six[:, 3:]
     length = np.linalg.norm(first, axis=1, keepdims=True)
     third = np.cross(first, second)
     if (length < 1e-6).any() or (np.linalg.norm(third, axis=1) < 1e-6).any():
-        raise MotionError(f"“{path.name}”: {name} holds numbers that are no rotations.", "motion_format")
+        raise refused(path, f": {name} holds numbers that are no rotations.")
     x = first / length
     z = third / np.linalg.norm(third, axis=1, keepdims=True)
     matrices = np.stack([x, np.cross(z, x), z], axis=2)
@@ -377,7 +359,7 @@ def _rate(
     if "fps" in arrays:
         value = arrays["fps"]
         if value.size != 1 or value.dtype.kind not in "fiu" or not 1 <= float(value.reshape(())) <= 1000:
-            raise MotionError(f"“{path.name}”: fps is not a frame rate.", "motion_rate")
+            raise refused(path, ": fps is not a frame rate.", "motion_rate")
         return float(value.reshape(())), "stated"
     if fps is not None:
         if not 1 <= fps <= 1000:
@@ -386,7 +368,7 @@ def _rate(
     if seconds is None:
         if {"exp", "pose"} <= arrays.keys():
             return FPS, "assumed, as the released code's files"
-        raise MotionError(f"“{path.name}” does not state its frame rate (fps); give it.", "motion_rate")
+        raise refused(path, "does not state its frame rate (fps); give it.", "motion_rate")
     measured = count / seconds
     # A clip's last frame may be missing or one too many.
     slack = max(RATE_TOLERANCE, 1.5 / count)
@@ -398,8 +380,9 @@ def _rate(
     known = max(0.0005, 0.5 / count)
     best = min(RATES, key=lambda rate: (int(off(rate) / known), RATES.index(rate)))
     if off(best) > slack:
-        raise MotionError(
-            f"“{path.name}” has {count} frames for {seconds:.2f} s of sound, {measured:.2f} a second: no usual rate. "
+        raise refused(
+            path,
+            f"has {count} frames for {seconds:.2f} s of sound, {measured:.2f} a second: no usual rate. "
             "State it (fps), or check that the two belong together.",
             "motion_rate",
         )
