@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..batch.manifest import read_manifest
+from ..batch.report import TEXT_NAME, BatchReport, summary
 from ..errors import DiffPoseTalkError
 from ..generation.arguments import (
     add_generation_arguments,
@@ -19,8 +21,6 @@ from ..generation.arguments import (
     chosen_options,
     load_chosen_model,
 )
-from .manifest import read_manifest
-from .report import TEXT_NAME, BatchReport, summary
 
 EXIT_SOME_FAILED = 1
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         print(f"{len(jobs)} lines, {len(bad)} bad rows")
         return EXIT_SOME_FAILED if bad else 0
-    from .output_folder import OutputFolder
+    from ..batch.output_folder import OutputFolder
 
     progress = _ProgressLine(len(jobs))
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     with OutputFolder(arguments.out) as out, stopping_on_terminate():
         try:
             if arguments.ray:
-                from .ray_cluster import run_on_cluster
+                from ..batch.ray_cluster import run_on_cluster
 
                 report.facts = run_on_cluster(arguments, jobs, out.folder, told)
             else:
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
-    from .speaking import Speaker
+    from ..batch.speaking import Speaker
 
     options = chosen_options(arguments)
     model = load_chosen_model(arguments)

@@ -18,30 +18,30 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .config import STYLE_WORDS
-from .errors import DiffPoseTalkError
-from .generation.arguments import (
+from ..config import STYLE_WORDS
+from ..errors import DiffPoseTalkError
+from ..generation.arguments import (
     add_generation_arguments,
     add_model_arguments,
     chosen_options,
     load_chosen_model,
 )
-from .terminal import ProgressLine, checked_output
-from .version import VERSION
+from ..terminal import ProgressLine, checked_output
+from ..version import VERSION
 
 if TYPE_CHECKING:
-    from .networks.model import DiffPoseTalk
+    from ..networks.model import DiffPoseTalk
 
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 
 # Subcommands with a module of their own, which has `add_arguments(parser)` and `run(arguments)`.
 # Their modules are imported only when called: they may need torch, the help of the others does not.
 MODULE_COMMANDS = {
-    "batch": ("diffposetalk.batch.cli", "make the clips of all lines in a manifest"),
+    "batch": ("diffposetalk.cli.batch", "make the clips of all lines in a manifest"),
     "train": ("diffposetalk.train.cli", "train a model on recordings with tracked motion"),
     "evaluate": ("diffposetalk.evaluate.cli", "measure a model on recordings with tracked motion"),
-    "style": ("diffposetalk.styles.cli", "extract, mix, describe and keep speaking styles"),
-    "convert": ("diffposetalk.convert.cli", "turn the paper's checkpoints and FLAME's files into ours"),
+    "style": ("diffposetalk.cli.style", "extract, mix, describe and keep speaking styles"),
+    "convert": ("diffposetalk.cli.convert", "turn the paper's checkpoints and FLAME's files into ours"),
 }
 
 
@@ -137,14 +137,14 @@ def _generate(arguments: argparse.Namespace) -> None:
     output = checked_output(arguments.output, ".npz")
     if arguments.takes < 1:
         raise DiffPoseTalkError("At least one take must be made.", "settings_seed")
-    from .sound.audio import probe
+    from ..sound.audio import probe
 
     probe(arguments.audio)  # a bad recording is told at once, not after loading the model
     seeds = tuple(range(arguments.seed, arguments.seed + arguments.takes))
     options = chosen_options(arguments, seeds)
 
-    from .generation.speak import animate
-    from .styles.chosen import chosen_style
+    from ..generation.speak import animate
+    from ..styles.chosen import chosen_style
 
     model = load_chosen_model(arguments)
     shape = None if arguments.shape is None else str(arguments.shape)
@@ -187,7 +187,7 @@ def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
                 "--model-head needs --target-head, the head to animate.", "settings_heads"
             )
         return None
-    from .head.head_model import bundled_head_path
+    from ..head.head_model import bundled_head_path
 
     return arguments.model_head or bundled_head_path(), arguments.target_head
 
@@ -195,8 +195,8 @@ def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
 def _info(arguments: argparse.Namespace) -> None:
     import torch
 
-    from .networks.checkpoint import bundled_model_path
-    from .networks.device import available_devices
+    from ..networks.checkpoint import bundled_model_path
+    from ..networks.device import available_devices
 
     folder = arguments.model or bundled_model_path()
     model = load_chosen_model(arguments)
@@ -243,14 +243,14 @@ def _print_tree(values: dict[str, Any], indent: str = "") -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from .server.process import serve
+    from ..server.process import serve
 
     serve()
 
 
 def _style_params(arguments: argparse.Namespace, model: DiffPoseTalk) -> dict[str, Any] | None:
     """The style as the protocol has it, from the words given on the command line."""
-    from .styles.request import StyleRequest
+    from ..styles.request import StyleRequest
 
     def params(word: str) -> dict[str, Any]:
         return StyleRequest.parse(word, start_frame=arguments.style_start_frame).to_params()

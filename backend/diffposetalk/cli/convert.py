@@ -37,7 +37,7 @@ def _add_checkpoint(commands: argparse._SubParsersAction) -> None:
 
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
-    from .checkpoint import convert_checkpoint
+    from ..convert.checkpoint import convert_checkpoint
 
     summary = convert_checkpoint(
         arguments.denoiser,
@@ -64,7 +64,7 @@ def _add_flame(commands: argparse._SubParsersAction) -> None:
 
 
 def _flame(arguments: argparse.Namespace) -> None:
-    from .flame import convert_flame
+    from ..convert.flame import convert_flame
 
     summary = convert_flame(
         arguments.source,

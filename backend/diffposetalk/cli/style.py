@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import STYLE_WORDS
 from ..errors import OutputError, StyleError
-from .library import (
+from ..generation.arguments import add_model_arguments, load_chosen_model
+from ..styles.library import (
     add_style,
     check_name,
     delete_style,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..head.head_model import HeadModel
     from ..motion.clip import MotionClip
     from ..networks.model import DiffPoseTalk
-    from .style_file import Style
+    from ..styles.style_file import Style
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,8 +130,6 @@ def _command(
             help="the library's folder (default: DIFFPOSETALK_STYLES, or the user's own)",
         )
     if model:
-        from ..generation.arguments import add_model_arguments
-
         add_model_arguments(parser)
         parser.add_argument(
             "--head", type=Path, help="head asset of the model's basis, to measure and picture on"
@@ -166,10 +165,10 @@ def _add_tracking(parser: argparse.ArgumentParser) -> None:
 
 def _extract(arguments: argparse.Namespace) -> None:
     destination = _destination(arguments)
-    from .creation import style_from_motion
+    from ..styles.creation import style_from_motion
 
     clip, source, notes = _reference(arguments)
-    model = _load_model(arguments)
+    model = load_chosen_model(arguments)
     if clip.basis != model.config.basis and arguments.from_head is not None:
         from ..head.basis_conversion import convert
         from ..head.head_model import load_head
@@ -242,10 +241,10 @@ def _mix(arguments: argparse.Namespace) -> None:
     destination = _destination(arguments)
     if not 0 <= arguments.amount <= 1:
         raise StyleError("The amount of the second style is 0 to 1.", "style_mix")
-    from .illustration import shown
-    from .style_file import mixture
+    from ..styles.illustration import shown
+    from ..styles.style_file import mixture
 
-    model = _load_model(arguments)
+    model = load_chosen_model(arguments)
     styles = [_find(model, arguments, text) for text in (arguments.first, arguments.second)]
     name = check_name(arguments.save) if arguments.save else f"{styles[0].name} and {styles[1].name}"
     style = shown(model, mixture(model, name, styles, [1 - arguments.amount, arguments.amount]))
@@ -284,9 +283,9 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     from ..networks.checkpoint import bundled_model_path
-    from .style_file import style_of_preset, vector_for
+    from ..styles.style_file import style_of_preset, vector_for
 
-    model = _load_model(arguments)
+    model = load_chosen_model(arguments)
     style = _find(model, arguments, arguments.style)
     problem = ""
     try:
@@ -341,7 +340,7 @@ def _tracker(arguments: argparse.Namespace) -> None:
 
 def _illustrate(arguments: argparse.Namespace) -> None:
     from ..head.head_model import load_head
-    from .illustration import illustrate
+    from ..styles.illustration import illustrate
 
     illustrate(
         arguments.folder,
@@ -362,8 +361,8 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
         output = checked_output(output, ".npy" if output.suffix.lower() == ".npy" else ".dptstyle")
 
     def write(style: Style) -> None:
-        from .style_file import save_style
-        from .vector_file import save_style_vector
+        from ..styles.style_file import save_style
+        from ..styles.vector_file import save_style_vector
 
         if output is not None and output.suffix.lower() == ".npy":
             print(save_style_vector(output, style.vector))
@@ -376,7 +375,7 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
 
 
 def _find(model: DiffPoseTalk, arguments: argparse.Namespace, word: str) -> Style:
-    from .request import StyleRequest
+    from ..styles.request import StyleRequest
 
     folder = None if arguments.library is None else str(arguments.library)
     style = StyleRequest.parse(word, folder=folder).style(model)
@@ -427,9 +426,3 @@ def _head(arguments: argparse.Namespace) -> HeadModel | None:
     from ..head.head_model import load_head
 
     return None if arguments.head is None else load_head(arguments.head)
-
-
-def _load_model(arguments: argparse.Namespace) -> DiffPoseTalk:
-    from ..generation.arguments import load_chosen_model
-
-    return load_chosen_model(arguments)
