@@ -26,7 +26,6 @@ class ConsoleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.machinery.ModuleSpec(fullname, self) if fullname == NAME else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill the new module."""
         module.__doc__ = console.__doc__
         module.__dict__.update({name: getattr(console, name) for name in console.__all__})
 
@@ -40,7 +39,6 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Answer no more, and forget the module."""
     sys.meta_path.remove(_finder)
     if getattr(sys.modules.get(NAME), "__loader__", None) is _finder:
         del sys.modules[NAME]

@@ -24,7 +24,7 @@ LOG_LINES = 200  # of the log's end that are kept to explain a death
 MAX_GARBAGE = 120  # characters of a line that is not a message, quoted in the error
 MAX_LINE = 1 << 24  # bytes of a message; paths, names and figures travel here, arrays do not
 WORKING_FOLDER = (
-    "diffposetalk-run-"  # how its name begins; the backend removes it where Blender no longer can
+    "diffposetalk-run-"  # its name's beginning; the backend removes it where Blender no longer can
 )
 MAX_LOG_LINE = 1 << 14  # bytes; what a library says without an end is cut into lines of this length
 
@@ -81,12 +81,10 @@ class MessageProcess:
 
     @property
     def pid(self) -> int:
-        """Process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs."""
         return self._process.poll() is None
 
     def send(self, message: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from . import session
 DEVICE_LOST = "device_lost"  # as the backend calls it
 CANCEL_SECONDS = 5.0  # after which a backend that does not give a call up is killed
 SILENCE_SECONDS = (
-    300.0  # after which a backend that says nothing during a call is killed; it tells of every step
+    300.0  # after which a backend that says nothing during a call is killed; it tells every step
 )
 LOAD_SECONDS = 600.0  # the same while a model is loaded
 
@@ -130,13 +130,13 @@ class BackendJob(Job):
         self, folder: Path, device: str, *, anew: bool = False
     ) -> Generator[None, None, dict[str, Any]]:
         """Load a model where it is not loaded, or `anew`; the generator's value is what the backend says of it."""
-        model = None if anew else session.loaded_model(folder, device)
-        if model is None:
-            session.forget_loaded()
+        client, asked = self._backend(), {"model": str(folder), "device": device}
+        if anew or client.loaded is None or client.loaded[0] != asked:
+            client.loaded = None
             self.text = rpt_("Loading the model")
-            model = yield from self.ask("load_model", {"model": str(folder), "device": device}, LOAD_SECONDS)
-            session.note_loaded(folder, device, model)
-        return model
+            model = yield from self.ask("load_model", asked, LOAD_SECONDS)
+            client.loaded = asked, model
+        return client.loaded[1]
 
     def show_progress(self, method: str, params: dict[str, Any]) -> None:
         """Move the bar as the backend's notices say; for `ask`."""

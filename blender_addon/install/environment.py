@@ -84,7 +84,6 @@ class Environment:
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """Names of the extras in it."""
         return tuple(name for name in self.facts.get("extras", ()) if name in EXTRAS)
 
     @property

@@ -107,9 +107,7 @@ class RegenerationJob(BackendJob):
 
     def _standing(self) -> tuple[bpy.types.Action, Target]:
         """The take and its character, which undo may have replaced. Raises UserError."""
-        item = next((o for o in bpy.data.objects if o.session_uid == self._item), None)
-        if item is None:
-            raise UserError("The object was removed while its motion was made. Nothing was keyed.")
+        [item] = generation.objects_of([self._item])
         target = showing.target_of(item)
         for action in record.takes_of(target.owner):
             if action.diffposetalk.id == self._action:
@@ -149,31 +147,26 @@ class RegenerationJob(BackendJob):
                     self.progress = 0.1 + 0.9 * (done + share) / len(self.parts)
 
             answer = yield from self.ask("regenerate", params, on_notice=on_notice)
-            made[part.number] = [
-                spliced(part.line.raw, read_motion(take["path"]), part.start, part.stop)
-                for take in answer["takes"]
-            ]
+            motions = [read_motion(take["path"]) for take in answer["takes"]]
+            made[part.number] = [spliced(part.line.raw, motion, part.start, part.stop) for motion in motions]
         self.text = rpt_("Keying")
         yield
         action, target = self._standing()
         before, first = showing.raw_motion(action), self.request.first_frame
         for number, seed in enumerate(self.request.seeds):
-            motions = {line: by_seed[number] for line, by_seed in made.items()}
-            source, together = with_motions(action, motions)
+            source, together = with_motions(action, {line: again[number] for line, again in made.items()})
             title = f"{action.name.partition(' · from')[0]} · from {first:g} (seed {seed})"
             motion = spliced(before, together, self.start, self._last_change(spoken_lines(action)))
-            again = showing.duplicate(action, target, title, motion)
-            store_source(again, source)
-            self.results.append(again)
+            take = showing.duplicate(action, target, title, motion)
+            store_source(take, source)
+            self.results.append(take)
         showing.show_take(self.results[0], target)
 
     def _last_change(self, lines: Sequence[SpokenLine]) -> int:
         """The frame of the take's motion before which it changes: after the pause where a line's end was made again."""
         last = self.parts[-1]
-        following = lines[last.number + 1 :]
-        if last.stop < last.line.frames or not following:
-            return self.stop
-        return max(self.stop, following[0].first)
+        following = lines[last.number + 1 :] if last.stop == last.line.frames else ()
+        return max([self.stop, *(line.first for line in following[:1])])
 
     def _given(
         self, action: bpy.types.Action, target: Target, part: LinePart, groups: dict[str, list[str]]

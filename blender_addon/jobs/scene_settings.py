@@ -54,9 +54,8 @@ def speech_span(context: bpy.types.Context) -> AudioSpan:
     if settings.audio_source == "STRIP":
         strip = audio_strip.active_sound_strip(context)
         if strip is None:
-            raise UserError(
-                rpt_("No sound strip is active in the sequencer. Select one, or choose an audio file.")
-            )
+            text = rpt_("No sound strip is active in the sequencer. Select one, or choose an audio file.")
+            raise UserError(text)
         return audio_strip.span_of_strip(strip, context.scene)
     path = audio_strip.check_audio_path(settings.audio_path)
     frame = context.scene.frame_current if settings.start_at == "CURRENT" else settings.start_frame

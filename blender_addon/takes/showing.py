@@ -20,7 +20,7 @@ from ..data.errors import UserError
 from ..data.motion import Motion, resample_motion
 from ..data.motion_text import motion_from_text, motion_to_text
 from ..faces.character import Curve
-from ..faces.targets import Target, find_target
+from ..faces.targets import Target, find_target, find_targets
 from . import keying, record
 from .record import KeyedAs, is_take, read_keyed, take_actions, take_blocks, takes_of
 
@@ -54,6 +54,11 @@ def shown_take(owner: bpy.types.Object, target: Target | None = None) -> bpy.typ
 def target_of(item: bpy.types.Object) -> Target:
     """What of an object can be keyed. Raises UserError."""
     return find_target(item, bundled.bundled_jaw_open_angle())
+
+
+def targets_of(items: Sequence[bpy.types.Object]) -> list[Target]:
+    """What of some objects can be keyed. Raises UserError."""
+    return find_targets(items, bundled.bundled_jaw_open_angle())
 
 
 def show_take(action: bpy.types.Action, target: Target) -> None:

@@ -8,13 +8,12 @@ import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import FloatVectorProperty
 
-from ...data import bundled
 from ...data.errors import UserError
-from ...faces.targets import find_target
 from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
 from ...jobs.capture import key_capture
 from ...jobs.styles import ExtractStyle, FetchTracker, FindFaces, Person, TrackVideo
+from ...takes import showing
 from ..common.job_operator import JobOperator
 from ..common.reference import ExtractionOperator, reference_window, show_reference
 
@@ -107,8 +106,7 @@ class DIFFPOSETALK_OT_capture_performance(JobOperator):
     job: TrackVideo
 
     def start(self, context: bpy.types.Context) -> TrackVideo:
-        for item in scene_settings.speakers(context):
-            find_target(item, bundled.bundled_jaw_open_angle())
+        showing.targets_of(scene_settings.speakers(context))
         return TrackVideo(capture_video(context), capture_person(context))
 
     def finish(self, context: bpy.types.Context) -> str:

@@ -29,7 +29,7 @@ class ExportOperator(WorkOperator, ExportHelper):
 
     def act(self, context: bpy.types.Context) -> str:
         options = {"preset": self.preset} if self.exporter.conventions else {}
-        path = self.exporter.write(context, context.selected_objects, self.filepath, **options)
+        path = self.exporter.write(context.selected_objects, self.filepath, **options)
         if unplayed := exporting.unplayed(context.selected_objects):
             self.report({"WARNING"}, " ".join(unplayed))
         return rpt_("Exported {path}").format(path=path)

@@ -9,10 +9,9 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from ...data import bundled, style_library
+from ...data import style_library
 from ...data.errors import UserError
 from ...data.style_request import VIDEO_SUFFIXES
-from ...faces.targets import find_target
 from ...jobs import scene_settings, style_list
 from ...jobs.styles import (
     REFERENCE_SUFFIXES,
@@ -22,7 +21,7 @@ from ...jobs.styles import (
     PreviewReference,
     style_of_animation,
 )
-from ...takes import scene_motion
+from ...takes import scene_motion, showing
 from ..common.job_operator import JobOperator
 from ..common.reference import (
     ExtractionOperator,
@@ -44,7 +43,6 @@ class _FromReference(ExtractionOperator):
     start_frame: start_property()
 
     def draw_window(self, layout: bpy.types.UILayout) -> None:
-        """Show the properties."""
         layout.use_property_split = True
         layout.prop(self, "style_name")
         layout.prop(self, "description")
@@ -150,12 +148,10 @@ class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
         return self.go(context)
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
-        target = find_target(scene_settings.speakers(context)[0], bundled.bundled_jaw_open_angle())
-        frames = scene_motion.frame_range(
-            context.scene, target, self.frames, self.first_frame, self.last_frame
-        )
+        scene, target = context.scene, showing.target_of(scene_settings.speakers(context)[0])
+        frames = scene_motion.frame_range(scene, target, self.frames, self.first_frame, self.last_frame)
         window = reference_window(self.window, self.start_frame)
-        return style_of_animation(context.scene, target, frames, self.style_name, window, self.description)
+        return style_of_animation(scene, target, frames, self.style_name, window, self.description)
 
 
 class DIFFPOSETALK_OT_save_mix(JobOperator):
