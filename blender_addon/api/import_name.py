@@ -22,7 +22,6 @@ class ConsoleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The import system asks everyone in turn; answer for NAME only."""
         return importlib.machinery.ModuleSpec(fullname, self) if fullname == NAME else None
 
     def exec_module(self, module: ModuleType) -> None:
@@ -34,7 +33,6 @@ _finder = ConsoleFinder()
 
 
 def register() -> None:
-    """Answer to the name, before a package of the same name that happens to be installed."""
     sys.meta_path.insert(0, _finder)
 
 

@@ -58,7 +58,6 @@ NAMES = tuple(field.name for field in fields(Adjustment))
 
 @lru_cache(maxsize=8)
 def _columns(names: tuple[str, ...]) -> dict[str, Any]:
-    """Indices of the channels that belong together."""
     at = {name: index for index, name in enumerate(names)}
     lower = [i for name, i in at.items() if part_of(name) == "LIPS"]
     moved = [name for name in names if not name.startswith(("eyeBlink", "eyeLook"))]

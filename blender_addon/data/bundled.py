@@ -101,7 +101,6 @@ def model_basis(model_directory: Path) -> str | None:
 
 
 def sampling_defaults(model_directory: Path = MODEL_DIRECTORY) -> SamplingDefaults:
-    """The defaults of a model directory."""
     try:
         sampling = json.loads((model_directory / "config.json").read_text(encoding="utf-8"))["sampling"]
         known = [field for field in fields(SamplingDefaults) if field.name in sampling]

@@ -41,7 +41,6 @@ class BackendJob(Job):
         self._call: Call | None = None
 
     def _course(self) -> Steps:
-        """Wait until the jobs before have ended, then go to work."""
         text = self.text
         _line.append(self)
         while _line[0] is not self:
@@ -61,7 +60,6 @@ class BackendJob(Job):
             super()._attend()
 
     def cancel(self) -> None:
-        """Give up, and ask the backend to give up the call under way."""
         before = self.cancelling
         super().cancel()
         if self.cancelling and not before and self._call is not None:

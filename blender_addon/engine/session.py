@@ -82,12 +82,10 @@ def greeting() -> dict[str, Any]:
 
 
 def running_log() -> list[str]:
-    """The last lines of the log of the backend that runs, or ran last."""
     return _client.log if _client is not None else []
 
 
 def stop() -> None:
-    """End the backend, if it runs."""
     global _client
     if _client is not None:
         _client.stop()

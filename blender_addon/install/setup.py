@@ -150,7 +150,6 @@ class SetupJob(Job):
         self._use((yield from self._check(python)))
 
     def _remove_leftovers(self) -> None:
-        """Remove what installations that were broken off have left."""
         current = environment.current_environment()
         for path in self._folder.glob("e-*"):
             if current is None or path != current.folder:
@@ -283,7 +282,6 @@ class SetupJob(Job):
         return seconds
 
     def _use(self, checked: dict[str, Any]) -> None:
-        """Let the new environment be the one in use, and remove the one from before."""
         before = environment.current_environment()
         size = sum(path.stat().st_size for path in self._environment.rglob("*") if path.is_file())
         names = tuple(extra.name for extra in self.extras)
@@ -323,7 +321,6 @@ class SetupJob(Job):
         return call.result
 
     def _output(self, command: list[str]) -> Generator[None, None, str]:
-        """The last line that a command says."""
         yield from self._command(command, "uv does not work here")
         return self.log.pop()
 

@@ -123,7 +123,6 @@ class Plan:
         return self.download * 8 / (megabits * 1e6) + self.download / UNPACK_BYTES_PER_SECOND + 20
 
     def __str__(self) -> str:
-        """One line for people."""
         about = "" if self.exact else "about "
         slow, fast = (max(1, round(self.seconds(megabits) / 60)) for megabits in (20, 100))
         return (
@@ -133,7 +132,6 @@ class Plan:
 
 
 def size_text(number: float) -> str:
-    """Bytes for people."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 

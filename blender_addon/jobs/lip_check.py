@@ -207,7 +207,6 @@ def _as_keyed(action: bpy.types.Action, target: Target) -> Motion:
 
 
 def _given(transcript: str | Mapping[str, str], line: SpokenLine) -> str:
-    """The transcript that was given for a line, or nothing."""
     if isinstance(transcript, str):
         return "" if line.strip else transcript.strip()
     return transcript.get(line.strip, "").strip()

@@ -201,7 +201,6 @@ class RegenerationJob(BackendJob):
 
 
 def hold_names(hold: Sequence[dict[str, Any]]) -> set[str]:
-    """The groups that are held in a whole range."""
     return {group for entry in hold if "start" not in entry for group in entry["groups"]}
 
 

@@ -83,7 +83,6 @@ _tracked: dict[tuple[Any, ...], TrackedVideo] = {}
 
 
 def plot_file() -> Path:
-    """Where the plot of a reference goes."""
     return session_folder() / f"plot-{os.urandom(4).hex()}.png"
 
 

@@ -166,7 +166,6 @@ def add_curves(action: bpy.types.Action, curves: Sequence[Curve], start_frame: f
 
 
 def _write_curves(container: Any, curves: Sequence[Curve], start_frame: float) -> None:
-    """Write curves, one key a frame, into what holds an Action's curves."""
     enum = bpy.types.Keyframe.bl_rna.properties
     bezier = enum["interpolation"].enum_items["BEZIER"].value
     handle = enum["handle_left_type"].enum_items["AUTO_CLAMPED"].value

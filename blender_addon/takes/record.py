@@ -71,7 +71,6 @@ def store(
 
 
 def write_keyed(take: bpy.types.PropertyGroup, keyed: KeyedAs) -> None:
-    """Note how a take's motion became keys."""
     take.start_frame, take.head_bone, take.strength = keyed.start_frame, keyed.head_bone, keyed.strength
     take.keyed_parts, take.fps, take.keyed_stretch = ",".join(sorted(keyed.parts)), keyed.fps, keyed.stretch
 
@@ -104,7 +103,6 @@ def _objects(target: Target) -> list[bpy.types.Object]:
 
 
 def _marked(item: bpy.types.ID) -> str:
-    """The mark of an object, made now if it has none."""
     if MARK not in item:
         item[MARK] = uuid.uuid4().hex
     return str(item[MARK])

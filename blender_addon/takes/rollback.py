@@ -121,6 +121,5 @@ def all_or_nothing(blocks: Iterable[tuple[bpy.types.ID, Iterable[Place]]]) -> It
 
 
 def animated_blocks() -> Iterator[bpy.types.ID]:
-    """The data-blocks that takes animate."""
     yield from bpy.data.shape_keys
     yield from bpy.data.objects

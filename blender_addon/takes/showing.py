@@ -107,7 +107,6 @@ def set_adjustment(action: bpy.types.Action, change: Adjustment) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Let properties be set without applying each."""
     global _quiet
     before, _quiet = _quiet, True
     try:
@@ -140,7 +139,6 @@ def owner_of_take(action: bpy.types.Action) -> bpy.types.Object:
 
 
 def laid_out(target: Target, raw: Motion, change: Adjustment, keyed: KeyedAs) -> Laid:
-    """The keys of a take with its changes."""
     motion = adjustment.adjusted(raw, change)
     motion = resample_motion(motion, keyed.fps, change.time_offset, keyed.stretch)
     values: dict[str, Values] = {}

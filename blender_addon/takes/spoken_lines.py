@@ -88,7 +88,6 @@ def with_motions(action: bpy.types.Action, motions: Mapping[int, Motion]) -> tup
 
 
 def store_source(action: bpy.types.Action, source: dict[str, Any]) -> None:
-    """Note what a take was made from."""
     action.diffposetalk.source = json.dumps(source, ensure_ascii=False)
 
 

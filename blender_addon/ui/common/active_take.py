@@ -22,7 +22,6 @@ def chosen_target(context: bpy.types.Context) -> Target | None:
 
 
 def active_take(context: bpy.types.Context) -> bpy.types.Action | None:
-    """The take that the active object shows."""
     target = chosen_target(context)
     return showing.shown_take(target.owner, target) if target is not None else None
 

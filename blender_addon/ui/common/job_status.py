@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """What the window shows of the job under way: kept on the window manager, so that undo does not touch it."""
 
 import bpy
@@ -58,12 +57,10 @@ def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: i
 
 
 def setup_log() -> list[str]:
-    """The last lines of the backend's installation."""
     return _setup_log
 
 
 def set_setup_log(lines: list[str]) -> None:
-    """Replace what `setup_log` answers."""
     _setup_log[:] = lines
 
 

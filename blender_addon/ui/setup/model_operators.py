@@ -67,7 +67,6 @@ def models_folder() -> Path:
 class DIFFPOSETALK_OT_check_flame(JobOperator):
     """Read the FLAME model, and convert it if needed"""
 
-    bl_idname = "diffposetalk.check_flame"
     bl_label = "Check FLAME"
     job: FlameHead
 
@@ -84,7 +83,6 @@ class DIFFPOSETALK_OT_check_flame(JobOperator):
 class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
     """Make a model folder of the three files, load it, and choose it. No code in the files is run"""
 
-    bl_idname = "diffposetalk.convert_checkpoint"
     bl_label = "Convert Checkpoint"
     job: ConvertCheckpoint
 
@@ -112,7 +110,6 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
 class DIFFPOSETALK_OT_check_model(JobOperator):
     """Load the model in Model Folder, with HuBERT if it needs that, and say what it is"""
 
-    bl_idname = "diffposetalk.check_model"
     bl_label = "Check Model"
     job: LoadModel
 

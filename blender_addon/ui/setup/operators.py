@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The buttons that install, repair, extend and remove the backend, and the text that describes it for a report."""
 
 from typing import Any
@@ -66,7 +65,6 @@ class SetupOperator(JobOperator):
 class DIFFPOSETALK_OT_setup_backend(SetupOperator):
     """Download the backend's packages into the add-on's own folder, and test them by generating a second of motion"""
 
-    bl_idname = "diffposetalk.setup_backend"
     bl_label = "Set Up Backend"
 
     anew: BoolProperty(
@@ -101,7 +99,6 @@ class ExtraOperator(SetupOperator):
 class DIFFPOSETALK_OT_install_tracking(ExtraOperator):
     """Download MediaPipe and PyAV (about 200 MB) beside the backend's packages, to take motion from video"""
 
-    bl_idname = "diffposetalk.install_tracking"
     bl_label = "Install Video Tracking"
     extra = TRACKING
 
@@ -109,7 +106,6 @@ class DIFFPOSETALK_OT_install_tracking(ExtraOperator):
 class DIFFPOSETALK_OT_install_alignment(ExtraOperator):
     """Download PocketSphinx (30 MB) beside the backend's packages, to mark the words of transcripts"""
 
-    bl_idname = "diffposetalk.install_alignment"
     bl_label = "Install Word Alignment"
     extra = ALIGNMENT
 
@@ -117,7 +113,6 @@ class DIFFPOSETALK_OT_install_alignment(ExtraOperator):
 class DIFFPOSETALK_OT_remove_backend(WorkOperator):
     """Delete the backend's packages from the add-on's folder. Styles, heads, models and uv's cache stay"""
 
-    bl_idname = "diffposetalk.remove_backend"
     bl_label = "Remove Backend"
     bl_options = {"REGISTER"}
 
@@ -150,7 +145,6 @@ class DIFFPOSETALK_OT_remove_backend(WorkOperator):
 class DIFFPOSETALK_OT_copy_diagnostics(WorkOperator):
     """Copy versions, device, settings, the last error and the ends of the logs, without passwords or your name"""
 
-    bl_idname = "diffposetalk.copy_diagnostics"
     bl_label = "Copy Diagnostics"
     bl_options = {"REGISTER"}
 
@@ -173,7 +167,6 @@ class BackendCheck(BackendJob):
 class DIFFPOSETALK_OT_check_backend(JobOperator):
     """Start the backend, and show its version and device"""
 
-    bl_idname = "diffposetalk.check_backend"
     bl_label = "Check Backend"
     job: BackendCheck
 

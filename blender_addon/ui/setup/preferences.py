@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The add-on's preferences: the backend and how it is installed; the model and what else the user brings."""
 
 import bpy
@@ -173,7 +172,6 @@ def _draw_log(layout: bpy.types.UILayout) -> None:
 
 
 def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, width: int) -> None:
-    """What is installed, what installing takes, and the buttons for it."""
     preferences = addon_preferences()
     environment = backend_setup.current_environment()
     box = layout.box()

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Buttons that add styles from files and animation, mix them, and find them."""
 
 from pathlib import Path
@@ -24,6 +23,7 @@ from ...jobs.styles import (
 from ...takes import scene_motion, showing
 from ..common.job_operator import JobOperator
 from ..common.reference import (
+    FACE,
     ExtractionOperator,
     reference_window,
     select_style,
@@ -31,6 +31,7 @@ from ..common.reference import (
     start_property,
     window_property,
 )
+from ..common.work_operator import WorkOperator
 
 VIDEO_FILTER = ";".join(f"*{suffix}" for suffix in VIDEO_SUFFIXES)
 
@@ -54,7 +55,6 @@ class _FromReference(ExtractionOperator):
 class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
     """Add a style to your library from a file: a motion clip (.npz), a Live Link Face recording (.csv), a style vector (.npy), a style file (.dptstyle) or a video of someone speaking"""  # noqa: E501
 
-    bl_idname = "diffposetalk.add_style"
     bl_label = "Add Style from File"
     bl_options = {"REGISTER", "UNDO"}
 
@@ -66,10 +66,7 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
         name="Face",
         description="Where in the video's picture the face is, as shares from the left and from the top. "
         "Negative: the largest face",
-        size=2,
-        min=-1.0,
-        max=1.0,
-        default=(-1.0, -1.0),
+        **FACE,
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -111,7 +108,6 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
 class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
     """Add a style to your library from the animation of the active head or character"""
 
-    bl_idname = "diffposetalk.add_style_from_animation"
     bl_label = "Add Style from Animation"
     bl_options = {"REGISTER", "UNDO"}
 
@@ -157,7 +153,6 @@ class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
 class DIFFPOSETALK_OT_save_mix(JobOperator):
     """Save the mixture of the two chosen styles in your library"""
 
-    bl_idname = "diffposetalk.save_mix"
     bl_label = "Save Mix"
     bl_options = {"REGISTER", "UNDO"}
     job: MixStyles
@@ -192,7 +187,6 @@ class DIFFPOSETALK_OT_save_mix(JobOperator):
 class DIFFPOSETALK_OT_preview_reference(JobOperator):
     """Plot the motion file with the four seconds that its style would be taken from"""
 
-    bl_idname = "diffposetalk.preview_reference"
     bl_label = "Show Reference"
     job: PreviewReference
 
@@ -210,12 +204,10 @@ class DIFFPOSETALK_OT_preview_reference(JobOperator):
         )
 
 
-class DIFFPOSETALK_OT_find_style(bpy.types.Operator):
+class DIFFPOSETALK_OT_find_style(WorkOperator):
     """Find a style by its name or description"""
 
-    bl_idname = "diffposetalk.find_style"
     bl_label = "Find Style"
-    bl_options = {"REGISTER", "UNDO"}
     bl_property = "style"
 
     style: EnumProperty(name="Style", description="Style to use", items=style_list.searchable_items)
@@ -226,9 +218,9 @@ class DIFFPOSETALK_OT_find_style(bpy.types.Operator):
         context.window_manager.invoke_search_popup(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         setattr(context.scene.diffposetalk, "style_second" if self.second else "style", self.style)
-        return {"FINISHED"}
+        return ""
 
 
 CLASSES = (

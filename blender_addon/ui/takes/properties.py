@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """A take's data as it is stored on its first Action, and what the animator changes of it."""
 
 import bpy
