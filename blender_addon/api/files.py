@@ -50,9 +50,8 @@ def export_heads(objects: Objects, path: str | Path, frame_range: tuple[int, int
     Raises:
         UserError: there is no exporter of that ending, or the file cannot be written.
     """
-    suffix = Path(str(path)).suffix.lower()
-    for exporter in exporting.EXPORTERS:
-        if exporter.suffix == suffix:
-            return exporter.write(objects, path, frame_range)
-    endings = ", ".join(exporter.suffix for exporter in exporting.EXPORTERS)
-    raise UserError(f"“{path}” has no ending that heads are exported to: {endings} are.")
+    exporter = exporting.EXPORTER_OF.get(Path(str(path)).suffix.lower())
+    if exporter is None:
+        endings = ", ".join(exporting.EXPORTER_OF)
+        raise UserError(f"“{path}” has no ending that heads are exported to: {endings} are.")
+    return exporter.write(objects, path, frame_range)

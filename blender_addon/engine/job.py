@@ -136,10 +136,10 @@ class BackendJob(Job):
             client.loaded = asked, model
         return client.loaded[1]
 
-    def show_progress(self, method: str, params: dict[str, Any]) -> None:
-        """Move the bar as the backend's notices say; for `ask`."""
+    def show_progress(self, method: str, params: dict[str, Any], low: float = 0.0, high: float = 1.0) -> None:
+        """Move the bar from `low` to `high` as the backend's notices say; for `ask`."""
         if method == "progress" and not self.cancelling:
-            self.progress = min(1.0, params["done"] / max(1, params["total"]))
+            self.progress = low + (high - low) * min(1.0, params["done"] / max(1, params["total"]))
 
 
 def register() -> None:

@@ -61,17 +61,12 @@ def client() -> BackendClient:
     if _client is not None and (not _client.alive or _client.python != python or _hubert != hubert):
         stop()
     if _client is None:
-        _client, _hubert = BackendClient(python, _backend_environment(hubert), VERSION), hubert
+        folder = bundled.BACKEND_DIRECTORY
+        environment = backend_environment(folder if (folder / "diffposetalk").is_dir() else None)
+        if hubert:
+            environment["DIFFPOSETALK_HUBERT"] = os.path.abspath(bpy.path.abspath(hubert))
+        _client, _hubert = BackendClient(python, environment, VERSION), hubert
     return _client
-
-
-def _backend_environment(hubert: str) -> dict[str, str]:
-    """Variables of the backend's process: with the bundled backend, and the HuBERT of the preferences."""
-    folder = bundled.BACKEND_DIRECTORY
-    environment = backend_environment(folder if (folder / "diffposetalk").is_dir() else None)
-    if hubert:
-        environment["DIFFPOSETALK_HUBERT"] = os.path.abspath(bpy.path.abspath(hubert))
-    return environment
 
 
 def greeting() -> dict[str, Any]:

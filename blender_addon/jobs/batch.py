@@ -22,10 +22,10 @@ from ..data.errors import UserError, explained
 from ..data.text_file import read_text
 from ..takes import audio_strip, showing
 from ..takes.audio_strip import AudioSpan
-from . import exporting, motion_exchange, style_list
+from . import motion_exchange, style_list
+from .exporting import EXPORTER_OF
 from .generation import GenerationJob, GenerationSettings, Speech
 
-EXPORTS = {exporter.suffix: exporter for exporter in exporting.EXPORTERS}
 _NUMBERS = dict.fromkeys(("seed", "takes"), int) | dict.fromkeys(
     ("start", "audio_start", "audio_seconds"), float
 )
@@ -162,7 +162,7 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
     if job.takes < 1:
         raise UserError("“takes” is less than 1.")
     for path in job.export:
-        if Path(path).suffix.lower() not in {*EXPORTS, *motion_exchange.FORMATS}:
+        if Path(path).suffix.lower() not in {*EXPORTER_OF, *motion_exchange.FORMATS}:
             raise UserError(f"“{path}” has no ending that can be exported.")
     return job
 
@@ -252,7 +252,7 @@ def _export(
             folder = Path(bpy.path.abspath(path)).parent
             with explained(f"The folder “{folder}” cannot be made"):
                 folder.mkdir(parents=True, exist_ok=True)
-            export = EXPORTS.get(Path(path).suffix.lower())
+            export = EXPORTER_OF.get(Path(path).suffix.lower())
             if export is not None:
                 written = export.write([item], path, frames)
             else:

@@ -221,6 +221,9 @@ EXPORTERS = (
 )
 
 
+EXPORTER_OF = {exporter.suffix: exporter for exporter in EXPORTERS}
+
+
 def provenance_of(item: bpy.types.Object) -> dict[str, Any]:
     """Where the motion that `item` shows comes from; empty for motion made by hand."""
     for action, _ in keying.played_actions(item.data.shape_keys if item.type == "MESH" else item):
@@ -245,8 +248,7 @@ def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> 
     """First and last frame with keys of `objects`; the scene's range where there are none."""
     frames = [
         frame
-        for item in objects
-        for block in (item, getattr(item.data, "shape_keys", None))
+        for block in _animated(objects)
         for action, span in keying.played_actions(block)
         if any(True for _ in keying.action_curves(action))
         for frame in span
@@ -314,19 +316,13 @@ def _writing(
     target = writable(path, suffix)
     frames = frame_range or keyed_range(context.scene, family)
     chosen = [item for item in family if item.type in types]
-    with _selected(context, chosen), _framed(context.scene, frames), _described(chosen), _explained(target):
-        yield File(target, tuple(chosen), frames)
-
-
-@contextlib.contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    """Turn an exporter's failure into an error for people."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise UserError(f"“{target.name}” could not be exported: {str(error).strip()}") from error
-    if not target.is_file():
-        raise UserError(f"“{target}” could not be written.")
+    with _selected(context, chosen), _framed(context.scene, frames), _described(chosen):
+        try:
+            yield File(target, tuple(chosen), frames)
+        except RuntimeError as error:
+            raise UserError(f"“{target.name}” could not be exported: {str(error).strip()}") from error
+        if not target.is_file():
+            raise UserError(f"“{target}” could not be written.")
 
 
 @contextlib.contextmanager

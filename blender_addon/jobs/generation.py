@@ -127,7 +127,8 @@ class GenerationJob(BackendJob):
         self.settings = settings
         self.results: list[Keyed] = []
         self._scene = scene.session_uid
-        self._speeches = [(replace(speech, objects=()), _uids(speech.objects)) for speech in speeches]
+        uids = [tuple(item.session_uid for item in speech.objects) for speech in speeches]
+        self._speeches = [(replace(s, objects=()), ids) for s, ids in zip(speeches, uids, strict=True)]
         self._blocks = [
             {block.session_uid for target in targets_of(speech.objects) for block in target.blocks}
             for speech in speeches
@@ -184,10 +185,9 @@ class GenerationJob(BackendJob):
             if method != "progress" or told.get("stage") not in STAGES or self.cancelling:
                 return
             text, low, high = STAGES[told["stage"]]
-            part = min(1.0, told["done"] / max(1, told["total"]))
-            of = f" ({index + 1}/{len(self._speeches)})" if len(self._speeches) > 1 else ""
-            self.text = rpt_(text) + of
-            self.progress = (index + low + (high - low) * part) / len(self._speeches)
+            count = len(self._speeches)
+            self.text = rpt_(text) + (f" ({index + 1}/{count})" if count > 1 else "")
+            self.show_progress(method, told, (index + low) / count, (index + high) / count)
 
         try:
             told = yield from self.ask("generate", params, on_notice=on_notice)
@@ -347,10 +347,6 @@ def _check_bases(targets: Sequence[Target], basis: str, convert: bool) -> None:
         (shown,) = heads
         if basis == "flame" or flame_file.kept_file(shown[1]) is None:
             flame_file.chosen_flame_file()
-
-
-def _uids(objects: Sequence[bpy.types.Object]) -> tuple[int, ...]:
-    return tuple(item.session_uid for item in objects)
 
 
 def objects_of(uids: Sequence[int]) -> list[bpy.types.Object]:

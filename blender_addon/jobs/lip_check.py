@@ -11,9 +11,9 @@ import numpy as np
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..client import BackendError
-from ..data import adjustment, bundled
+from ..data import bundled
 from ..data.errors import UserError, explained
-from ..data.motion import Motion, resample_motion, write_motion
+from ..data.motion import Motion, write_motion
 from ..data.text_file import read_text
 from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
@@ -78,7 +78,8 @@ class LipCheckJob(BackendJob):
                     "check."
                 )
             target = showing.target_of(showing.owner_of_take(action))
-            keyed, motion = record.read_keyed(action.diffposetalk), _as_keyed(action, target)
+            keyed = record.read_keyed(action.diffposetalk)
+            motion = showing.with_hand_edits(action, target, showing.changed_motion(action))
             for line in lines:
                 try:
                     audio_strip.check_audio_path(line.source["audio"])
@@ -197,13 +198,6 @@ class LipCheckJob(BackendJob):
         }
         given = {name: value for name, value in params.items() if value is not None}
         return (yield from self.ask("check_lip_sync", given))
-
-
-def _as_keyed(action: bpy.types.Action, target: Target) -> Motion:
-    """A take's motion with its changes and the keys made by hand, at the speed of its recording. Raises UserError."""
-    raw, change = showing.raw_motion(action), showing.adjustment_of(action)
-    motion = resample_motion(adjustment.adjusted(raw, change), raw.fps, offset=change.time_offset)
-    return showing.with_hand_edits(action, target, motion)
 
 
 def _given(transcript: str | Mapping[str, str], line: SpokenLine) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
-from ..data import adjustment
 from ..data.errors import UserError, explained
 from ..data.motion import Motion, read_motion, resample_motion, write_motion
 from ..engine.job import BackendJob, Steps
@@ -21,13 +20,6 @@ from .generation import objects_of, scene_of
 
 FORMATS = {".csv": "Live Link Face", ".json": "ARKit curves", ".npz": "motion clip"}
 SECONDS = 300.0
-
-
-def take_motion(action: bpy.types.Action) -> Motion:
-    """A take's motion with its changes, at the rate it was made at. Raises UserError."""
-    raw, change = showing.raw_motion(action), showing.adjustment_of(action)
-    stretch = record.read_keyed(action.diffposetalk).stretch
-    return resample_motion(adjustment.adjusted(raw, change), raw.fps, change.time_offset, stretch)
 
 
 def _known_format(path: Path) -> Path:
@@ -53,7 +45,8 @@ class ExportMotionJob(BackendJob):
             BackendError: the backend cannot be started.
         """
         self.path = writable(_known_format(Path(str(path))))
-        self._motion, self._fps = take_motion(action), fps
+        stretch = record.read_keyed(action.diffposetalk).stretch
+        self._motion, self._fps = showing.changed_motion(action, stretch), fps
         super().__init__(rpt_("Exporting"))
 
     def _run(self) -> Steps:

@@ -8,6 +8,7 @@ again from its own recording; a pause that follows a line whose end is made agai
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,8 @@ class RegenerationJob(BackendJob):
                 **options.to_params(),
                 **({"heads": heads} if heads is not None else {}),
             }
-
-            def on_notice(method: str, told: dict[str, Any], done: int = done) -> None:
-                if method == "progress" and not self.cancelling:
-                    share = min(1.0, told["done"] / max(1, told["total"]))
-                    self.progress = 0.1 + 0.9 * (done + share) / len(self.parts)
-
+            low, high = (0.1 + 0.9 * number / len(self.parts) for number in (done, done + 1))
+            on_notice = partial(self.show_progress, low=low, high=high)
             answer = yield from self.ask("regenerate", params, on_notice=on_notice)
             motions = [read_motion(take["path"]) for take in answer["takes"]]
             made[part.number] = [spliced(part.line.raw, motion, part.start, part.stop) for motion in motions]
@@ -173,9 +170,8 @@ class RegenerationJob(BackendJob):
     ) -> tuple[Motion, list[dict[str, Any]]]:
         """A line's motion with what was made by hand in it, and what to hold."""
         raw = part.line.raw
-        hold: list[dict[str, Any]] = []
-        if self.request.hold:
-            hold.append({"groups": held_groups(self.request.hold, raw.basis)})
+        held = held_groups(self.request.hold, raw.basis)  # in the whole range
+        hold: list[dict[str, Any]] = [{"groups": held}] if held else []
         if not self.request.hold_hand_made:
             return raw, hold
         keyed = record.read_keyed(action.diffposetalk)
@@ -195,13 +191,9 @@ class RegenerationJob(BackendJob):
             group = "head" if edit.channel == "head" else of_channel.get(edit.channel, others)
             if raw.basis != "arkit" and group in FACE:  # a converted take of a model with other groups
                 group = others
-            if part.start <= frame < part.stop and group not in hold_names(hold):
+            if part.start <= frame < part.stop and group not in held:
                 hold.append({"groups": [group], "start": frame, "stop": frame + 1})
         return replace(raw, exp=exp), hold
-
-
-def hold_names(hold: Sequence[dict[str, Any]]) -> set[str]:
-    return {group for entry in hold if "start" not in entry for group in entry["groups"]}
 
 
 def held_groups(hold: frozenset[str], basis: str) -> list[str]:
@@ -258,8 +250,3 @@ def clip_range(raw: Motion, keyed: KeyedAs, offset: float, request: RangeRequest
             f"{keyed.start_frame:g} to {last:g}."
         )
     return start, stop
-
-
-def groups_held(flags: Sequence[bool]) -> frozenset[str]:
-    """Names of the groups whose switches are on, in the order of GROUPS."""
-    return frozenset(name for name, on in zip(GROUPS, flags, strict=True) if on)

@@ -9,6 +9,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..data import bundled
 from ..data.errors import UserError
 from ..data.generation_options import GenerationOptions
+from ..data.mapping import PARTS
 from ..faces import targets
 from ..install.preferences import addon_preferences, chosen_model_directory
 from ..takes import audio_strip
@@ -101,5 +102,4 @@ def generation_settings(scene: bpy.types.Scene) -> GenerationSettings:
 def chosen_parts(scene: bpy.types.Scene) -> frozenset[str]:
     """Which of `mapping.PARTS` are to be keyed."""
     settings = scene.diffposetalk_workflow
-    flags = {"LIPS": settings.key_lips, "UPPER": settings.key_upper, "HEAD": settings.key_head}
-    return frozenset(part for part, on in flags.items() if on)
+    return frozenset(part for part in PARTS if getattr(settings, f"key_{part.lower()}"))

@@ -89,7 +89,10 @@ def plot_file() -> Path:
 class ReferenceJob(BackendJob):
     """A job that reads a reference: motion, or a video that is tracked first."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, reference: Path | None = None) -> None:
+        """Start. Raises UserError where there is no such file."""
+        if reference is not None and not reference.is_file():
+            raise UserError(f"The file “{reference}” does not exist. Choose another one.")
         super().__init__(text)
         chosen = addon_preferences()
         self._model, self._device = chosen_model_directory(), chosen.device
@@ -99,18 +102,6 @@ class ReferenceJob(BackendJob):
     def model(self) -> Generator[None, None, dict[str, Any]]:
         """Load the model of the preferences; the generator's value is what the backend says of it."""
         return self.load_model(self._model, self._device)
-
-    def heads(self, motion_basis: str, model_basis: str) -> Generator[None, None, dict[str, str] | None]:
-        """The heads between which a reference is converted, or None where it need not be.
-
-        Raises:
-            UserError: the user's FLAME is needed and not set.
-        """
-        if motion_basis == model_basis:
-            return None
-        motion = yield from flame_file.head_file(self, motion_basis)
-        model = yield from flame_file.head_file(self, model_basis)
-        return {"motion": str(motion), "model": str(model)}
 
     def track(self, video: Path, person: Person = ANYONE) -> Generator[None, None, TrackedVideo]:
         """Track a video, or find that it has been; the generator's value is what came of it.
@@ -168,18 +159,18 @@ class NewStyle(ReferenceJob):
 
     result: Extracted
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, reference: Path | None = None) -> None:
         """Start.
 
         Args:
             name: that the style gets, with a number where it is taken.
 
         Raises:
-            UserError: the name cannot be, or the library is read-only.
+            UserError: there is no such reference, the name cannot be, or the library is read-only.
         """
+        super().__init__(text, reference)
         style_library.check_name(name)
         self._name, self._library = name, style_library.prepare_folder(library_folder())
-        super().__init__(text)
         self._backend()
 
     def make(self, method: str, params: dict[str, Any]) -> Generator[None, None, dict[str, Any]]:
@@ -220,8 +211,7 @@ class ExtractStyle(NewStyle):
         Raises:
             UserError: the reference does not exist, the name cannot be, or the library is read-only.
         """
-        _check_exists(reference, "style's reference")
-        super().__init__(name or style_library.name_from(reference), rpt_("Reading the style"))
+        super().__init__(name or style_library.name_from(reference), rpt_("Reading the style"), reference)
         self._reference = reference
         self._window = window or ReferenceWindow()
         self._person, self._description, self._basis = person, description, basis
@@ -239,7 +229,11 @@ class ExtractStyle(NewStyle):
             motion, source = tracked.motion, {"kind": "video", "file": self._reference.name}
         model = yield from self.model()
         basis = self._basis or motion_basis(motion) or str(model["basis"])
-        heads = yield from self.heads(basis, str(model["basis"]))
+        heads: dict[str, str] | None = None
+        if basis != model["basis"]:
+            head = yield from flame_file.head_file(self, basis)
+            shown = yield from flame_file.head_file(self, str(model["basis"]))
+            heads = {"motion": str(head), "model": str(shown)}
         self.text = rpt_("Reading the style")
         read = {**self._window.of(motion), "heads": heads}
         plot = None
@@ -308,9 +302,7 @@ class PreviewReference(ReferenceJob):
     notes: tuple[str, ...]
 
     def __init__(self, reference: Path, window: ReferenceWindow) -> None:
-        """Start. Raises UserError where there is no such file."""
-        _check_exists(reference, "style's reference")
-        super().__init__(rpt_("Reading the reference"))
+        super().__init__(rpt_("Reading the reference"), reference)
         self._reference, self._window = reference, window
 
     def _run(self) -> Steps:
@@ -331,9 +323,7 @@ class TrackVideo(ReferenceJob):
     tracked: TrackedVideo
 
     def __init__(self, video: Path, person: Person = ANYONE) -> None:
-        """Start. Raises UserError where there is no such file."""
-        _check_exists(video, "video")
-        super().__init__(rpt_("Looking for the face tracker"))
+        super().__init__(rpt_("Looking for the face tracker"), video)
         self._video, self._person = video, person
 
     def _run(self) -> Steps:
@@ -356,9 +346,7 @@ class FindFaces(ReferenceJob):
     faces: tuple[FoundFace, ...]
 
     def __init__(self, video: Path) -> None:
-        """Start. Raises UserError where there is no such file."""
-        _check_exists(video, "video")
-        super().__init__(rpt_("Looking for the face tracker"))
+        super().__init__(rpt_("Looking for the face tracker"), video)
         self._video = video
 
     def _run(self) -> Steps:
@@ -388,11 +376,6 @@ class FetchTracker(BackendJob):
     def _run(self) -> Steps:
         answer = yield from self.ask("fetch_tracker", {"allow_online": True}, on_notice=self.show_progress)
         self.path = str(answer["path"])
-
-
-def _check_exists(path: Path, name: str) -> None:
-    if not path.is_file():
-        raise UserError(f"The {name} “{path}” does not exist. Choose another one.")
 
 
 def motion_basis(path: Path) -> str | None:

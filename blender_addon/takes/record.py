@@ -7,7 +7,7 @@ objects are found again by a mark of their own, else by their names.
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,8 +138,7 @@ def take_blocks(action: bpy.types.Action, target: Target) -> Iterator[tuple[bpy.
             yield item.data.shape_keys, shown
 
 
-def _found(items: Iterable[bpy.types.Object], part: bpy.types.PropertyGroup) -> bpy.types.Object | None:
-    items = list(items)
+def _found(items: Sequence[bpy.types.Object], part: bpy.types.PropertyGroup) -> bpy.types.Object | None:
     marked = next((item for item in items if item.get(MARK) == part.mark), None)
     return marked or next((item for item in items if item.name == part.object), None)
 

@@ -6,7 +6,7 @@ from bpy.props import BoolProperty, FloatProperty, StringProperty
 
 from .wrapped_text import draw_text
 
-_setup_log: list[str] = []
+setup_log: list[str] = []  # the last lines of the backend's installation
 
 
 class DiffPoseTalkStatus(bpy.types.PropertyGroup):
@@ -54,14 +54,6 @@ def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: i
         draw_text(box, status.error, width, "ERROR")
     elif status.text:
         draw_text(layout, status.text, width, "INFO")
-
-
-def setup_log() -> list[str]:
-    return _setup_log
-
-
-def set_setup_log(lines: list[str]) -> None:
-    _setup_log[:] = lines
 
 
 CLASSES = (DiffPoseTalkStatus,)

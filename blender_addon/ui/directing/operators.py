@@ -27,12 +27,12 @@ class DIFFPOSETALK_OT_regenerate_range(JobOperator):
 
     def start(self, context: bpy.types.Context) -> regeneration.RegenerationJob:
         settings = context.scene.diffposetalk_workflow
-        flags = (settings.hold_lips, settings.hold_brows, settings.hold_eyes, settings.hold_head)
+        held = (group for group in regeneration.GROUPS if getattr(settings, f"hold_{group}"))
         request = regeneration.RangeRequest(
             settings.range_first,
             settings.range_last,
             (settings.range_seed,),
-            regeneration.groups_held(flags),
+            frozenset(held),
             settings.hold_hand_made,
         )
         return regeneration.RegenerationJob(context.active_object, request, addon_preferences().device)

@@ -47,11 +47,9 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
 
     def start(self, context: bpy.types.Context) -> BundledHead | FlameHead:
         self.shape = load_shape(bpy.path.abspath(self.identity)) if self.identity else None
-        return (
-            BundledHead(rpt_("Reading the head"))
-            if self.source == "BUNDLED"
-            else FlameHead(flame_file.chosen_flame_file())
-        )
+        if self.source == "BUNDLED":
+            return BundledHead(rpt_("Reading the head"))
+        return FlameHead(flame_file.chosen_flame_file())
 
     def finish(self, context: bpy.types.Context) -> str:
         name = "Head" if self.source == "BUNDLED" else None

@@ -15,6 +15,8 @@ from ...install.preferences import addon_preferences, chosen_model_directory
 from ...version import ADDON
 from ..common.job_operator import JobOperator
 
+CHECKPOINT = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
+
 
 class LoadModel(BackendJob):
     """Loading a model into the backend; `model` is what that says of it."""
@@ -89,16 +91,14 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         preferences = addon_preferences()
-        names = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
-        if not all(getattr(preferences, name) for name in names):
+        if not all(getattr(preferences, name) for name in CHECKPOINT):
             cls.poll_message_set(rpt_("Choose the checkpoint, its style encoder and its statistics"))
             return False
         return super().poll(context)
 
     def start(self, context: bpy.types.Context) -> ConvertCheckpoint:
         chosen = addon_preferences()
-        names = (chosen.checkpoint, chosen.checkpoint_style_encoder, chosen.checkpoint_statistics)
-        return ConvertCheckpoint(*(Path(bpy.path.abspath(name)) for name in names))
+        return ConvertCheckpoint(*(Path(bpy.path.abspath(getattr(chosen, name))) for name in CHECKPOINT))
 
     def finish(self, context: bpy.types.Context) -> str:
         addon_preferences().model_directory = str(self.job.folder)

@@ -44,7 +44,7 @@ class SetupOperator(JobOperator):
 
     def _advance(self, context: bpy.types.Context) -> str:
         state = super()._advance(context)
-        job_status.set_setup_log(list(self.job.log))
+        job_status.setup_log[:] = self.job.log
         return state
 
     def finish(self, context: bpy.types.Context) -> str:
@@ -52,7 +52,7 @@ class SetupOperator(JobOperator):
         preferences.backend_python = ""
         if self.job.notes:
             preferences.device = "cpu"
-        job_status.set_setup_log([])
+        job_status.setup_log.clear()
         environment = backend_setup.current_environment()
         assert environment is not None
         facts = environment.facts
@@ -137,7 +137,7 @@ class DIFFPOSETALK_OT_remove_backend(WorkOperator):
             job_status.show(context, running=False, error=str(error))
             raise
         text = rpt_("The backend was removed")
-        job_status.set_setup_log([])
+        job_status.setup_log.clear()
         job_status.show(context, running=False, text=text)
         return text
 

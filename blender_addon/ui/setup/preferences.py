@@ -12,6 +12,7 @@ from ..common import job_status
 from ..common.wrapped_text import draw_text
 
 SHOWN_LOG_LINES = 8
+SOURCES = ("package_index", "wheel_folder", "wheels_only", "proxy")
 
 # What a user may bring, under licences that are between the user and its makers.
 FLAME_LICENCE = "Not part of this add-on; under the licence of the Max Planck Society that you agreed to"
@@ -167,7 +168,7 @@ def _draw_log(layout: bpy.types.UILayout) -> None:
     """The end of what the tools said, while they install and after they failed."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for line in job_status.setup_log()[-SHOWN_LOG_LINES:]:
+    for line in job_status.setup_log[-SHOWN_LOG_LINES:]:
         column.label(text=line, translate=False)
 
 
@@ -196,14 +197,12 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
     row.scale_y = 1.4
     if offer:
         row.operator("diffposetalk.setup_backend", text="Upgrade Backend", icon="IMPORT")
-    elif preferences.backend_python:
+    elif preferences.backend_python or working:
         row.operator("diffposetalk.check_backend", icon="CHECKMARK")
     elif environment is None:
         row.operator("diffposetalk.setup_backend", icon="IMPORT")
-    elif not working:
-        row.operator("diffposetalk.setup_backend", text="Repair", icon="FILE_REFRESH").anew = True
     else:
-        row.operator("diffposetalk.check_backend", icon="CHECKMARK")
+        row.operator("diffposetalk.setup_backend", text="Repair", icon="FILE_REFRESH").anew = True
     if working:
         row = box.row()
         row.operator("diffposetalk.install_tracking", icon="IMPORT")
@@ -211,20 +210,11 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
     fold = box.row()
     fold.use_property_split = False  # the triangle comes first
     fold.alignment = "LEFT"
-    fold.prop(
-        owner, "show_sources", icon="TRIA_DOWN" if preferences.show_sources else "TRIA_RIGHT", emboss=False
-    )
+    triangle = "TRIA_DOWN" if preferences.show_sources else "TRIA_RIGHT"
+    fold.prop(owner, "show_sources", icon=triangle, emboss=False)
     if preferences.show_sources:
-        for name in (
-            "backend_python",
-            "torch_build",
-            "package_index",
-            "wheel_folder",
-            "wheels_only",
-            "proxy",
-        ):
+        for name in ("backend_python", "torch_build", *SOURCES, "uv_program"):
             box.prop(owner, name)
-        box.prop(owner, "uv_program")
         if working:
             row = box.row()
             row.operator("diffposetalk.setup_backend", text="Repair", icon="FILE_REFRESH").anew = True
