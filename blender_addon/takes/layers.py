@@ -175,15 +175,10 @@ def _reaches(
     if not isinstance(block, bpy.types.Object):
         return
     scale = _scale(block)
-    reach = _lever(target) * scale
+    reach = 3.0 * _lever(target) * scale  # three angles of up to two bones at once
+    known = {"rotation_euler": reach, "rotation_quaternion": 2.0 * reach, "location": 3.0 * scale}
     for path, index in paths:
-        if path.endswith(("rotation_euler", "rotation_quaternion")):
-            factor = 2.0 if path.endswith("quaternion") else 1.0
-            yield (path, index), 3.0 * factor * reach  # three angles of up to two bones at once
-        elif path.endswith("location"):
-            yield (path, index), 3.0 * scale
-        else:
-            yield (path, index), scale
+        yield (path, index), next((far for end, far in known.items() if path.endswith(end)), scale)
 
 
 def _positions(key: bpy.types.ShapeKey) -> np.ndarray:

@@ -77,14 +77,8 @@ def write_keyed(take: bpy.types.PropertyGroup, keyed: KeyedAs) -> None:
 
 def read_keyed(take: bpy.types.PropertyGroup) -> KeyedAs:
     """How a take's motion became keys."""
-    return KeyedAs(
-        take.start_frame,
-        take.head_bone,
-        take.strength,
-        frozenset(take.keyed_parts.split(",")),
-        take.fps,
-        take.keyed_stretch,
-    )
+    parts = frozenset(take.keyed_parts.split(","))
+    return KeyedAs(take.start_frame, take.head_bone, take.strength, parts, take.fps, take.keyed_stretch)
 
 
 def source_of(take: bpy.types.PropertyGroup) -> dict[str, Any]:

@@ -78,7 +78,6 @@ class DIFFPOSETALK_OT_add_style_from_video(ExtractionOperator):
     """Add a style to your library from the video: its face is tracked, and four seconds of the motion are read"""
 
     bl_label = "Add Style from Video"
-    bl_options = {"REGISTER", "UNDO"}
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
         settings = context.scene.diffposetalk_capture
@@ -129,13 +128,10 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
     job: FetchTracker
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def obstacle(cls, context: bpy.types.Context) -> str:
         if not bpy.app.online_access:
-            cls.poll_message_set(
-                rpt_("Turn on Allow Online Access in Preferences, System, or choose the file yourself")
-            )
-            return False
-        return super().poll(context)
+            return rpt_("Turn on Allow Online Access in Preferences, System, or choose the file yourself")
+        return super().obstacle(context)
 
     def start(self, context: bpy.types.Context) -> FetchTracker:
         return FetchTracker()

@@ -30,11 +30,9 @@ class JobOperator(NamedOperator):
         raise NotImplementedError
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if context.window_manager.diffposetalk_status.running:
-            cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
-            return False
-        return True
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        running = context.window_manager.diffposetalk_status.running
+        return rpt_("A job is running: wait for it, or cancel it") if running else ""
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Start, and go on beside the user's work."""

@@ -52,7 +52,6 @@ def start_property() -> IntProperty:
         name="First Frame",
         description="Where the four seconds begin, in frames of the reference at 25 a second",
         min=0,
-        default=0,
     )
 
 
@@ -92,6 +91,7 @@ def select_style(context: bpy.types.Context, path: Path) -> None:
 class ExtractionOperator(JobOperator):
     """An operator that adds a style of a reference to the library."""
 
+    bl_options = {"REGISTER", "UNDO"}
     job: ExtractStyle
 
     style_name: StringProperty(

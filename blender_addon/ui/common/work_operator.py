@@ -13,6 +13,18 @@ class NamedOperator(bpy.types.Operator):
         super().__init_subclass__()
         cls.bl_idname = cls.__name__.lower().replace("_ot_", ".", 1)
 
+    @classmethod
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        """Why it cannot be used now, which its grey button says; empty where it can."""
+        return ""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        text = cls.obstacle(context)
+        if text:
+            cls.poll_message_set(text)
+        return not text
+
 
 class WorkOperator(NamedOperator):
     """An operator that reports what it did, or why it could not."""

@@ -9,7 +9,7 @@ from ...faces.targets import Target
 from ...install.preferences import addon_preferences
 from ...jobs import dialogue, lip_check, regeneration, scene_settings
 from ...takes import layers, scene_motion
-from ..common.active_take import TakeOperator, chosen_target, needs_take
+from ..common.active_take import TakeOperator, chosen_target, missing_take
 from ..common.job_operator import JobOperator
 from ..common.work_operator import WorkOperator
 
@@ -22,8 +22,8 @@ class DIFFPOSETALK_OT_regenerate_range(JobOperator):
     job: regeneration.RegenerationJob
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return super().poll(context) and needs_take(cls, context)
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        return super().obstacle(context) or missing_take(context)
 
     def start(self, context: bpy.types.Context) -> regeneration.RegenerationJob:
         settings = context.scene.diffposetalk_workflow

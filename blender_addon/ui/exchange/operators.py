@@ -20,11 +20,8 @@ class ExportOperator(WorkOperator, ExportHelper):
     exporter: exporting.Exporter
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not context.selected_objects:
-            cls.poll_message_set(rpt_("Select a head first"))
-            return False
-        return True
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        return "" if context.selected_objects else rpt_("Select a head first")
 
     def act(self, context: bpy.types.Context) -> str:
         options = {"preset": self.preset} if self.exporter.conventions else {}

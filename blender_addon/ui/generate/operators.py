@@ -68,13 +68,8 @@ class DIFFPOSETALK_OT_generate(JobOperator):
     job: GenerationJob
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        missing = scene_settings.missing_for_generate(context)
-        if missing:
-            cls.poll_message_set(missing)
-        return not missing
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        return super().obstacle(context) or scene_settings.missing_for_generate(context)
 
     def start(self, context: bpy.types.Context) -> GenerationJob:
         settings = context.scene.diffposetalk

@@ -89,12 +89,10 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
     job: ConvertCheckpoint
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        preferences = addon_preferences()
-        if not all(getattr(preferences, name) for name in CHECKPOINT):
-            cls.poll_message_set(rpt_("Choose the checkpoint, its style encoder and its statistics"))
-            return False
-        return super().poll(context)
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        if not all(getattr(addon_preferences(), name) for name in CHECKPOINT):
+            return rpt_("Choose the checkpoint, its style encoder and its statistics")
+        return super().obstacle(context)
 
     def start(self, context: bpy.types.Context) -> ConvertCheckpoint:
         chosen = addon_preferences()

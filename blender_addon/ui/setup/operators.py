@@ -26,15 +26,12 @@ class SetupOperator(JobOperator):
     job: SetupJob
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def obstacle(cls, context: bpy.types.Context) -> str:
         if not bpy.app.online_access and not addon_preferences().wheels_only:
-            cls.poll_message_set(
-                rpt_(
-                    "Turn on Allow Online Access in Preferences, System; or choose a wheel folder and Only These"
-                )
+            return rpt_(
+                "Turn on Allow Online Access in Preferences, System; or choose a wheel folder and Only These"
             )
-            return False
-        return super().poll(context)
+        return super().obstacle(context)
 
     def begin(self, extras: tuple[Extra, ...] = (), *, anew: bool = False) -> SetupJob:
         """Start installing. Raises UserError."""
@@ -117,14 +114,12 @@ class DIFFPOSETALK_OT_remove_backend(WorkOperator):
     bl_options = {"REGISTER"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def obstacle(cls, context: bpy.types.Context) -> str:
         if context.window_manager.diffposetalk_status.running:
-            cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
-            return False
-        if backend_setup.current_environment() is None:
-            cls.poll_message_set(rpt_("The add-on has installed no backend"))
-            return False
-        return True
+            return rpt_("A job is running: wait for it, or cancel it")
+        return (
+            rpt_("The add-on has installed no backend") if backend_setup.current_environment() is None else ""
+        )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)  # type: ignore[no-any-return]

@@ -44,7 +44,6 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
                 "What you can bring: FLAME, checkpoints, HuBERT, the face tracker",
             ),
         ],
-        default="BACKEND",
     )
 
     backend_python: _file(
@@ -72,7 +71,6 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
                 "From the package index or the wheel folder, like the other packages",
             ),
         ],
-        default="auto",
     )
     package_index: StringProperty(
         name="Package Index",
@@ -102,7 +100,6 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
             ("mps", "Metal", "An Apple GPU"),
             ("xpu", "XPU", "An Intel GPU"),
         ],
-        default="auto",
     )
     model_directory: _folder(
         "Model Folder", "Folder of the model (config.json and model.safetensors). Empty: the bundled model"

@@ -28,11 +28,9 @@ class _LibraryOperator(WorkOperator):
     """An operator on the chosen style of the library."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not context.scene.diffposetalk.style.startswith(style_list.OWN):
-            cls.poll_message_set(rpt_("Choose a style of your own: this one comes with the model"))
-            return False
-        return True
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        own = context.scene.diffposetalk.style.startswith(style_list.OWN)
+        return "" if own else rpt_("Choose a style of your own: this one comes with the model")
 
     def act(self, context: bpy.types.Context) -> str:
         return self.work(context, chosen_style(context))

@@ -56,7 +56,6 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
     """Add a style to your library from a file: a motion clip (.npz), a Live Link Face recording (.csv), a style vector (.npy), a style file (.dptstyle) or a video of someone speaking"""  # noqa: E501
 
     bl_label = "Add Style from File"
-    bl_options = {"REGISTER", "UNDO"}
 
     filter_glob: StringProperty(
         default=f"*{style_library.SUFFIX};{';'.join('*' + s for s in REFERENCE_SUFFIXES)};{VIDEO_FILTER}",
@@ -109,7 +108,6 @@ class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
     """Add a style to your library from the animation of the active head or character"""
 
     bl_label = "Add Style from Animation"
-    bl_options = {"REGISTER", "UNDO"}
 
     frames: EnumProperty(
         name="Frames",

@@ -43,7 +43,6 @@ def _addition(name: str, description: str, low: float, high: float, unit: str = 
         description=description,
         min=low,
         max=high,
-        default=0.0,
         step=1,
         precision=3 if unit == "TIME_ABSOLUTE" else 2,
         unit=unit,
