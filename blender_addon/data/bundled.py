@@ -3,7 +3,7 @@
 
 import functools
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def style_presets(model_directory: Path) -> tuple[StylePreset, ...]:
         rows = json.loads((model_directory / "styles.json").read_text(encoding="utf-8"))
         names = ("id", "name", "description")
         return tuple(
-            StylePreset(*(str(row[name]) for name in names), figures_text(row.get("measures")))
+            StylePreset(**{name: str(row[name]) for name in names}, figures=figures_text(row.get("measures")))
             for row in rows
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -103,7 +103,7 @@ def model_basis(model_directory: Path) -> str | None:
 def sampling_defaults(model_directory: Path = MODEL_DIRECTORY) -> SamplingDefaults:
     try:
         sampling = json.loads((model_directory / "config.json").read_text(encoding="utf-8"))["sampling"]
-        known = [field for field in fields(SamplingDefaults) if field.name in sampling]
-        return SamplingDefaults(**{field.name: type(field.default)(sampling[field.name]) for field in known})
+        known = {name: value for name, value in asdict(SamplingDefaults()).items() if name in sampling}
+        return SamplingDefaults(**{name: type(value)(sampling[name]) for name, value in known.items()})
     except (OSError, ValueError, KeyError, TypeError):
         return SamplingDefaults()

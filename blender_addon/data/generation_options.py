@@ -68,9 +68,13 @@ class GenerationOptions:
             UserError: a value of the wrong type or out of range.
         """
         known = {field.name for field in fields(cls)}
-        values: dict[str, Any] = {name: value for name, value in params.items() if name in known}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in params.items()
+            if name in known
+        }
         try:
-            return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+            return cls(**values)
         except TypeError as error:
             raise UserError(f"The settings of the take cannot be read: {error}.") from error
 

@@ -24,9 +24,7 @@ from . import session
 
 DEVICE_LOST = "device_lost"  # as the backend calls it
 CANCEL_SECONDS = 5.0  # after which a backend that does not give a call up is killed
-SILENCE_SECONDS = (
-    300.0  # after which a backend that says nothing during a call is killed; it tells every step
-)
+SILENCE_SECONDS = 300.0  # after which a backend that says nothing during a call is killed
 LOAD_SECONDS = 600.0  # the same while a model is loaded
 
 _line: list["BackendJob"] = []  # the job that has the backend, and those that wait for it

@@ -7,7 +7,7 @@ leaves nothing. A video that has been tracked is not tracked again while Blender
 
 import os
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,7 @@ class Extracted:
     figures: str
     notes: tuple[str, ...] = ()
     plot: Path | None = None
-    starts: tuple[int, ...] = ()
-    tracked: TrackedVideo | None = field(default=None)
+    tracked: TrackedVideo | None = None
 
 
 _tracked: dict[tuple[Any, ...], TrackedVideo] = {}
@@ -173,13 +172,12 @@ class NewStyle(ReferenceJob):
         self._name, self._library = name, style_library.prepare_folder(library_folder())
         self._backend()
 
-    def make(self, method: str, params: dict[str, Any]) -> Generator[None, None, dict[str, Any]]:
-        """Have the backend write the style's file, and put it into the library; the value is its answer."""
+    def make(self, method: str, params: dict[str, Any]) -> Steps:
+        """Have the backend write the style's file, and put it into the library."""
         file = self._folder / (style_library.free_name(self._library, self._name) + style_library.SUFFIX)
         answer = yield from self.ask(method, {**params, "output": str(file)})
         target = style_library.copy_style(file, self._library / file.name)  # which may be on another disk
         self.result = Extracted(target, str(answer["figures"]), tuple(answer["notes"]))
-        return answer
 
 
 class ExtractStyle(NewStyle):
@@ -242,8 +240,8 @@ class ExtractStyle(NewStyle):
             yield from self.ask("preview_reference", {**read, "output": str(plot)})
         notes = list(tracked.warnings) if tracked is not None else []
         extra = {"description": self._description, "source": source, "notes": notes}
-        answer = yield from self.make("extract_style", {**read, **extra})
-        self.result.plot, self.result.starts, self.result.tracked = plot, tuple(answer["starts"]), tracked
+        yield from self.make("extract_style", {**read, **extra})
+        self.result.plot, self.result.tracked = plot, tracked
 
 
 def style_of_animation(
@@ -332,11 +330,10 @@ class TrackVideo(ReferenceJob):
 
 @dataclass(frozen=True)
 class FoundFace:
-    """Someone in a video: where (shares of the picture), how large, and a picture."""
+    """Someone in a video: where (shares of the picture), and a picture."""
 
     x: float
     y: float
-    size: float
     picture: Path
 
 
@@ -354,8 +351,7 @@ class FindFaces(ReferenceJob):
         self.text = rpt_("Looking for faces")
         answer = yield from self.ask("find_faces", self._video_params(self._video))
         self.faces = tuple(
-            FoundFace(float(f["x"]), float(f["y"]), float(f["size"]), Path(f["picture"]))
-            for f in answer["faces"]
+            FoundFace(float(f["x"]), float(f["y"]), Path(f["picture"])) for f in answer["faces"]
         )
 
 

@@ -3,9 +3,7 @@
 
 import bpy
 
-NARROW_WIDTH = (
-    250  # pixels at a UI scale of 1, below which names find no room beside settings; it begins at 291
-)
+NARROW_WIDTH = 250  # pixels at a UI scale of 1, below which names find no room beside settings
 
 
 class SidebarPanel:
