@@ -132,7 +132,13 @@ class GenerationJob(BackendJob):
             {block.session_uid for target in targets_of(speech.objects) for block in target.blocks}
             for speech in speeches
         ]
+        self._preview: Preview | None = None
         self._backend()
+
+    def _attend(self) -> None:
+        super()._attend()
+        if self._preview is not None and not self.cancelling:
+            self._preview.advance()
 
     def _run(self) -> Steps:
         for speech, _ in self._speeches:  # bad audio is told before the model is loaded
@@ -177,11 +183,13 @@ class GenerationJob(BackendJob):
             **({"heads": heads} if heads is not None else {}),
         }
 
-        preview = self._preview(index) if self.settings.stream and heads is None else None
+        if self.settings.stream and heads is None:
+            self._preview = self._preview_of(index)
 
         def on_notice(method: str, told: dict[str, Any]) -> None:
-            if method == "window" and preview is not None and told["take"] == 0 and not self.cancelling:
-                preview.add(told["path"], int(told["start"]))
+            shown = self._preview
+            if method == "window" and shown is not None and told["take"] == 0 and not self.cancelling:
+                shown.add(told["path"], int(told["start"]))
             if method != "progress" or told.get("stage") not in STAGES or self.cancelling:
                 return
             text, low, high = STAGES[told["stage"]]
@@ -193,8 +201,9 @@ class GenerationJob(BackendJob):
         try:
             told = yield from self.ask("generate", params, on_notice=on_notice)
         finally:
-            if preview is not None:
-                preview.end()
+            if self._preview is not None:
+                self._preview.end()
+                self._preview = None
         takes = told["takes"]
         return Generated(
             [read_motion(take["path"]) for take in takes],
@@ -207,7 +216,7 @@ class GenerationJob(BackendJob):
             },
         )
 
-    def _preview(self, index: int) -> Preview | None:
+    def _preview_of(self, index: int) -> Preview | None:
         """What shows a recording's first take while it is made."""
         speech, uids = self._speeches[index]
         scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
