@@ -22,10 +22,11 @@ from ..data.motion_text import motion_from_text, motion_to_text
 from ..engine.job import Steps
 from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target
-from ..takes import audio_strip, record, showing
+from ..takes import audio_strip, heard, record, showing
 from ..takes.audio_strip import AudioSpan
 from ..takes.keying import Performance, Take, key_performances, last_frame
-from ..takes.spoken_lines import FPS, joined, store_source
+from ..takes.record import FPS
+from ..takes.spoken_lines import joined, store_source
 from .generation import GenerationJob, GenerationSettings, Speech, objects_of, remarks, targets_of
 
 
@@ -224,6 +225,7 @@ class DialogueJob(GenerationJob):
             self.warnings += remarks(performance.targets, scene)
             end = last_frame(performance.takes[0].motion, performance.start_frame)
             scene.frame_end = max(scene.frame_end, end)
+        heard.follow_takes()
 
 
 def _made_before(speaker: bpy.types.Object) -> dict[tuple[str, str], dict[str, Any]]:

@@ -25,7 +25,7 @@ from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
 from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target, check_basis, find_targets
-from ..takes import audio_strip
+from ..takes import audio_strip, heard
 from ..takes.audio_strip import AudioSpan
 from ..takes.keying import Performance, Take, check_head_bone, key_performances, last_frame, unplayed_takes
 from ..takes.preview import Preview
@@ -89,6 +89,7 @@ class Keyed:
     start_frame: float
     last_frame: int
     warnings: list[str] = field(default_factory=list)
+    synced: bool = False  # whether playback was made to follow the sound
     residual: dict[str, float] | None = (
         None  # mean, p95 and max mm that converting to the head's basis left over
     )
@@ -279,7 +280,7 @@ class GenerationJob(BackendJob):
                         speech.span.frame,
                         last_frame(performance.takes[0].motion, speech.span.frame),
                         [warning] if warning else [],
-                        made.takes[0].provenance.get("conversion_residual_mm"),
+                        residual=made.takes[0].provenance.get("conversion_residual_mm"),
                     )
                 )
             settings = self.settings
@@ -292,6 +293,9 @@ class GenerationJob(BackendJob):
             result.actions = by_take
             result.warnings += remarks(performance.targets, scene)
             scene.frame_end = max(scene.frame_end, result.last_frame)
+        if strips:
+            results[0].synced = audio_strip.play_in_sync(scene)
+        heard.follow_takes()
         self.results = results
 
 

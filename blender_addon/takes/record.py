@@ -17,6 +17,7 @@ from ..data.motion import Motion
 from ..data.motion_text import motion_to_text
 from ..faces.targets import Target
 
+FPS = 25.0  # of the frames in which a take tells where its lines begin
 MARK = "diffposetalk_id"  # custom property of objects that have takes
 
 

@@ -107,6 +107,8 @@ class DIFFPOSETALK_OT_generate(JobOperator):
             first=round(result.start_frame),
             last=result.last_frame,
         )
+        if result.synced:
+            text += rpt_("; playback follows the sound from now on (Sync to Audio, Audio Scrubbing)")
         if result.residual is not None:
             text += rpt_(
                 "; converted to the head's basis, {mean:.2f} mm off on average and 95 % within {most:.2f} mm"
