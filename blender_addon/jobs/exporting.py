@@ -2,12 +2,14 @@
 """FBX, glTF, USD and Alembic files of animated heads, with settings under which they come back as they were.
 
 Where the motion comes from goes along: as custom properties in FBX, glTF and USD, as a `.json` beside an Alembic file,
-which has no place for it.
+which has no place for it. Paths of this machine and the takes' raw motion stay here.
 """
 
 import contextlib
 import json
 import os
+import struct
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +67,11 @@ def export_fbx(
             bake_anim_force_startend_keying=True,
             bake_anim_step=1.0,
             bake_anim_simplify_factor=0.0,
+            path_mode="COPY",  # textures lie in the file: their paths are private
+            embed_textures=True,
             **FBX_CONVENTIONS[preset],
         )
+        _without_folder(file.path)
     return file.path
 
 
@@ -105,6 +110,7 @@ def export_gltf(
             export_extras=True,
             export_apply=False,
         )
+        _without_groups(file.path)
     return file.path
 
 
@@ -147,6 +153,9 @@ def export_usd(
         "only_deform_bones": False,
         "export_custom_properties": True,
         "export_materials": True,
+        "export_textures": True,  # beside the file: their own paths are private
+        "export_textures_mode": "NEW",  # the same since Blender 4.3
+        "relative_paths": True,
         "evaluation_mode": "RENDER",
     }
     with _writing(context, objects, path, ".usdc", frame_range) as file:
@@ -196,6 +205,44 @@ def export_alembic(
             f"Where the motion comes from could not be written beside “{file.path}”: {error}."
         ) from error
     return file.path
+
+
+def _without_folder(path: Path) -> None:
+    """Take the file's own folder, which Blender writes before names of textures, out of an FBX file.
+
+    Names stay as long as they were, since all places in the file count from its beginning.
+    """
+    folder = os.path.join(os.path.normpath(os.path.abspath(path.parent)), "").encode()
+    content = path.read_bytes()
+    if folder in content:
+        nowhere = b"./" * (len(folder) // 2) + b"/" * (len(folder) % 2)
+        path.write_bytes(content.replace(folder, nowhere))
+
+
+def _without_groups(path: Path) -> None:
+    """Take the add-on's own properties out of a binary glTF file: settings with paths, and takes' motion.
+
+    Before 5.0 Blender shows them among the custom properties, which are exported.
+    """
+    content = path.read_bytes()
+    length = struct.unpack_from("<I", content, 12)[0]
+    told = json.loads(content[20 : 20 + length], object_hook=_without_own_groups)
+    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 4)
+    rest = content[20 + length :]
+    head = content[:8] + struct.pack("<II", 20 + len(text) + len(rest), len(text)) + content[16:20]
+    path.write_bytes(head + text + rest)
+
+
+def _without_own_groups(entry: dict[str, Any]) -> dict[str, Any]:
+    extras = entry.get("extras")
+    if isinstance(extras, dict):
+        entry["extras"] = {
+            name: value
+            for name, value in extras.items()
+            if not (name.startswith("diffposetalk") and isinstance(value, dict))
+        }
+    return entry
 
 
 @dataclass(frozen=True)

@@ -227,3 +227,79 @@ def test_all_that_belongs_to_a_character_is_exported(api, tmp_path, kind):
     assert {name.replace(" ", "_") for name in names} <= {name.replace(" ", "_") for name in came}
     assert not any("Someone" in name for name in came)
     assert other.name in bpy.context.scene.objects
+
+SECRET = "secret place"
+
+
+def everything_in(path):
+    """A file's content, and of a USD file its text."""
+    if path.suffix == ".usdc":
+        if hasattr(bpy.utils, "expose_bundled_modules"):  # since Blender 4.4
+            bpy.utils.expose_bundled_modules()
+        Usd = pytest.importorskip("pxr.Usd")
+        return Usd.Stage.Open(str(path)).Flatten().ExportToString().encode()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def private_head(api, part, tmp_path):
+    """A head with a take and a texture, and settings, all of which name a folder that is nobody's business."""
+    folder = tmp_path / SECRET
+    folder.mkdir()
+    mesh, _ = api.add_head("Ann")
+    skin = bpy.data.images.new("skin", 4, 4)
+    skin.filepath_raw, skin.file_format = str(folder / "skin.png"), "PNG"
+    skin.save()
+    bpy.data.images.remove(skin)
+    skin = bpy.data.images.load(str(folder / "skin.png"))
+    material = bpy.data.materials.new("skin")
+    material.use_nodes = True
+    node = material.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image = skin
+    shader = next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
+    material.node_tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
+    mesh.data.materials.clear()
+    mesh.data.materials.append(material)
+    scene = bpy.context.scene
+    scene.diffposetalk.audio_path = scene.diffposetalk_workflow.transcript = str(folder / "line.wav")
+    count = 20
+    provenance = {"synthetic": True, "model": "m", "seed": 7, "audio_name": "line.wav"}
+    exp, zero = np.full((count, 50), 0.3, "f4"), np.zeros((count, 3), "f4")
+    motion = part("data.motion").Motion(exp, zero + 0.1, zero, 25.0, "arkit", (), provenance)
+    source = {"audio": str(folder / "line.wav"), "model": str(folder / "model"), "seed": 7}
+    keying = part("takes.keying")
+    target = part("faces.targets").find_target(mesh, 0.4)
+    take = keying.Take(motion, "line · take 1 (seed 7)", motion, source)
+    keying.key_performances([keying.Performance((target,), (take,), FIRST)])
+    scene.frame_set(2)
+    return mesh
+
+
+@pytest.mark.parametrize("kind", ["fbx", "gltf", "usd", "alembic"])
+def test_no_paths_and_no_raw_motion_are_exported(api, part, private_head, tmp_path, kind):
+    """The folder of the recording, model and textures, and the one that is exported to; provenance goes along."""
+    if not getattr(bpy.app.build_options, kind, True):
+        pytest.skip("this build of Blender does not write it")
+    action = private_head.data.shape_keys.animation_data.action
+    assert SECRET in action.diffposetalk.source and len(action.diffposetalk.raw) > 100
+    before = scene_state()
+    (tmp_path / "to send").mkdir()
+    path = getattr(api, f"export_{kind}")(private_head, tmp_path / "to send" / "Ann")
+    content = everything_in(path)
+    assert scene_state() == before and SECRET in action.diffposetalk.source
+    for private in (SECRET.encode(), str(tmp_path).encode(), action.diffposetalk.raw[:40].encode()):
+        assert private not in content, private
+    told = content + b"".join(p.read_bytes() for p in path.parent.glob("*.json"))
+    assert b"synthetic" in told and b"line.wav" in told
+
+
+def test_textures_come_back_from_fbx(api, private_head, tmp_path):
+    """They lie in the file, wherever it is moved to."""
+    path = api.export_fbx(private_head, tmp_path / "Ann")
+    (tmp_path / SECRET / "skin.png").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    path = path.rename(tmp_path / "elsewhere" / "Ann.fbx")
+    known = set(bpy.data.images)
+    bpy.ops.import_scene.fbx(filepath=str(path))
+    [skin] = [image for image in bpy.data.images if image not in known]
+    assert tuple(skin.size) == (4, 4) and skin.packed_file is not None
