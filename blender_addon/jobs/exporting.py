@@ -6,8 +6,10 @@ which has no place for it. Paths of this machine and the takes' raw motion stay 
 """
 
 import contextlib
+import errno
 import json
 import os
+import re
 import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +25,7 @@ from ..faces.rig import HEAD_MARK
 from ..takes import keying
 from ..takes.keying import PROVENANCE_KEYS
 
+COMPLETE_ALEMBIC = b"Ogawa\xff"  # how a file begins whose writing came to its end
 FBX_CONVENTIONS: dict[str, dict[str, Any]] = {
     "BLENDER": {},
     "UNITY": {"axis_forward": "-Z", "axis_up": "Y", "apply_scale_options": "FBX_SCALE_ALL"},
@@ -196,14 +199,16 @@ def export_alembic(
             evaluation_mode="RENDER",
             as_background_job=False,
         )
-    origin = {mesh.name: provenance_of(mesh) for mesh in file.objects}
-    text = json.dumps(origin, indent=2, ensure_ascii=False)
-    try:
-        file.path.with_suffix(".abc.json").write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"Where the motion comes from could not be written beside “{file.path}”: {error}."
-        ) from error
+        with file.path.open("rb") as written:
+            if written.read(len(COMPLETE_ALEMBIC)) != COMPLETE_ALEMBIC:  # of which Blender says nothing
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        origin = {mesh.name: provenance_of(mesh) for mesh in file.objects}
+        beside = file.path.with_suffix(".abc.json")
+        try:
+            beside.write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
     return file.path
 
 
@@ -356,12 +361,10 @@ def writable(path: str | Path, suffix: str = "") -> Path:
             target = target.with_name(target.name + suffix)
         if not target.parent.is_dir():
             raise UserError(f"The folder “{target.parent}” does not exist. Choose another one.")
-        place = target if target.is_file() else target.parent
-        good = not target.is_dir() and os.access(place, os.W_OK)
-    except (OSError, ValueError):  # a name that no file can have
-        good = False
-    if not good:
-        raise UserError(f"“{target}” cannot be written. Choose another place.")
+        with target.open("ab") if target.exists() else tempfile.TemporaryFile(dir=target.parent):
+            pass  # tried, since permissions do not tell of disks that are read-only, nor of folders of other systems
+    except (OSError, ValueError) as error:  # among them a name that no file can have
+        raise UserError(f"“{target}” cannot be written. Choose another place.") from error
     return target
 
 
@@ -405,13 +408,27 @@ def _writing(
 
 @contextlib.contextmanager
 def _explained(target: Path) -> Iterator[None]:
-    """Turn an exporter's failure into an error for people."""
+    """Turn an exporter's failure into an error for people; a file that was begun goes."""
+    stood = target.exists()
     try:
         yield
-    except RuntimeError as error:
-        raise UserError(f"“{target.name}” could not be exported: {str(error).strip()}") from error
+    except (RuntimeError, OSError) as error:
+        if not stood:
+            with contextlib.suppress(OSError):
+                target.unlink(missing_ok=True)
+        raise UserError(
+            f"“{target.name}” could not be exported: {_cause(error)}. Choose another place."
+        ) from error
     if not target.is_file():
         raise UserError(f"“{target}” could not be written.")
+
+
+def _cause(error: Exception) -> str:
+    """Why an exporter failed. Blender tells errors of its exporters in Python with their whole traceback."""
+    lines = str(error.strerror if isinstance(error, OSError) else error).strip().splitlines()
+    raised = [found for line in lines if (found := re.match(r"\w*(?:Error|Exception): (?:\[.*?\] )?(.+)", line))]
+    cause = raised[-1].group(1) if raised and "Traceback" in str(error) else " ".join(lines)
+    return cause.removeprefix("Error: ").rstrip(".")
 
 
 @contextlib.contextmanager

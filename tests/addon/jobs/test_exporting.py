@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mathutils.kdtree import KDTree
 from support.foreign_rigs import RIGS, build
+from support.read_only_disk import disk_at
 from support.scene_state import evaluated_vertices, scene_state
 
 TOLERANCE = 1e-4  # metres
@@ -185,6 +186,31 @@ def test_bad_exports(api, talking_head, tmp_path):
     assert scene_state() == before and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["fbx", "gltf", "usd", "alembic"])
+@pytest.mark.parametrize("fault", ["read-only", "full"])
+def test_a_disk_that_takes_nothing(api, private_head, tmp_path, kind, fault):
+    """A sentence, not the traceback of Blender's exporter; the scene and the disk are as they were."""
+    if not getattr(bpy.app.build_options, kind, True):
+        pytest.skip("this build of Blender does not write it")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    before = scene_state()
+    with disk_at(folder) as make_read_only:
+        if fault == "read-only":
+            make_read_only()
+        else:
+            with pytest.raises(OSError, match="No space"), (folder / "filling").open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+        with pytest.raises(api.UserError) as caught:
+            getattr(api, f"export_{kind}")(private_head, folder / "Ann")
+        assert {path.name for path in folder.iterdir()} <= {"filling"}
+    text = str(caught.value)
+    print(text)
+    assert "Traceback" not in text and "\n" not in text and text.endswith(".")
+    assert scene_state() == before
+
+
 def test_the_ending_says_which_exporter_writes_heads(api, part, tmp_path):
     head, _ = api.add_head("Ann")
     exporters = part("jobs.exporting").EXPORTERS
@@ -236,8 +262,9 @@ def everything_in(path):
     if path.suffix == ".usdc":
         if hasattr(bpy.utils, "expose_bundled_modules"):  # since Blender 4.4
             bpy.utils.expose_bundled_modules()
-        Usd = pytest.importorskip("pxr.Usd")
-        return Usd.Stage.Open(str(path)).Flatten().ExportToString().encode()
+        Sdf = pytest.importorskip("pxr.Sdf")
+        layer = Sdf.Layer.FindOrOpen(str(path))
+        return layer.ExportToString().encode()
     return path.read_bytes()
 
 
