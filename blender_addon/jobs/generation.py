@@ -25,10 +25,11 @@ from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
 from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target, check_basis, find_targets
-from ..takes import audio_strip, heard
+from ..takes import audio_strip, heard, record
 from ..takes.audio_strip import AudioSpan
 from ..takes.keying import Performance, Take, check_head_bone, key_performances, last_frame, unplayed_takes
 from ..takes.preview import Preview
+from ..takes.record import KeyedAs
 
 CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
 
@@ -123,7 +124,7 @@ class GenerationJob(BackendJob):
                 backend is set up.
             BackendError: the backend cannot be started.
         """
-        _check(speeches, settings, self.one_recording_each)
+        check_speeches(speeches, settings, self.one_recording_each)
         super().__init__(rpt_("Starting the backend"))
         self.settings = settings
         self.results: list[Keyed] = []
@@ -176,9 +177,7 @@ class GenerationJob(BackendJob):
         shape = shape_file(objects_of(uids)[0], self._folder) if heads is None else None
         asked = replace(settings.asked, shape=shape, seeds=tuple(seeds or settings.options.seeds))
         params = {
-            "audio": speech.span.path,
-            "audio_start": speech.span.start,
-            "audio_seconds": speech.span.seconds,
+            **_recording(speech.span),
             "output_dir": str(self._folder / str(index)),
             **asked.to_params(),
             **({"heads": heads} if heads is not None else {}),
@@ -210,11 +209,7 @@ class GenerationJob(BackendJob):
             [read_motion(take["path"]) for take in takes],
             [int(take["seed"]) for take in takes],
             float(told["audio"]["seconds"]),
-            {
-                **{k: v for k, v in params.items() if k not in ("output_dir", "seeds", "heads", "shape")},
-                "seconds": float(told["audio"]["seconds"]),
-                "model": str(settings.model_directory),
-            },
+            {**source_of(speech.span, settings), "seconds": float(told["audio"]["seconds"])},
         )
 
     def _preview_of(self, index: int) -> Preview | None:
@@ -311,6 +306,32 @@ def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
     return found
 
 
+def _recording(span: AudioSpan) -> dict[str, Any]:
+    return {"audio": span.path, "audio_start": span.start, "audio_seconds": span.seconds}
+
+
+def source_of(span: AudioSpan, settings: GenerationSettings) -> dict[str, Any]:
+    """What a take is made from, but its seed: kept with it, to make a part of it again."""
+    asked = {k: v for k, v in settings.asked.to_params().items() if k not in ("seeds", "shape")}
+    return {**_recording(span), **asked, "model": str(settings.model_directory)}
+
+
+def seeds_made(
+    scene: bpy.types.Scene, objects: Sequence[bpy.types.Object], span: AudioSpan, settings: GenerationSettings
+) -> set[int]:
+    """The seeds with which one of the objects has this very take already. Raises UserError."""
+    fps = audio_strip.frames_per_second(scene)
+    keyed = KeyedAs(span.frame, settings.head_bone, settings.strength, settings.parts, fps)
+    wanted, made = source_of(span, settings), set()
+    for target in targets_of(objects):
+        for action in record.takes_of(target.owner):
+            source = record.source_of(action.diffposetalk)
+            same = all(name in source and source[name] == value for name, value in wanted.items())
+            if same and keyed.is_like(record.read_keyed(action.diffposetalk)):
+                made.add(int(source["seed"]))
+    return made
+
+
 def heads_between(
     job: BackendJob, targets: Sequence[Target], basis: str
 ) -> Generator[None, None, dict[str, str] | None]:
@@ -338,7 +359,7 @@ def shape_file(item: bpy.types.Object, folder: Path) -> str | None:
     return str(path)
 
 
-def _check(speeches: Sequence[Speech], settings: GenerationSettings, one_each: bool) -> None:
+def check_speeches(speeches: Sequence[Speech], settings: GenerationSettings, one_each: bool = True) -> None:
     """Raise UserError for what is wrong already before the backend is asked."""
     if not speeches:
         raise UserError("There is no recording to make motion from.")

@@ -6,6 +6,7 @@ objects are found again by a mark of their own, else by their names.
 """
 
 import json
+import math
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ class KeyedAs:
     parts: frozenset[str] = frozenset(("LIPS", "UPPER", "HEAD"))
     fps: float = 25.0
     stretch: float = 1.0
+
+    def is_like(self, other: "KeyedAs") -> bool:
+        """Whether both are the same but for what a property of Blender's rounds."""
+        numbers = [(k.start_frame, k.strength, k.fps, k.stretch) for k in (self, other)]
+        same = all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6) for a, b in zip(*numbers, strict=True))
+        return same and (self.head_bone, self.parts) == (other.head_bone, other.parts)
 
 
 def store(

@@ -16,7 +16,7 @@ from ...faces import placing, rig
 from ...install.course import Job, Steps
 from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
-from ...jobs.generation import GenerationJob, Speech
+from ...jobs.generation import GenerationJob, Speech, seeds_made
 from ..common.job_operator import JobOperator
 from . import properties
 
@@ -84,12 +84,14 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         settings = context.scene.diffposetalk
         if settings.random_seed:
             settings.seed = random.randint(0, 99999)
-        speech = Speech(
-            scene_settings.speech_span(context),
-            tuple(scene_settings.speakers(context)),
-            settings.place_sound and settings.audio_source == "FILE",
-        )
-        return GenerationJob(context.scene, [speech], scene_settings.generation_settings(context.scene))
+        span, objects = scene_settings.speech_span(context), scene_settings.speakers(context)
+        asked = scene_settings.generation_settings(context.scene)
+        made = seeds_made(context.scene, objects, span, asked)
+        if made.intersection(asked.options.seeds):  # else the same take came again
+            settings.seed = min(max(made) + 1, scene_settings.MAX_SEED)
+            asked = scene_settings.generation_settings(context.scene)
+        placed = settings.place_sound and settings.audio_source == "FILE"
+        return GenerationJob(context.scene, [Speech(span, tuple(objects), placed)], asked)
 
     def finish(self, context: bpy.types.Context) -> str:
         addon_preferences().first_steps = False
