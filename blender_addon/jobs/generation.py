@@ -33,7 +33,6 @@ from ..takes.record import KeyedAs
 
 CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
 
-PROBE_SECONDS = 120.0
 STAGES = {"speech": (n_("Listening to the speech"), 0.0, 0.1), "motion": (n_("Making the motion"), 0.1, 0.95),
           "convert": (n_("Converting to the head's basis"), 0.95, 0.98),
           "write": (n_("Writing the takes"), 0.98, 1.0)}  # fmt: skip
@@ -145,7 +144,7 @@ class GenerationJob(BackendJob):
     def _run(self) -> Steps:
         for speech, _ in self._speeches:  # bad audio is told before the model is loaded
             self.text = rpt_("Reading the audio")
-            yield from self.ask("probe_audio", {"path": speech.span.path}, PROBE_SECONDS)
+            yield from self.readable(speech.span.path)
         basis = yield from self._load_model()
         generated = []
         for index in range(len(self._speeches)):
@@ -178,6 +177,7 @@ class GenerationJob(BackendJob):
         asked = replace(settings.asked, shape=shape, seeds=tuple(seeds or settings.options.seeds))
         params = {
             **_recording(speech.span),
+            "audio": (yield from self.readable(speech.span.path)),
             "output_dir": str(self._folder / str(index)),
             **asked.to_params(),
             **({"heads": heads} if heads is not None else {}),

@@ -6,7 +6,8 @@ import random
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, StringProperty
+from bpy_extras.io_utils import ImportHelper
 
 from ...data import bundled
 from ...data.head_asset import HeadAsset, load_shape
@@ -61,6 +62,22 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
             placing.put_beside(context, mesh, armature)
             placing.show(context, mesh)
         return rpt_("Added {name}").format(name=mesh.name)
+
+
+class DIFFPOSETALK_OT_choose_audio(bpy.types.Operator, ImportHelper):
+    """Choose the recording; the browser shows sound files and films"""
+
+    bl_idname = "diffposetalk.choose_audio"
+    bl_label = "Choose Recording"
+    bl_options = {"REGISTER", "UNDO"}
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+    filter_sound: BoolProperty(default=True, options={"HIDDEN"})
+    filter_movie: BoolProperty(default=True, options={"HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.diffposetalk
+        settings.audio_source, settings.audio_path = "FILE", self.filepath
+        return {"FINISHED"}
 
 
 class DIFFPOSETALK_OT_generate(JobOperator):
@@ -130,4 +147,9 @@ class DIFFPOSETALK_OT_new_seed(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (DIFFPOSETALK_OT_add_head, DIFFPOSETALK_OT_generate, DIFFPOSETALK_OT_new_seed)
+CLASSES = (
+    DIFFPOSETALK_OT_add_head,
+    DIFFPOSETALK_OT_choose_audio,
+    DIFFPOSETALK_OT_generate,
+    DIFFPOSETALK_OT_new_seed,
+)

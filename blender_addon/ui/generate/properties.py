@@ -56,8 +56,7 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
     audio_path: StringProperty(
         name="Audio File",
-        description="Recording of speech, in any format that libsndfile reads (WAV, FLAC, OGG, MP3, ...)",
-        subtype="FILE_PATH",
+        description="Recording of speech: WAV, FLAC, OGG, MP3, M4A, or a film, whose sound is taken",
     )
     style: EnumProperty(name="Style", description="Speaking style", items=style_list.style_items)
     style_motion: StringProperty(

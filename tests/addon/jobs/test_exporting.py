@@ -170,6 +170,33 @@ def test_operators_export_the_selection(talking_head, tmp_path):
         assert (tmp_path / "a.abc").stat().st_size > 50_000
 
 
+def test_the_status_says_what_was_exported(talking_head, tmp_path):
+    """In place of what went before, which may have been an error."""
+    status = bpy.context.window_manager.diffposetalk_status
+    status.error, status.text = "Something went wrong before.", ""
+    assert bpy.ops.diffposetalk.export_fbx(filepath=str(tmp_path / "a.fbx")) == {"FINISHED"}
+    assert status.text == f"Exported {tmp_path / 'a.fbx'}" and not status.error
+    with pytest.raises(RuntimeError, match="does not exist"):
+        bpy.ops.diffposetalk.export_fbx(filepath=str(tmp_path / "nowhere" / "a.fbx"))
+    assert "does not exist" in status.error and not status.text
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "named"),
+    [
+        ("/a/first.blend", ".csv", "/a/first.csv"),
+        ("/a/first.BLEND", ".json", "/a/first.json"),
+        ("/a/first.npz", ".csv", "/a/first.npz"),
+        ("/a/take.2", ".csv", "/a/take.2.csv"),
+    ],
+)
+def test_the_proposed_name_of_motion(part, path, kind, named):
+    from types import SimpleNamespace
+
+    operator = part("ui.exchange.operators").DIFFPOSETALK_OT_export_motion
+    assert operator._named(SimpleNamespace(kind=kind), path) == named
+
+
 def test_bad_exports(api, talking_head, tmp_path):
     mesh, _ = talking_head
     empty = bpy.data.objects.new("Empty", None)
