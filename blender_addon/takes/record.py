@@ -96,6 +96,11 @@ def read_keyed(take: bpy.types.PropertyGroup) -> KeyedAs:
     )
 
 
+def runs_at(keyed: KeyedAs, fps: float) -> bool:
+    """Whether a take's keys are made for a scene of `fps` frames per second."""
+    return math.isclose(keyed.fps, fps, rel_tol=1e-4)
+
+
 def source_of(take: bpy.types.PropertyGroup) -> dict[str, Any]:
     """What a take was made from; empty where that is not known."""
     try:

@@ -90,7 +90,7 @@ def test_errors_are_shown_and_change_nothing(settings, recordings, case):
         light = bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT"))
         bpy.context.scene.collection.objects.link(light)
         light.select_set(True)
-        message = "No object is selected"
+        message = "“Lamp” cannot speak"
     elif case == "no motion file":
         settings.style, message = "MOTION_FILE", "No motion file is chosen"
     else:
