@@ -121,7 +121,9 @@ def _uncrossed(motion: Motion, exp: np.ndarray, jaw: np.ndarray) -> np.ndarray:
     names, angle = motion.expression_names or arkit.EXPRESSION_NAMES, bundled_jaw_open_angle()
 
     def signed(of: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-        return lips.signed_opening({**dict(zip(names, of.T, strict=True)), arkit.JAW_OPEN: pitch[:, 0] / angle})
+        return lips.signed_opening(
+            {**dict(zip(names, of.T, strict=True)), arkit.JAW_OPEN: pitch[:, 0] / angle}
+        )
 
     allowed = np.minimum(signed(motion.exp.astype(np.float64), motion.jaw), -lips.PRESSED)
     through = np.maximum(allowed - signed(exp, jaw), 0.0)

@@ -51,7 +51,9 @@ def jaw_without(channels: Mapping[str, np.ndarray], shown: Container[str]) -> np
     jaw = np.asarray(channels[arkit.JAW_OPEN], np.float64)
     if "mouthClose" in shown:
         return jaw
-    missing = {name: value for name, value in channels.items() if name not in shown and name != arkit.JAW_OPEN}
+    missing = {
+        name: value for name, value in channels.items() if name not in shown and name != arkit.JAW_OPEN
+    }
     return np.clip(jaw + signed_opening({"jaw": np.zeros(len(jaw)), **missing}), 0.0, 1.0)
 
 

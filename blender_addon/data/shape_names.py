@@ -49,14 +49,37 @@ _SIDED_WORDS = {
     "eyeLookOut": (("eyeout",),),
     "eyeSquint": (("eyesquintinner",), ("squint",)),
     "eyeWide": (("eyewiden",), ("eyewideopen",), ("eyeswide",), ("eyeopen",), ("びっくり",)),
-    "mouthSmile": (("mouthcornerpull", "mouthcornerslant"), ("mouthcornerup",), ("smile",), ("口角上げ",), ("にやり",)),
+    "mouthSmile": (
+        ("mouthcornerpull", "mouthcornerslant"),
+        ("mouthcornerup",),
+        ("smile",),
+        ("口角上げ",),
+        ("にやり",),
+    ),
     "mouthFrown": (("mouthcornerdepress",), ("mouthcornerdown",), ("frown",), ("mouthsad",), ("口角下げ",)),
     "mouthDimple": (("dimple",),),
     "mouthStretch": (("lipsstretch",),),
-    "mouthPress": (("mouthpressu", "mouthpressd"), ("mouthpressupper", "mouthpresslower"), ("mouthlipspress",)),
+    "mouthPress": (
+        ("mouthpressu", "mouthpressd"),
+        ("mouthpressupper", "mouthpresslower"),
+        ("mouthlipspress",),
+    ),
     "mouthLowerDown": (("mouthdownlower",), ("mouthlowerlipdepress",), ("lowerlipdown",), ("lipslowerdown",)),
-    "mouthUpperUp": (("mouthupupper",), ("mouthupperlipraise",), ("upperlipraise",), ("upperlipup",), ("lipsupperup",)),
-    "browDown": (("browdrop",), ("browlower",), ("browlowerer", "browpinch"), ("browsdown",), ("browsd",), ("怒り",)),
+    "mouthUpperUp": (
+        ("mouthupupper",),
+        ("mouthupperlipraise",),
+        ("upperlipraise",),
+        ("upperlipup",),
+        ("lipsupperup",),
+    ),
+    "browDown": (
+        ("browdrop",),
+        ("browlower",),
+        ("browlowerer", "browpinch"),
+        ("browsdown",),
+        ("browsd",),
+        ("怒り",),
+    ),
     "browOuterUp": (("browraiseouter",), ("browouterraise",), ("browsup",), ("browsu",), ("上",)),
     "cheekSquint": (("cheekraise",), ("eyecheekraise",)),
     "noseSneer": (("nosewrinkle",), ("sneer",), ("nosescrunch",)),
@@ -173,7 +196,9 @@ def match_arkit(
         meshes have it, or where a tool splits it into left and right. A key that shows both sides at once is under
         both, where no keys show them apart.
     """
-    split = {mesh: {name: core_and_side(bare(name)) for name in names} for mesh, names in names_by_mesh.items()}
+    split = {
+        mesh: {name: core_and_side(bare(name)) for name in names} for mesh, names in names_by_mesh.items()
+    }
     everywhere = _affixes(pair for parts in split.values() for pair in parts.values())
     found: dict[str, list[tuple[str, str]]] = {}
     for mesh, parts in split.items():

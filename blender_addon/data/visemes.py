@@ -5,9 +5,10 @@ Each viseme is a pose of ARKit's mouth, written down below. The weights w of T f
 
     sum_t |P w_t - x_t|^2 + k_t (g w_t - o_t)^2 + s |w_t - w_{t-1}|^2 + r |w_t|^2,    w >= 0,  w <= 1
 
-(P: the poses as columns, x: the mouth of the motion; g: how far each viseme opens the lips, o: how far the motion does),
-a bounded least-squares problem, by accelerated projected gradients (FISTA, Beck and Teboulle 2009). The motion's own
-channels must not add up to more than they show, so r is small: it only decides between sets of visemes that look alike.
+(P: the poses as columns, x: the mouth of the motion; g: how far each viseme opens the lips, o: how far the motion
+does), a bounded least-squares problem, by accelerated projected gradients (FISTA, Beck and Teboulle 2009). The motion's
+own channels must not add up to more than they show, so r is small: it only decides between sets of visemes that look
+alike.
 
 A closure is written as jawOpen with as much mouthClose, which no viseme can show: only the opening of the lips is
 fitted, not these two. k grows where the lips are about to touch, and there the visemes never open them further than the
@@ -23,7 +24,10 @@ from . import arkit, lips
 SMOOTHNESS = 0.05  # s above at 25 frames per second: a closure of 3 frames keeps 95 % of its height
 RIDGE = 0.005
 ITERATIONS = 150
-OPENING_WEIGHT, CLOSED_WEIGHT = 4.0, 20.0  # k above: how far the mouth is open is seen first, and closures before that
+OPENING_WEIGHT, CLOSED_WEIGHT = (
+    4.0,
+    20.0,
+)  # k above: how far the mouth is open is seen first, and closures before that
 TOUCHING = 0.01  # opening of the lips that still looks closed
 
 # Poses of ARKit's channels, for a plain speaker; `both` sides get the same.
@@ -90,7 +94,9 @@ def viseme_weights(
         (T,) weights in 0..1 by viseme.
     """
     poses = {v: p for v in visemes if (p := CORRESPONDENCES[viseme_set][v]) is not None}
-    names = sorted({name for pose in poses.values() for name in _POSES[pose]} - {arkit.JAW_OPEN, "mouthClose"})
+    names = sorted(
+        {name for pose in poses.values() for name in _POSES[pose]} - {arkit.JAW_OPEN, "mouthClose"}
+    )
     zero = np.zeros(len(next(iter(channels.values()))))
     motion = np.stack([channels.get(name, zero) for name in names], axis=1)
     matrix = np.array([[_POSES[pose].get(name, 0.0) for pose in poses.values()] for name in names])

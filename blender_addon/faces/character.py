@@ -303,6 +303,10 @@ def find_character(item: bpy.types.Object) -> Character:
             for row in guess_rows({mesh.name: names}) if names else ():
                 problems.setdefault(f"of “{mesh.name}” driven by something else", []).append(row.target)
     warnings = (*left_out_text(problems), *_unseen(members, rows))
+    if rig is not None and not choice.head and not choice.neck:
+        warnings += (
+            f"No bone of “{rig.name}” is known to be the head, which does not turn: choose it under Character",
+        )
     opens_by_bone = bool(choice.jaw) and choice.jaw_by in ("BONE", "BOTH")
     if not rows and not opens_by_bone:
         raise UserError(_nothing_to_key(item, members, warnings))

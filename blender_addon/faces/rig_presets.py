@@ -72,7 +72,10 @@ _RIGIFY = (
     ("cheekSquint?", "cheek.T.?.001", "MOVE_UP", 0.06), ("noseSneer?", "nose.?", "MOVE_UP", 0.06),
 )  # fmt: skip
 _RIGIFY_MARKS = ("jaw_master", "lip.T", "lip.B")
-_MODULAR = {"lips.L": "lip_end.L.001", "lips.R": "lip_end.R.001"}  # the corners of the mouth in the modular face
+_MODULAR = {
+    "lips.L": "lip_end.L.001",
+    "lips.R": "lip_end.R.001",
+}  # the corners of the mouth in the modular face
 
 _METAHUMAN_AFFIX = "CTRL_expressions_"
 

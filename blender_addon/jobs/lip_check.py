@@ -169,7 +169,9 @@ class LipSyncJob(BackendJob):
 
         try:
             first, last = frame(0.0), frame(check.line.frames / FPS)
-            level = np.percentile([gap(at) for at in range(first, last + 1, max(1, (last - first) // LEVELS))], 95)
+            level = np.percentile(
+                [gap(at) for at in range(first, last + 1, max(1, (last - first) // LEVELS))], 95
+            )
             limit = max(CLOSED * level, 0.01 * lips.full * millimetres)
             missed = []
             for start, stop, phone, word in expected:

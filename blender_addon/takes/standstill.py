@@ -31,7 +31,9 @@ def find_obstacles(target: Target) -> list[Obstacle]:
 def _of_takes(target: Target) -> Iterator[Obstacle]:
     takes = record.takes_of(target.owner)
     if not takes:
-        yield Obstacle(rpt_("“{name}” has no take: press Generate with it selected").format(name=target.owner.name))
+        yield Obstacle(
+            rpt_("“{name}” has no take: press Generate with it selected").format(name=target.owner.name)
+        )
     elif showing.shown_take(target.owner, target) is None:
 
         def show() -> None:
@@ -42,19 +44,25 @@ def _of_takes(target: Target) -> Iterator[Obstacle]:
     for block in target.blocks:
         animation = block.animation_data
         for track in animation.nla_tracks if animation is not None else ():
-            generated = any(strip.action is not None and strip.action.get("synthetic") for strip in track.strips)
+            generated = any(
+                strip.action is not None and strip.action.get("synthetic") for strip in track.strips
+            )
             if generated and track.mute:
 
                 def hear(track: bpy.types.NlaTrack = track) -> None:
                     track.mute = False
 
-                yield Obstacle(rpt_("The NLA track “{name}” with a take is muted").format(name=track.name), hear)
+                yield Obstacle(
+                    rpt_("The NLA track “{name}” with a take is muted").format(name=track.name), hear
+                )
             if track.is_solo and not generated:
 
                 def unsolo(track: bpy.types.NlaTrack = track) -> None:
                     track.is_solo = False
 
-                yield Obstacle(rpt_("Only the NLA track “{name}” is played (Solo)").format(name=track.name), unsolo)
+                yield Obstacle(
+                    rpt_("Only the NLA track “{name}” is played (Solo)").format(name=track.name), unsolo
+                )
 
 
 def _of_keys(target: Target) -> Iterator[Obstacle]:
@@ -105,7 +113,9 @@ def _of_keys(target: Target) -> Iterator[Obstacle]:
                 def switch_on(modifier: bpy.types.Modifier = modifier) -> None:
                     modifier.show_viewport = True
 
-                yield Obstacle(rpt_("The armature of “{name}” is switched off").format(name=mesh.name), switch_on)
+                yield Obstacle(
+                    rpt_("The armature of “{name}” is switched off").format(name=mesh.name), switch_on
+                )
     rig = target.rig if target.character is None else target.character.rig
     if rig is not None and rig.data.pose_position == "REST":
 
@@ -125,8 +135,9 @@ def _keyed(target: Target, mesh: bpy.types.Object) -> set[str]:
 def _of_curves(target: Target) -> Iterator[Obstacle]:
     for block in target.blocks:
         action = block.animation_data.action if block.animation_data is not None else None
-        curves = list(keying.action_curves(action)) if action is not None else []
-        muted = [curve for curve in curves if curve.mute]
+        if action is None:
+            continue
+        muted = [curve for curve in keying.action_curves(action) if curve.mute]
         if muted:
 
             def hear(muted: list[bpy.types.FCurve] = muted) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Characters whose lips can be measured: real lips, teeth and eyes, keyed and boned as other tools do it.
 
-The surface is the bundled head's with another identity and size, so that it has an inside of the mouth, teeth and lips that
-lie on each other; what the keys are called and show, and what the bones carry, is each tool's own. Where the lips are is
-known from the head's file and not from what the add-on finds.
+The surface is the bundled head's with another identity and size, so that it has an inside of the mouth, teeth and lips
+that lie on each other; what the keys are called and show, and what the bones carry, is each tool's own. Where the lips
+are is known from the head's file and not from what the add-on finds.
 """
 
 import subprocess
@@ -14,12 +14,16 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from support.foreign_rigs import ARKIT, PAIRED, SIDES
+
+from support.foreign_rigs import ARKIT, SIDES
 from support.foreign_rigs import character_creator as character_creator_names
 from support.foreign_rigs import metahuman as metahuman_names
 from support.paths import ROOT
 
-TOUCH, OPEN = 0.15, 0.5  # shares of a line's 95th percentile of the gap, as the engine counts closures and openings
+TOUCH, OPEN = (
+    0.15,
+    0.5,
+)  # shares of a line's 95th percentile of the gap, as the engine counts closures and openings
 TOLERANCE = 0.04
 
 
@@ -59,7 +63,12 @@ def _from_names(names: dict[str, str | None], without: tuple[str, ...] = ()) -> 
 
 VOWELS = {
     "A": {"jawOpen": 0.62, **both("mouthLowerDown", 0.2)},
-    "I": {"jawOpen": 0.1, **both("mouthStretch", 0.5), **both("mouthSmile", 0.2), **both("mouthUpperUp", 0.2)},
+    "I": {
+        "jawOpen": 0.1,
+        **both("mouthStretch", 0.5),
+        **both("mouthSmile", 0.2),
+        **both("mouthUpperUp", 0.2),
+    },
     "U": {"jawOpen": 0.12, "mouthPucker": 0.7},
     "E": {"jawOpen": 0.3, **both("mouthStretch", 0.3), **both("mouthLowerDown", 0.2)},
     "O": {"jawOpen": 0.4, "mouthFunnel": 0.5},
@@ -68,7 +77,8 @@ VISEMES = {
     "sil": {}, "PP": {**both("mouthPress", 0.6), "mouthRollLower": 0.3, "mouthRollUpper": 0.3},
     "FF": {"mouthRollLower": 0.7, "jawOpen": 0.06, **both("mouthUpperUp", 0.4)},
     "TH": {"jawOpen": 0.22, **both("mouthUpperUp", 0.2)}, "DD": {"jawOpen": 0.18, **both("mouthLowerDown", 0.3)},
-    "kk": {"jawOpen": 0.25}, "CH": {"jawOpen": 0.1, "mouthFunnel": 0.6}, "SS": {"jawOpen": 0.05, **both("mouthStretch", 0.5)},
+    "kk": {"jawOpen": 0.25}, "CH": {"jawOpen": 0.1, "mouthFunnel": 0.6},
+    "SS": {"jawOpen": 0.05, **both("mouthStretch", 0.5)},
     "nn": {"jawOpen": 0.15, **both("mouthUpperUp", 0.1)}, "RR": {"jawOpen": 0.15, "mouthFunnel": 0.3},
     "aa": VOWELS["A"], "E": VOWELS["E"], "I": VOWELS["I"], "O": VOWELS["O"], "U": VOWELS["U"],
 }  # fmt: skip
@@ -99,7 +109,8 @@ def _vrm() -> LipRig:
 def _vroid_with_dead_keys() -> LipRig:
     rig = _vrm()
     dead = ("jawOpen", "jawForward", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight",
-            "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight", "tongueOut", "cheekPuff")  # fmt: skip
+            "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight", "tongueOut",
+            "cheekPuff")  # fmt: skip
     rig.keys |= {name: {} for name in dead}
     return rig
 
@@ -114,7 +125,9 @@ def _mmd() -> LipRig:
 
 def _vrchat() -> LipRig:
     keys = {f"vrc.v_{name.lower()}": shown for name, shown in VISEMES.items()}
-    return LipRig(keys | {"vrc.blink_left": {"eyeBlinkLeft": 1.0}}, {"head": "Head", "neck": "Neck"}, identity=3)
+    return LipRig(
+        keys | {"vrc.blink_left": {"eyeBlinkLeft": 1.0}}, {"head": "Head", "neck": "Neck"}, identity=3
+    )
 
 
 def _preston_blair() -> LipRig:
@@ -239,7 +252,9 @@ def _build_bones(rig: LipRig, face: Face, mesh: bpy.types.Object, skin: np.ndarr
     for number, role in enumerate(role for role in at if role in rig.bones):
         bone = edit.new(rig.bones[role])
         bone.head = at[role]
-        bone.tail = at[role] + ((0, -0.5 * unit, -0.2 * unit) if role not in ("neck", "head") else (0, 0, unit))
+        bone.tail = at[role] + (
+            (0, -0.5 * unit, -0.2 * unit) if role not in ("neck", "head") else (0, 0, unit)
+        )
         bone.roll = 0.3 * number
         bone.parent = edit.get(rig.bones.get(parents[role], "hips"))
     bpy.ops.object.mode_set(mode="OBJECT")
@@ -281,7 +296,9 @@ def load_rigify(path: Path, kind: str = "classic") -> bpy.types.Object:
 
     Rigify stays registered and hangs at exit.
     """
-    made = subprocess.run([sys.executable, "-c", MAKE_RIGIFY, kind, str(path)], capture_output=True, timeout=600)
+    made = subprocess.run(
+        [sys.executable, "-c", MAKE_RIGIFY, kind, str(path)], capture_output=True, timeout=600
+    )
     assert path.is_file(), made.stderr
     with bpy.data.libraries.load(str(path)) as (there, loaded):
         loaded.objects = [name for name in there.objects if name == "rig"]
@@ -291,7 +308,16 @@ def load_rigify(path: Path, kind: str = "classic") -> bpy.types.Object:
 
 
 _BELOW = ("DEF-lip.B", "DEF-chin", "DEF-jaw", "DEF-teeth.B", "DEF-tongue")
-_ABOVE = ("DEF-lip.T", "DEF-nose", "DEF-cheek", "DEF-teeth.T", "DEF-spine.006", "DEF-forehead", "DEF-brow", "DEF-lid")
+_ABOVE = (
+    "DEF-lip.T",
+    "DEF-nose",
+    "DEF-cheek",
+    "DEF-teeth.T",
+    "DEF-spine.006",
+    "DEF-forehead",
+    "DEF-brow",
+    "DEF-lid",
+)
 
 
 def dress_rigify(rig: bpy.types.Object) -> tuple[bpy.types.Object, Face]:

@@ -62,8 +62,8 @@ def check_lip_sync(
         style: as `styles.resolve_style` takes it, for the model's takes; None is the model's own.
 
     Returns:
-        `marks` (`missed_closures.Mark` as data), `expected` ([start, stop, phone, word] of all closures, seconds from the
-        take's first frame), `source` (phones, transcript or model), `words` ([word, start, stop]).
+        `marks` (`missed_closures.Mark` as data), `expected` ([start, stop, phone, word] of all closures, seconds from
+        the take's first frame), `source` (phones, transcript or model), `words` ([word, start, stop]).
 
     Raises:
         DiffPoseTalkError: something cannot be read; kind head_basis, the head does not show the take's basis; kind

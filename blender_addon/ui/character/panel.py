@@ -11,9 +11,12 @@ from ...takes import try_pose
 from ..common.layout import SidebarPanel, sub_panel_layout
 from .operators import chosen_character
 
-
 _STRIP = "STRIP_COLOR" if bpy.app.version >= (4, 4, 0) else "SEQUENCE_COLOR"
-_COLOURS = {face_groups.FOUND: f"{_STRIP}_04", face_groups.PARTLY: f"{_STRIP}_03", face_groups.MISSING: f"{_STRIP}_01"}
+_COLOURS = {
+    face_groups.FOUND: f"{_STRIP}_04",
+    face_groups.PARTLY: f"{_STRIP}_03",
+    face_groups.MISSING: f"{_STRIP}_01",
+}
 
 
 class DIFFPOSETALK_UL_mapping(bpy.types.UIList):

@@ -56,7 +56,14 @@ def test_lips_close_and_open_on_the_mesh(speak, said, spoken, name, record_prope
     gaps = played_gaps(mesh, face, 1, len(spoken.exp))
     found = hits(gaps, said)
     record_property("hits", found)
-    print(name, found, "deepest mm", 1e3 * gaps.min() / rig.scale, "95th mm", 1e3 * np.percentile(gaps, 95) / rig.scale)
+    print(
+        name,
+        found,
+        "deepest mm",
+        1e3 * gaps.min() / rig.scale,
+        "95th mm",
+        1e3 * np.percentile(gaps, 95) / rig.scale,
+    )
     assert found["closed"] >= 17 and found["open"] >= 17, found
     assert gaps.min() > -MOUTH_MM * rig.scale
 

@@ -135,7 +135,9 @@ def test_a_characters_lips_are_checked_on_its_mesh(api, part, recordings):
     present = bpy.context.scene.frame_current
     assert api.check_lips(mesh, SAID).closures == 0 and bpy.context.scene.frame_current == present
     for curve in part("takes.keying").action_curves(mesh.data.shape_keys.animation_data.action):
-        if "Fcl_MTH_A" in curve.data_path:  # what the channels say does not matter: a key alone holds the mouth open
+        if (
+            "Fcl_MTH_A" in curve.data_path
+        ):  # what the channels say does not matter: a key alone holds the mouth open
             for point in curve.keyframe_points:
                 point.co.y = 0.5
     job = api.check_lips(mesh, SAID)

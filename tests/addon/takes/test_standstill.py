@@ -19,7 +19,9 @@ def talking(part):
         mesh, _ = build_lip_rig(LIP_RIGS[name]())
         jaw = np.zeros((20, 3))
         jaw[:, 0] = np.linspace(0.0, 0.3, 20)
-        made = motion.Motion(np.zeros((20, 50), np.float32), np.zeros((20, 3)), jaw, 25.0, "arkit", (), {"synthetic": True})
+        made = motion.Motion(
+            np.zeros((20, 50), np.float32), np.zeros((20, 3)), jaw, 25.0, "arkit", (), {"synthetic": True}
+        )
         target = targets.find_target(mesh, 0.36)
         take = keying.Take(made, "line · take 1 (seed 0)", made, {})
         keying.key_performances([keying.Performance((target,), (take,), 1)])
@@ -78,7 +80,11 @@ def play_nothing(mesh):
 
 def mute_curves(mesh):
     action = mesh.data.shape_keys.animation_data.action
-    bags = [b for layer in action.layers for s in layer.strips for b in s.channelbags] if getattr(action, "is_action_layered", False) else []
+    bags = (
+        [b for layer in action.layers for s in layer.strips for b in s.channelbags]
+        if getattr(action, "is_action_layered", False)
+        else []
+    )
     for curve in bags[0].fcurves if bags else action.fcurves:
         curve.mute = True
 
