@@ -184,10 +184,11 @@ def guess_mapping(item: bpy.types.Object) -> MappingTable:
             seen.add(keys)
             driven = driven_paths(keys)
             names[mesh.name] = [
-                name
-                for name in moving_keys(mesh)
-                if keys.key_blocks[name].path_from_id("value") not in driven
+                key.name for key in keys.key_blocks[1:] if key.path_from_id("value") not in driven
             ]
+    moving = {mesh.name: set(moving_keys(mesh)) for mesh in members if mesh.name in names}
+    if any(moving.values()):  # else they are yet to be sculpted, all of them
+        names = {mesh: [name for name in own if name in moving[mesh]] for mesh, own in names.items()}
     rows = guess_rows(names)
     rig = armature_of(item)
     choice = bones.pick_bones(rig) if rig is not None else BoneChoice()
