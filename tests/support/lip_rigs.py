@@ -266,7 +266,8 @@ def _build_bones(rig: LipRig, face: Face, mesh: bpy.types.Object, skin: np.ndarr
     for side in ("left_eye", "right_eye"):
         if side in rig.bones:
             weights[side] = face.eyes[side].astype(float)
-    weights["head"] = np.clip(1.0 - sum(w for role, w in weights.items() if role != "head"), 0.0, 1.0)
+    others = sum((w for role, w in weights.items() if role != "head"), np.zeros(len(face.vertices)))
+    weights["head"] = np.clip(1.0 - others, 0.0, 1.0)
     for role, values in weights.items():
         group = mesh.vertex_groups.new(name=rig.bones[role])
         for weight in np.unique(values[values > 1e-4].round(4)):
