@@ -86,8 +86,9 @@ def _interval_panel(axes: Any, corpus: Corpus, shown: list[Figures], metric: Met
         )
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_yticks(range(len(shown)), [f.subject if named else "" for f in shown])
-    arrow = {"lower": " ↓", "higher": " ↑"}.get(metric.better, "")
-    axes.set_title(f"{metric.title}{arrow}" + (f"  ({metric.unit})" if metric.unit else ""), fontsize=9)
+    axes.set_title(
+        f"{metric.title}{metric.arrow}" + (f"  ({metric.unit})" if metric.unit else ""), fontsize=9
+    )
     axes.grid(axis="x", color=GRID)
     axes.margins(x=0.18)
 

@@ -69,7 +69,6 @@ class Reference:
 def read_references(
     data: str | Path,
     head: HeadModel,
-    *,
     split: Split = "validation",
     limit: int | None = None,
     align: bool = False,

@@ -14,7 +14,7 @@ from . import plots
 from .confidence import Estimate
 from .evaluation import Figures
 from .paper_table import CAPTION, COLUMNS, NOT_COMPARABLE, TABLE_1
-from .reported_figures import BY_KEY, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
+from .reported_figures import BY_KEY, FAMILIES, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 from .results import Corpus, Evaluation, rows_of
 
 STYLESHEET = """
@@ -150,24 +150,20 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
 
 
 def _figures_table(corpus: Corpus) -> str:
-    rows = rows_of(corpus)
     head = "".join(
         f"<th>{_text(f.subject)}<br><small>{f.runs} run{'s' if f.runs > 1 else ''}</small></th>"
         for f in corpus.figures
     )
     body = []
-    family = ""
-    for metric in rows:
-        if metric.family != family:
-            family = metric.family
+    for family, metrics in FAMILIES.items():
+        rows = rows_of(corpus, metrics)
+        body += [_group(family, 1 + len(corpus.figures))] if rows else []
+        for m in rows:
+            cells = "".join(f"<td>{printed(m, f.estimates.get(m.key))}</td>" for f in corpus.figures)
             body.append(
-                f'<tr><th class="group" colspan="{2 + len(corpus.figures)}">{_text(family)}</th></tr>'
+                f'<tr title="{_text(m.meaning)}"><td>{_text(m.title)}{m.arrow}</td>'
+                f"<td><small>{_text(m.unit)}</small></td>{cells}</tr>"
             )
-        cells = "".join(f"<td>{printed(metric, f.estimates.get(metric.key))}</td>" for f in corpus.figures)
-        body.append(
-            f'<tr title="{_text(metric.meaning)}"><td>{_text(metric.title)}{_arrow(metric)}</td>'
-            f"<td><small>{_text(metric.unit)}</small></td>{cells}</tr>"
-        )
     return (
         '<div class="wide"><table><caption>Mean ± 95 % confidence interval over runs (Student’s t). ↓ lower is better, '
         "↑ higher; what is closest to the recorded column is best where there is no arrow.</caption>"
@@ -185,16 +181,14 @@ def _paper(evaluation: Evaluation) -> str:
     if not measured:
         return ""
     columns = [BY_KEY[key] for key in COLUMNS]
-    head = "".join(f"<th>{_text(m.title)}{_arrow(m)}<br><small>{_text(m.unit)}</small></th>" for m in columns)
+    head = "".join(f"<th>{_text(m.title)}{m.arrow}<br><small>{_text(m.unit)}</small></th>" for m in columns)
     body = [_group("Measured here", len(columns))]
     body += [_measured_row(corpus, figures, columns) for corpus, figures in measured]
-    group = ""
-    for row in TABLE_1:
-        if row.group != group:
-            group = row.group
-            body.append(_group(f"Paper, {group}", len(columns)))
-        cells = "".join(f"<td>{_text(cell)}</td>" for cell in row.cells)
-        body.append(f"<tr><td>{_text(row.method)}</td>{cells}</tr>")
+    for group, rows in TABLE_1.items():
+        body.append(_group(f"Paper, {group}", len(columns)))
+        for method, cells in rows.items():
+            shown = "".join(f"<td>{_text(cell)}</td>" for cell in cells)
+            body.append(f"<tr><td>{_text(method)}</td>{shown}</tr>")
     return (
         f"<h2>{PAPER}, beside its Table 1</h2><p><strong>Not directly comparable.</strong> {_text(NOT_COMPARABLE)}</p>"
         f'<div class="wide"><table><caption>{_text(CAPTION)}</caption><thead><tr><th></th>{head}</tr></thead>'
@@ -231,7 +225,7 @@ def _style(evaluation: Evaluation) -> str:
 
 def _simple_table(metrics: Sequence[Metric], values: dict[str, Estimate]) -> str:
     rows = "".join(
-        f"<tr><td>{_text(m.title)}{_arrow(m)}</td><td>{printed(m, values.get(m.key))}</td>"
+        f"<tr><td>{_text(m.title)}{m.arrow}</td><td>{printed(m, values.get(m.key))}</td>"
         f"<td><small>{_text(m.unit)}</small></td><td class='words'><small>{_text(m.meaning)}</small></td></tr>"
         for m in metrics
     )
@@ -242,10 +236,6 @@ def _meanings(evaluation: Evaluation) -> str:
     shown = [m for m in METRICS if any(m in rows_of(corpus) for corpus in evaluation.corpora)]
     rows = "".join(f"<dt>{_text(m.title)}</dt><dd>{_text(m.meaning)}</dd>" for m in shown)
     return f"<h2>What the figures mean</h2><dl>{rows}</dl>"
-
-
-def _arrow(metric: Metric) -> str:
-    return {"lower": " ↓", "higher": " ↑"}.get(metric.better, "")
 
 
 def _image(data: bytes | None, kind: str, caption: str) -> str:

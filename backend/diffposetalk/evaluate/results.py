@@ -130,7 +130,9 @@ def to_json(evaluation: Evaluation) -> str:
             "caption": CAPTION,
             "note": NOT_COMPARABLE,
             "columns": list(COLUMNS),
-            "rows": [[row.group, row.method, *row.cells] for row in TABLE_1],
+            "rows": [
+                [group, method, *cells] for group, rows in TABLE_1.items() for method, cells in rows.items()
+            ],
         },
     }
     return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -170,7 +172,8 @@ def to_text(evaluation: Evaluation) -> str:
             for f in corpus.figures
             if "lve" in f.estimates
         ]
-        rows += [[f"{row.group}: {row.method}", *row.cells] for row in TABLE_1]
+        for group, published in TABLE_1.items():
+            rows += [[f"{group}: {method}", *cells] for method, cells in published.items()]
         parts += [PAPER + " beside its Table 1. " + NOT_COMPARABLE, _columns(rows)]
     if evaluation.long_take:
         take = evaluation.long_take
