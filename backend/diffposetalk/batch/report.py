@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class BatchReport:
                     if o.status == FAILED
                 ),
             ],
-            "rows": [outcome.to_dict() for outcome in sorted(self.outcomes, key=lambda o: o.row)],
+            "rows": [asdict(outcome) for outcome in sorted(self.outcomes, key=lambda o: o.row)],
         }
 
     def write(self, folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +129,7 @@ def chosen_recipe(arguments: argparse.Namespace, stage: str) -> Recipe:
         for name in ("iterations", "seed", "precision", "steps")
         if getattr(arguments, name, None) is not None
     }
-    values = recipe.to_dict()
+    values = asdict(recipe)
     values[stage] |= given
     try:
         return Recipe.from_dict(values)

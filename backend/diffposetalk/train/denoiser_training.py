@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..config import SHAPE_DIM
 from ..errors import DataError
@@ -21,7 +20,6 @@ from ..head.head_model import HeadModel
 from ..networks.model import DiffPoseTalk
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..networks.speech.hubert import HubertSpeechEncoder
-from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
 from .losses import GeometricLoss, RealFrames, denoiser_losses, mouth_vertices, moving_vertices
 from .recipe import DenoiserTraining, DistillTraining
@@ -468,36 +466,25 @@ def train_denoiser(
     optimizer = torch.optim.AdamW(
         learning, settings.learning_rate, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay
     )
-    parts: dict[str, Stateful] = {"model": model}
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
-    if average is not None:
-        parts["average"] = average
-    trained = model if average is None else average.module
-    assert isinstance(trained, DiffPoseTalk)
-
-    def inputs(iteration: int) -> tuple[Batch]:
-        return (source.draw(settings.seed, iteration).to(accelerator.device),)
 
     def inspect(writer: SummaryWriter, step: int) -> None:
         validation_losses(writer, step, objective, data)
-        show_samples(writer, step, trained, data, head, settings.styled)
+        show_samples(writer, step, loop.trained, data, head, settings.styled)
 
-    def after_step() -> None:
-        if average is not None:
-            average.update_parameters(model)
-
-    Loop(
+    loop = Loop(
         name="denoiser",
         folder=folder,
         accelerator=accelerator,
         objective=objective,
         optimizer=optimizer,
-        inputs=inputs,
+        inputs=lambda iteration: source.draw(settings.seed, iteration),
         rate=lambda iteration: learning_rate(iteration, settings),
         settings=settings,
-        parts=parts,
-        after_step=after_step,
+        model=model,
+        ema=settings.ema,
         inspect=inspect,
         sample_every=settings.sample_every,
-    ).run()
-    return trained.eval()
+    )
+    loop.run()
+    trained: DiffPoseTalk = loop.trained.eval()
+    return trained

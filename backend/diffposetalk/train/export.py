@@ -51,6 +51,7 @@ def export(folder: Path, data: TrainingSet, out: Path, whisper: Path | None = No
         missing, unexpected = model.load_state_dict(trained.state_dict(), strict=False)
         if unexpected or any(not k.startswith("speech_encoder.") for k in missing):
             raise ValueError(f"the trained model does not fit: {missing} {unexpected}")
+    model.eval()
     styles: dict[str, StylePreset] = {}
     if recipe.denoiser.styled:
         styles = preset_styles(model, data) or speaker_styles(model, data)

@@ -151,13 +151,9 @@ class Recipe:
     denoiser: DenoiserTraining = field(default_factory=DenoiserTraining)
     distill: DistillTraining = field(default_factory=DistillTraining)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready data; `from_dict` is its inverse."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Recipe:
-        """Rebuild a recipe, its ablations taken as applied already.
+        """The recipe that `asdict` gave, its ablations taken as applied already.
 
         Raises:
             ValueError, TypeError, AttributeError: unknown fields, wrong types or numbers out of range.
@@ -262,10 +258,10 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no-head-pose": {"model": {"denoiser": _NO_HEAD, "style_encoder": _NO_HEAD}},
     REGRESSOR: {"model": {"sampling": {"style": ""}}, "denoiser": _NO_DIFFUSION},
 }
-"""The rows of Table 1, as what they change in a recipe: “Ours w/o L_geo” (equations 3 to 5, and the losses that the paper
-applies to the head “in a similar way”), “w/o AM”, “w/o CFG” (no condition is dropped in training, nothing is
-extrapolated at generation), “w/o SSE” (the style is never given) and “Ours (no HP)”; and the regressor, the same
-network without diffusion, style or dropped conditions, which all must beat. Applied in this order."""
+"""What rows of Table 1 change in a recipe: “Ours w/o L_geo” (equations 3 to 5, and the losses that the paper applies
+to the head “in a similar way”), “w/o AM”, “w/o CFG” (no condition is dropped in training, nothing is extrapolated at
+generation), “w/o SSE” (the style is never given) and “Ours (no HP)”; and the regressor, the same network without
+diffusion, style or dropped conditions, which all must beat. Applied in this order."""
 
 
 def ablate(recipe: Recipe, names: list[str]) -> Recipe:
@@ -280,7 +276,7 @@ def ablate(recipe: Recipe, names: list[str]) -> Recipe:
             f"There is no ablation “{unknown[0]}”; there are {', '.join(ABLATIONS)}.", "data_recipe"
         )
     applied = [name for name in ABLATIONS if name in (*recipe.ablations, *names)]
-    values = recipe.to_dict()
+    values = asdict(recipe)
     for name in applied:
         values = _laid_over(values, ABLATIONS[name])
     return Recipe.from_dict({**values, "ablations": applied})
@@ -350,10 +346,10 @@ def record(
             "data_recipe",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    if known is not None and (changed := _changed(known.recipe.to_dict(), recipe.to_dict())):
+    if known is not None and (changed := _changed(asdict(known.recipe), asdict(recipe))):
         step = max((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.pt")), default=0)
         before.append({"until": step, **changed})
-    values = {"recipe": recipe.to_dict(), "model": config.to_dict(), "before": before}
+    values = {"recipe": asdict(recipe), "model": config.to_dict(), "before": before}
     if origin:
         values["started_from"] = origin
     text = json.dumps(values, indent=1, ensure_ascii=False)

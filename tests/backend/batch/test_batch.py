@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_a_manifest_of_every_column(tmp_path: Path) -> None:
     assert (first.audio_start, first.audio_seconds, first.speech_guidance) == (0.5, 2.0, 1.5)
     assert second.output == "b" and second.clip_name(0) == "b.npz"
     assert second.style == {"motion": str(tmp_path / "ref.npz"), "start_frame": 12}
-    assert Job.from_dict(json.loads(json.dumps(first.to_dict()))) == first
+    assert Job.from_dict(json.loads(json.dumps(asdict(first)))) == first
 
 
 def test_the_same_in_json(tmp_path: Path) -> None:
