@@ -10,7 +10,7 @@ file whose copies differ is refused, because our network would not do what it wa
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,7 @@ _LARGEST_OPTION = 10_000
 
 @dataclass(frozen=True)
 class CheckpointSummary:
-    """What a conversion made.
-
-    Attributes:
-        folder: the model directory.
-        config: its configuration.
-    """
+    """The model directory that a conversion made, and its configuration."""
 
     folder: Path
     config: ModelConfig
@@ -168,9 +163,7 @@ def convert_checkpoint(
             ),
             provenance={
                 "converted_from": "released checkpoints of DiffPoseTalk (Sun et al. 2024)",
-                "files": {
-                    f"{path.name}": file_sha256(path) for path in (*sources.values(), Path(statistics))
-                },
+                "files": {path.name: file_sha256(path) for path in (*sources.values(), Path(statistics))},
                 "iterations": {"denoiser": d_iteration, "style_encoder": s_iteration},
             },
         ).to_dict()
@@ -230,12 +223,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _denoiser_config(options: dict[str, Any], tensors: Tensors, what: str) -> DenoiserConfig:
     """Sizes of a released denoiser: read off its tensors, checked against its options."""
-    for option, value in _ONLY.items():
-        if options.get(option) not in (None, value):
-            raise ModelError(
-                f"{what} was trained with {option} = {_shown(options[option])}; only {value!r} is supported.",
-                "checkpoint_unsupported",
-            )
+    _check_options(options, _ONLY, what)
     if options["no_use_learnable_pe"]:
         raise ModelError(
             f"{what} was trained with fixed positions (no_use_learnable_pe); only learnable ones are supported.",
@@ -250,62 +238,57 @@ def _denoiser_config(options: dict[str, Any], tensors: Tensors, what: str) -> De
         # Trained without the indicator of padding: a column of zeros makes our network ignore it.
         weight = tensors["denoising_net.feature_proj.weight"]
         tensors["denoising_net.feature_proj.weight"] = torch.nn.functional.pad(weight, (0, 1))
-    sizes = {
-        "n_motions": tokens - 1 - previous,
-        "n_prev_motions": previous,
-        "d_style": style_dim,
-        "feature_dim": width,
-        "n_layers": _layers(tensors, "denoising_net.transformer.layers."),
-        "mlp_ratio": _shape(tensors, "denoising_net.transformer.layers.0.linear1.weight", 2, what)[0]
-        // width,
-        "n_diff_steps": rows - 1,
-        "no_head_pose": motion_dim == EXPRESSION_DIM + 1,
-    }
+    window, steps = tokens - 1 - previous, rows - 1
+    sizes = {"n_motions": window, "n_prev_motions": previous, "d_style": style_dim, "n_diff_steps": steps}
     _agree(options, sizes, what)
     config = DenoiserConfig(
-        motion_dim=motion_dim,
-        width=width,
-        heads=_whole(options, "n_heads", what),
-        layers=sizes["n_layers"],
-        mlp_ratio=sizes["mlp_ratio"],
-        window=sizes["n_motions"],
+        **_transformer(options, tensors, "denoising_net.transformer.layers.", width, motion_dim, what),
+        window=window,
         previous=previous,
-        steps=sizes["n_diff_steps"],
+        steps=steps,
         align_mask_width=_whole(options, "align_mask_width", what),
         shape_dim=SHAPE_DIM,
         style_dim=style_dim,
     )
-    _check_size(config.width, config.heads, what)
     _check_tables(config, tensors, what)
     return config
 
 
 def _style_config(options: dict[str, Any], tensors: Tensors, what: str) -> StyleEncoderConfig:
     """Sizes of a released style encoder."""
-    if options.get("rot_repr") not in (None, "aa"):
-        raise ModelError(
-            f"{what} was trained with rot_repr = {_shown(options['rot_repr'])}; only 'aa' is supported.",
-            "checkpoint_unsupported",
-        )
+    _check_options(options, ("rot_repr",), what)
     width, motion_dim = _shape(tensors, "motion_proj.weight", 2, what)
+    sizes = _transformer(options, tensors, "transformer.layers.", width, motion_dim, what)
+    return StyleEncoderConfig(**sizes, window=_whole(options, "n_motions", what), shared_position=True)
+
+
+def _check_options(options: dict[str, Any], names: Iterable[str], what: str) -> None:
+    for option in names:
+        if options.get(option) not in (None, _ONLY[option]):
+            raise ModelError(
+                f"{what} was trained with {option} = {_shown(options[option])}; only {_ONLY[option]!r} is supported.",
+                "checkpoint_unsupported",
+            )
+
+
+def _transformer(
+    options: dict[str, Any], tensors: Tensors, layers: str, width: int, motion_dim: int, what: str
+) -> dict[str, Any]:
+    """The sizes that both networks have; `layers`: beginning of the names of the transformer's."""
     sizes = {
         "feature_dim": width,
-        "n_layers": _layers(tensors, "transformer.layers."),
-        "mlp_ratio": _shape(tensors, "transformer.layers.0.linear1.weight", 2, what)[0] // width,
+        "n_layers": _layers(tensors, layers),
+        "mlp_ratio": _shape(tensors, f"{layers}0.linear1.weight", 2, what)[0] // width,
         "no_head_pose": motion_dim == EXPRESSION_DIM + 1,
     }
     _agree(options, sizes, what)
-    config = StyleEncoderConfig(
-        motion_dim=motion_dim,
-        width=width,
-        heads=_whole(options, "n_heads", what),
-        layers=sizes["n_layers"],
-        mlp_ratio=sizes["mlp_ratio"],
-        window=_whole(options, "n_motions", what),
-        shared_position=True,
-    )
-    _check_size(config.width, config.heads, what)
-    return config
+    heads = _whole(options, "n_heads", what)
+    if heads < 1 or width % heads or width % 2:
+        raise ModelError(
+            f"{what} has {heads} heads, which do not divide its width of {width}.", "checkpoint_shape"
+        )
+    own = {"layers": sizes["n_layers"], "mlp_ratio": sizes["mlp_ratio"]}
+    return {"motion_dim": motion_dim, "width": width, "heads": heads, **own}
 
 
 def _speech_config(tensors: Tensors, what: str) -> SpeechEncoderConfig:
@@ -464,13 +447,6 @@ def _whole(options: dict[str, Any], name: str, what: str) -> int:
             f"{what} says {name} = {_shown(value)}, where a number is needed.", "checkpoint_format"
         )
     return value
-
-
-def _check_size(width: int, heads: int, what: str) -> None:
-    if heads < 1 or width % heads or width % 2:
-        raise ModelError(
-            f"{what} has {heads} heads, which do not divide its width of {width}.", "checkpoint_shape"
-        )
 
 
 def _misfit(

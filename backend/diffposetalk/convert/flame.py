@@ -54,9 +54,12 @@ MATERIALS = {  # linear base colour, roughness
 IRIS_ANGLE, PUPIL_ANGLE = 0.5, 0.19
 """Seen from the eyeball's centre, radians from the line of sight: 6 and 2.3 mm on an eyeball of 12 mm."""
 
-# Of the 51 static landmarks (17 to 67 of the usual 68).
-INNER_UPPER, INNER_LOWER = (44, 45, 46), (50, 49, 48)
-MOUTH_CORNERS = (43, 47)
+LANDMARKS = {
+    "lip_inner_upper": (44, 45, 46),
+    "lip_inner_lower": (50, 49, 48),
+    "mouth_corners": (43, 47),
+}
+"""What a head asset calls them: of the 51 static landmarks (17 to 67 of the usual 68)."""
 
 
 @dataclass(frozen=True)
@@ -100,23 +103,20 @@ def convert_flame(
     """
     source, destination = Path(source), Path(destination)
     head = _checked(_read(source), f"“{source.name}”")
-    arrays = _head_arrays(head)
-    arrays.update(
-        face_regions(
-            arrays["v_template"], arrays["f"], arrays["weights"], head["J_regressor"] @ head["v_template"]
-        )
-    )
+    arrays, joints = _head_arrays(head), head["J_regressor"] @ head["v_template"]
+    arrays.update(face_regions(arrays["v_template"], arrays["f"], arrays["weights"], joints))
     lips = "mesh" if "lip_inner_upper" in arrays else "none"
     if masks is not None:
         arrays.update(_regions_of_file(Path(masks), arrays["weights"]))
     if landmarks is not None:
         arrays.update(_lips_of_file(Path(landmarks), arrays["f"]))
         lips = "landmarks"
-    arrays.update(_materials(arrays, head["J_regressor"] @ head["v_template"]))
-    if uv is None:
-        arrays["uv"], arrays["uv_polygons"] = cylindrical_uv(arrays["v_template"], arrays["f"])
-    else:
-        arrays["uv"], arrays["uv_polygons"] = _uv_of_file(Path(uv), arrays["f"])
+    arrays.update(_materials(arrays, joints))
+    arrays["uv"], arrays["uv_polygons"] = (
+        cylindrical_uv(arrays["v_template"], arrays["f"])
+        if uv is None
+        else _uv_of_file(Path(uv), arrays["f"])
+    )
     name = f"FLAME ({source.stem})"
     arrays.update(
         name=np.array(name),
@@ -128,34 +128,26 @@ def convert_flame(
     )
     with whole_file(destination) as file:
         np.savez_compressed(file, **arrays)
-    return FlameSummary(
-        destination,
-        name,
-        VERTICES,
-        lips,
-        "mesh" if masks is None else "masks",
-        "cylinder" if uv is None else "file",
-    )
+    regions, coordinates = "mesh" if masks is None else "masks", "cylinder" if uv is None else "file"
+    return FlameSummary(destination, name, VERTICES, lips, regions, coordinates)
 
 
 def _head_arrays(head: dict[str, np.ndarray]) -> dict[str, Any]:
     """What a head asset takes over from FLAME as it is."""
     kept = np.r_[0:SHAPE_DIM, IDENTITIES : IDENTITIES + EXPRESSION_DIM]
     faces = head["f"].astype(np.int32)
+    taken = ("v_template", "posedirs", "J_regressor", "weights")
     return {
-        "v_template": head["v_template"].astype(np.float32),
+        **{name: head[name].astype(np.float32) for name in taken},
         "f": faces,
         "shapedirs": head["shapedirs"][:, :, kept].astype(np.float32),
-        "posedirs": head["posedirs"].astype(np.float32),
-        "J_regressor": head["J_regressor"].astype(np.float32),
-        "weights": head["weights"].astype(np.float32),
         "kintree_table": np.array([PARENTS, range(5)], np.int64),
         "joint_names": np.array(JOINTS),
         "expression_names": np.array([f"Exp{i:03d}" for i in range(EXPRESSION_DIM)]),
         "basis": np.array("flame"),
         "jaw_open_angle": np.float32(JAW_OPEN_ANGLE),
         "eye_look_angles": np.zeros((EXPRESSION_DIM, 2, 2), np.float32),
-        "polygons": np.concatenate([faces, np.full((len(faces), 1), -1, np.int32)], axis=1),
+        "polygons": _as_polygons(faces),
     }
 
 
@@ -172,10 +164,7 @@ def _checked(found: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
     for name, shape in SHAPES.items():
         if name not in found:
             raise refuse(f"is not a complete FLAME model: it has no {name}.")
-        try:
-            array = array_of(found[name])
-        except NotAnArray as error:
-            raise refuse(f"cannot be used: its {name} {error}.") from error
+        array = _numbers(found, name, what)
         if name == "v_template" and array.ndim == 2 and len(array) != VERTICES:
             other = OTHER_MODELS.get(len(array))
             known = f"a {other} model" if other else "another model"
@@ -199,6 +188,13 @@ def _checked(found: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
     if not 0.1 < extent < 1.0:
         raise refuse(f"is not a head in metres: it is {extent:.3g} tall.")
     return head
+
+
+def _numbers(found: Mapping[str, Any], name: str, what: str) -> np.ndarray:
+    try:
+        return array_of(found[name])
+    except NotAnArray as error:
+        raise ModelError(f"{what} cannot be used: its {name} {error}.", "flame_format") from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -259,28 +255,17 @@ def _lips_of_file(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
     """Inner lip pairs and mouth corners from a landmark embedding: the nearest vertex of each landmark."""
     what = f"The landmark file “{path.name}”"
     content = _read(path)
-    for index_name, weight_name in (
-        ("static_lmk_faces_idx", "static_lmk_bary_coords"),
-        ("lmk_face_idx", "lmk_b_coords"),
-    ):
-        if index_name in content and weight_name in content:
-            break
-    else:
+    names = ("static_lmk_faces_idx", "static_lmk_bary_coords")
+    names = names if names[0] in content else ("lmk_face_idx", "lmk_b_coords")
+    if not set(names) <= content.keys():
         raise ModelError(f"{what} does not hold FLAME's 51 static landmarks.", "flame_format")
-    try:
-        triangle, weight = array_of(content[index_name]).ravel(), array_of(content[weight_name])
-    except NotAnArray as error:
-        raise ModelError(f"{what} cannot be used: an array {error}.", "flame_format") from error
+    triangle, weight = _numbers(content, names[0], what).ravel(), _numbers(content, names[1], what)
     if triangle.shape != (51,) or weight.shape != (51, 3) or not np.isfinite(weight).all():
         raise ModelError(f"{what} does not hold FLAME's 51 static landmarks.", "flame_format")
     if triangle.min() < 0 or triangle.max() >= len(faces):
         raise ModelError(f"{what} names triangles that FLAME does not have.", "flame_format")
     vertex = faces[triangle.astype(np.int64), weight.argmax(axis=1)]
-    return {
-        "lip_inner_upper": vertex[list(INNER_UPPER)].astype(np.int32),
-        "lip_inner_lower": vertex[list(INNER_LOWER)].astype(np.int32),
-        "mouth_corners": vertex[list(MOUTH_CORNERS)].astype(np.int32),
-    }
+    return {name: vertex[list(landmarks)].astype(np.int32) for name, landmarks in LANDMARKS.items()}
 
 
 def _regions_of_file(path: Path, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -291,10 +276,7 @@ def _regions_of_file(path: Path, weights: np.ndarray) -> dict[str, np.ndarray]:
     for name in ("lips", "forehead", "left_eye_region", "right_eye_region", "left_eyeball", "right_eyeball"):
         if name not in content:
             raise ModelError(f"{what} has no region {name!r}.", "flame_format")
-        try:
-            region = array_of(content[name]).ravel()
-        except NotAnArray as error:
-            raise ModelError(f"{what} cannot be used: its {name} {error}.", "flame_format") from error
+        region = _numbers(content, name, what).ravel()
         if region.size == 0 or region.dtype.kind not in "iu" or region.min() < 0 or region.max() >= VERTICES:
             raise ModelError(f"{what} names vertices that FLAME does not have.", "flame_format")
         regions[name] = region.astype(np.int32)
@@ -353,7 +335,7 @@ def cylindrical_uv(v_template: np.ndarray, faces: np.ndarray) -> tuple[np.ndarra
     corners[second] = len(u) + np.searchsorted(doubled, corners[second])
     u, v = np.concatenate([u, u[doubled] + 1]), np.concatenate([v, v[doubled]])
     uv = np.stack([u / max(1.0, u.max()), v], axis=1).astype(np.float32)
-    return uv, np.concatenate([corners, np.full((len(corners), 1), -1, np.int32)], axis=1)
+    return uv, _as_polygons(corners)
 
 
 def _uv_of_file(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -389,7 +371,12 @@ def _uv_of_file(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"{what} cannot be used: it must be a Wavefront file of FLAME's own triangles (f v/vt …).",
             "flame_format",
         ) from error
-    return points, np.concatenate([polygons, np.full((len(polygons), 1), -1, np.int32)], axis=1)
+    return points, _as_polygons(polygons)
+
+
+def _as_polygons(triangles: np.ndarray) -> np.ndarray:
+    """Triangles (F, 3) as polygons (F, 4) of a head asset, -1 in the fourth."""
+    return np.pad(triangles, ((0, 0), (0, 1)), constant_values=-1)
 
 
 def _by(shape: tuple[int, ...]) -> str:
