@@ -52,10 +52,9 @@ class ClipFigures:
     actual_opening: np.ndarray | None
     beats: np.ndarray
     articulation: Articulation
-    rounded: list[float]
-    unrounded: list[float]
-    wide: list[float]
-    narrow: list[float]
+    pout: tuple[list[float], list[float]]
+    """On rounded and on unrounded phones, as `width`."""
+    width: tuple[list[float], list[float]]
     jitter_lips: float
     jitter_head: float
     lid: np.ndarray | None
@@ -172,14 +171,12 @@ def measure(
             track.upper_face[:frames], actual.upper_face[:frames], track.upper_face_rest
         )
         opening = actual.opening
-    rounded: list[float] = []
-    unrounded: list[float] = []
+    pout: tuple[list[float], list[float]] = ([], [])
     lid = None
     if basis == "arkit":
-        pout = clip.exp[:, [INDEX["mouthPucker"], INDEX["mouthFunnel"]]].sum(axis=1)
-        rounded, unrounded = rounding(pout, reference.phones)
+        lips = clip.exp[:, [INDEX["mouthPucker"], INDEX["mouthFunnel"]]].sum(axis=1)
+        pout = rounding(lips, reference.phones)
         lid = clip.exp[:, both("eyeBlink")].mean(axis=1)
-    narrow, wide = rounding(track.width, reference.phones)
     head = clip.pose[:, :3]
     return ClipFigures(
         frames=len(track.opening),
@@ -191,10 +188,8 @@ def measure(
         actual_opening=opening,
         beats=head_beats(head),
         articulation=articulation(track.opening, reference.phones),
-        rounded=rounded,
-        unrounded=unrounded,
-        wide=wide,
-        narrow=narrow,
+        pout=pout,
+        width=rounding(track.width, reference.phones),
         jitter_lips=jitter(track.lips),
         jitter_head=jitter(np.degrees(head)[:, None]),
         lid=lid,
@@ -224,8 +219,8 @@ def summarise(
         if references[i].phones and np.ptp(m.opening) > LARGEST_OFFSET
     ]
     total = sum((m.articulation for m in clips), Articulation())
-    rounded, unrounded = (_mean([v for m in clips for v in getattr(m, k)]) for k in ("rounded", "unrounded"))
-    narrow, wide = (_mean([v for m in clips for v in getattr(m, k)]) for k in ("narrow", "wide"))
+    rounded, unrounded = (_mean([v for m in clips for v in m.pout[k]]) for k in (0, 1))
+    narrow, wide = (_mean([v for m in clips for v in m.width[k]]) for k in (0, 1))
     moving_heads = [m.head for m in clips if np.ptp(m.head, axis=0).max() > 1e-6 and m.frames >= 16]
     lids = [m.lid for m in clips if m.lid is not None]
     minutes = sum(map(len, lids)) / FPS / 60

@@ -111,7 +111,6 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
     parts.append(
         _image(
             plots.intervals(corpus, ["lve", "fdd", "mod", "ba", "closure", "opening"]),
-            "png",
             "Mean and 95 % confidence interval over runs; faint dots are single runs. Systems that give the same "
             "every time have no interval.",
         )
@@ -123,14 +122,12 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
         parts.append(
             _image(
                 plots.strip(corpus, index, head),
-                "jpeg",
                 "The head at lip-shaping phones, at the phone's middle (first run). In the corner: mouth opening.",
             )
         )
         parts.append(
             _image(
                 plots.curves(corpus, index),
-                "png",
                 "Strong lines: first run; faint lines: the other runs. Shaded: P B M (red), open vowels (green), "
                 "rounded phones (blue).",
             )
@@ -141,7 +138,6 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
         parts.append(
             _image(
                 spectra,
-                "png",
                 "Power by frequency, first run"
                 + (", and of the long recording." if evaluation.long_take else "."),
             )
@@ -238,9 +234,10 @@ def _meanings(evaluation: Evaluation) -> str:
     return f"<h2>What the figures mean</h2><dl>{rows}</dl>"
 
 
-def _image(data: bytes | None, kind: str, caption: str) -> str:
+def _image(data: bytes | None, caption: str) -> str:
     if data is None:
         return ""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     encoded = base64.b64encode(data).decode("ascii")
     return (
         f'<figure><img alt="{_text(caption)}" src="data:image/{kind};base64,{encoded}">'

@@ -113,34 +113,6 @@ def without_speech(model: DiffPoseTalk, speech: torch.Tensor) -> torch.Tensor:
     return torch.cat([speech[:, :previous], null[:, previous:]], dim=1)
 
 
-def draw_samples(
-    data: TrainingSet,
-    usable: list[int],
-    window: int,
-    count: int,
-    settings: DenoiserTraining,
-    rng: np.random.Generator,
-) -> list[Sample]:
-    """Random stretches of random sequences, each in one of its voices and styles."""
-    samples = []
-    for index in rng.choice(usable, count):
-        sequence = data.sequences[index]
-        offset = int(rng.integers(sequence.frames - 2 * window + 1))
-        real = tuple(
-            int(rng.integers(1, window)) if rng.random() < chance else window
-            for chance in (settings.truncate_first, settings.truncate_second)
-        )
-        samples.append(
-            Sample(
-                int(index),
-                int(rng.choice(sequence.feature_starts)) + offset,
-                int(rng.choice(sequence.motion_starts)) + offset,
-                (real[0], real[1]),
-            )
-        )
-    return samples
-
-
 class BatchSource:
     """Batches of a training set for a model; each process loads only its own share of one.
 
@@ -172,20 +144,18 @@ class BatchSource:
                 "speech encoder.",
                 "data_set",
             )
-        if not settings.train_speech_encoder and (data.features is None or d.window > len(self._silence())):
+        silent = 0 if data.silence is None else len(data.silence)
+        if not settings.train_speech_encoder and (data.features is None or d.window > silent):
             raise DataError(
                 "The training set holds no speech features (and of silence): prepare it with a speech encoder.",
                 "data_set",
             )
 
-    def _silence(self) -> np.ndarray:
-        return np.zeros((0, 0)) if self.data.silence is None else self.data.silence
-
     def draw(self, seed: int, iteration: int) -> Batch:
         """The batch of an iteration: everything random is drawn for all processes alike, then shared out."""
         rng, generator = random_numbers(seed, iteration)
         count, d = self.settings.batch, len(self.channels)
-        samples = draw_samples(self.data, self.usable, self.window, count, self.settings, rng)
+        samples = [self._sample(int(index), rng) for index in rng.choice(self.usable, count)]
         noise = torch.randn(2, count, self.window, d, generator=generator)
         step = torch.randint(1, self.steps + 1, (2, count), generator=generator)
         drop = torch.rand(2, count, generator=generator)
@@ -209,6 +179,17 @@ class BatchSource:
             torch.tensor([s.real for s in samples]).T,
         )
 
+    def _sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """A random stretch of a sequence, in one of its voices and styles."""
+        sequence, window = self.data.sequences[index], self.window
+        offset = int(rng.integers(sequence.frames - 2 * window + 1))
+        first, second = (
+            int(rng.integers(1, window)) if rng.random() < chance else window
+            for chance in (self.settings.truncate_first, self.settings.truncate_second)
+        )
+        speech, motion = (int(rng.choice(s)) for s in (sequence.feature_starts, sequence.motion_starts))
+        return Sample(index, speech + offset, motion + offset, (first, second))
+
     def _speech(self, sample: Sample, length: int) -> np.ndarray:
         rows = slice(sample.speech_row, sample.speech_row + length)
         if not self.settings.train_speech_encoder:
@@ -225,10 +206,8 @@ class BatchSource:
         if start not in self.levels:
             assert self.data.sound is not None
             sound = np.asarray(self.data.sound[start : start + sequence.frames], dtype=np.float32) / 32768
-            self.levels[start] = (
-                float(sound.mean(dtype=np.float64)),
-                float(sound.std(dtype=np.float64)) + 1e-5,
-            )
+            mean, deviation = (float(f(sound, dtype=np.float64)) for f in (np.mean, np.std))
+            self.levels[start] = mean, deviation + 1e-5
         return self.levels[start]
 
 

@@ -21,12 +21,11 @@ from ..networks.speech.hubert import unloaded
 from ..version import VERSION
 from .checkpoints import load_latest
 from .new_model import CachedFeatures
-from .own_model.bundled import load_encoder, preset_styles
+from .own_model.bundled import TAKES, load_encoder, preset_styles
 from .recipe import Record, recorded
 from .training_set import TrainingSet, motion_channels
 
 SPEAKERS = 6
-TAKES = 24
 
 
 def export(folder: Path, data: TrainingSet, out: Path, whisper: Path | None = None) -> None:
@@ -93,7 +92,9 @@ def _load_trained(folder: Path, record: Record, data: TrainingSet) -> tuple[Diff
 
 def _frozen_encoder(config: ModelConfig, whisper: Path | None) -> SpeechEncoder:
     speech = config.speech_encoder
-    if speech.kind == "whisper" and whisper is None:
+    if speech.kind != "whisper":
+        return build_speech_encoder(speech)
+    if whisper is None:
         bundled = load_model(device="cpu")
         if bundled.config.speech_encoder != speech:
             raise ModelError(
@@ -101,10 +102,7 @@ def _frozen_encoder(config: ModelConfig, whisper: Path | None) -> SpeechEncoder:
                 "model_weights",
             )
         return bundled.speech_encoder
-    if speech.kind == "whisper":
-        assert whisper is not None
-        return load_encoder(whisper, speech)
-    return build_speech_encoder(speech)
+    return load_encoder(whisper, speech)
 
 
 def fix_style(model: DiffPoseTalk) -> None:
@@ -116,9 +114,7 @@ def fix_style(model: DiffPoseTalk) -> None:
         weight.zero_()
 
 
-def speaker_styles(
-    model: DiffPoseTalk, data: TrainingSet, count: int = SPEAKERS, seed: int = 0
-) -> dict[str, StylePreset]:
+def speaker_styles(model: DiffPoseTalk, data: TrainingSet) -> dict[str, StylePreset]:
     """The styles of the speakers with the most motion: means of the style vectors of some of their windows."""
     window = model.config.style_encoder.window
     channels = motion_channels(model.config.style_encoder.motion_dim)
@@ -126,8 +122,8 @@ def speaker_styles(
     for s in data.sequences:
         if s.frames >= window:
             spoken.setdefault(s.speaker, []).extend((start, s.frames) for start in s.motion_starts)
-    busiest = sorted(spoken, key=lambda who: (-sum(frames for _, frames in spoken[who]), who))[:count]
-    rng = np.random.default_rng(seed)
+    busiest = sorted(spoken, key=lambda who: (-sum(frames for _, frames in spoken[who]), who))[:SPEAKERS]
+    rng = np.random.default_rng(0)
     styles = {}
     for k, who in enumerate(busiest, start=1):
         motions = []

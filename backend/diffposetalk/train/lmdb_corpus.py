@@ -23,6 +23,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -86,7 +87,7 @@ def read_lmdb(
                 raise
             on_skip(Skipped(name, error.message))
             continue
-        sound = _Sound(corpus, name, segments, len(motion))
+        sound = partial(corpus.sound, name, segments, len(motion))
         chosen: Any = split or split_of(name, speaker)
         yield Recording(name, speaker, chosen, sound, motion)
     if not found:
@@ -198,6 +199,16 @@ class _Corpus:
         provenance = {"source": "LMDB", "clip": name, "head_rotation": True}
         return MotionClip(exp, pose, FPS, "flame", shape, (), provenance)
 
+    def sound(self, name: str, segments: list[str], frames: int) -> np.ndarray:
+        """The sound of a clip's frames, decoded segment by segment."""
+        parts = []
+        for last in segments:
+            key = f"{name}/{last}"
+            entry = self.segment(key)
+            moved = len(_array(key, "exp", entry.get("exp")))
+            parts.append(_decode(key, entry.get("audio"), moved * SAMPLES_PER_FRAME))
+        return np.concatenate(parts)[: frames * SAMPLES_PER_FRAME]
+
     def _frames(self, name: str) -> int | None:
         about = self.value(f"{name}/metadata")
         frames = about.get("n_frames") if isinstance(about, dict) else None
@@ -210,22 +221,6 @@ class _Corpus:
                 f"“{name}/metadata” of the LMDB does not state its frames.", "data_format"
             ) from error
         return count if count > 0 else None
-
-
-class _Sound:
-    """The sound of a clip, decoded segment by segment when called."""
-
-    def __init__(self, corpus: _Corpus, name: str, segments: list[str], frames: int) -> None:
-        self.corpus, self.name, self.segments, self.frames = corpus, name, segments, frames
-
-    def __call__(self) -> np.ndarray:
-        parts = []
-        for last in self.segments:
-            key = f"{self.name}/{last}"
-            entry = self.corpus.segment(key)
-            moved = len(_array(key, "exp", entry.get("exp")))
-            parts.append(_decode(key, entry.get("audio"), moved * SAMPLES_PER_FRAME))
-        return np.concatenate(parts)[: self.frames * SAMPLES_PER_FRAME]
 
 
 def _decode(key: str, data: Any, samples: int) -> np.ndarray:

@@ -87,7 +87,6 @@ def prepare_recordings(
     convert: dict[str, Convert] | None = None,
     report: Report | None = None,
     on_progress: Callable[[int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Report:
     """Build `WORK/set` of recordings; see `training_set` for what it holds.
 
@@ -102,12 +101,11 @@ def prepare_recordings(
         convert: by basis, how to convert motion of another one; without it, such recordings are left out.
         report: to add to, with what was skipped while reading.
         on_progress: told (sequences done, name of the last).
-        cancelled: asked before every recording.
 
     Raises:
         DataError: `data_empty`; nothing is left for training.
         OutputError: the work folder cannot be written, or the disk is full.
-        Cancelled: what was done until then is kept for the next time; the old set stays.
+        Cancelled: of `on_progress`; what was done until then is kept for the next time, the old set stays.
     """
     report = report or Report()
     shards = _Shards(work / "prepared", encoder, config, keep_sound or encoder is None)
@@ -126,8 +124,6 @@ def prepare_recordings(
             on_progress(len(done), members[0].id)
 
     for recording in recordings:
-        if cancelled is not None and cancelled():
-            raise Cancelled()
         try:
             if recording.id in seen:
                 raise DataError("another recording has the same name.")
@@ -154,8 +150,6 @@ def prepare_recordings(
             report.skipped += [Skipped(m.id, reason) for m in members]
             continue
         for group in _groups(members):
-            if cancelled is not None and cancelled():
-                raise Cancelled()
             try:
                 add(group)
             except DataError as error:
