@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     progress = _ProgressLine(len(jobs))
 
     def told(outcome: Any) -> None:
-        report.add(outcome)
+        report.outcomes.append(outcome)
         progress(report, outcome)
 
     with OutputFolder(arguments.out) as out, stopping_on_terminate():

@@ -30,10 +30,6 @@ class BatchReport:
         self.began = time.monotonic()
         self.facts: dict[str, Any] = {}
 
-    def add(self, outcome: Outcome) -> None:
-        """Take an outcome in."""
-        self.outcomes.append(outcome)
-
     def count(self, status: str) -> int:
         """Jobs of that status so far."""
         return sum(outcome.status == status for outcome in self.outcomes)

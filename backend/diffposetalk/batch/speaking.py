@@ -236,8 +236,6 @@ def _failure(job: Job, error: Exception) -> Outcome:
         kind, message = "file", f"“{error.filename}”: {error.strerror or error}."
     else:
         log.error("unforeseen error in row %d", job.row, exc_info=error)
-        kind, message = (
-            "internal",
-            f"An internal error occurred ({type(error).__name__}: {error}). See the log.",
-        )
+        message = f"An internal error occurred ({type(error).__name__}: {error}). See the log."
+        kind = "internal"
     return Outcome(job.row, job.audio, job.output, FAILED, kind=kind, message=message)

@@ -62,6 +62,12 @@ LANDMARKS = {
 """What a head asset calls them: of the 51 static landmarks (17 to 67 of the usual 68)."""
 
 
+class FlameError(ModelError):
+    """A file that is damaged, or none of FLAME's."""
+
+    default_kind = "flame_format"
+
+
 @dataclass(frozen=True)
 class FlameSummary:
     """What a conversion wrote.
@@ -153,40 +159,36 @@ def _head_arrays(head: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _checked(found: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
     """FLAME's arrays in float64 and of FLAME's shapes. Raises ModelError saying what else it is."""
-
-    def refuse(reason: str) -> ModelError:
-        return ModelError(f"{what} {reason}", "flame_format")
-
     if "v_template" not in found:
         names = ", ".join(sorted(str(k)[:30] for k in found)[:6]) or "nothing"
-        raise refuse(f"is not a FLAME model: it has no v_template, but {names}.")
+        raise FlameError(f"{what} is not a FLAME model: it has no v_template, but {names}.")
     head: dict[str, np.ndarray] = {}
     for name, shape in SHAPES.items():
         if name not in found:
-            raise refuse(f"is not a complete FLAME model: it has no {name}.")
+            raise FlameError(f"{what} is not a complete FLAME model: it has no {name}.")
         array = _numbers(found, name, what)
         if name == "v_template" and array.ndim == 2 and len(array) != VERTICES:
             other = OTHER_MODELS.get(len(array))
             known = f"a {other} model" if other else "another model"
-            raise refuse(f"is {known} with {len(array):,} vertices; FLAME has {VERTICES:,}.")
+            raise FlameError(f"{what} is {known} with {len(array):,} vertices; FLAME has {VERTICES:,}.")
         if array.shape != shape:
-            raise refuse(
-                f"is not FLAME 2020 or 2023: its {name} has the shape {_by(array.shape)}, not {_by(shape)}."
+            raise FlameError(
+                f"{what} is not FLAME 2020 or 2023: its {name} has the shape {_by(array.shape)}, not {_by(shape)}."
             )
         if not np.isfinite(array).all():
-            raise refuse(f"is damaged: its {name} holds values that are not finite.")
+            raise FlameError(f"{what} is damaged: its {name} holds values that are not finite.")
         head[name] = array.astype(np.float64)
     parents = head["kintree_table"][0].copy()
     parents[(parents < 0) | (parents >= len(JOINTS))] = -1
     if tuple(parents) != PARENTS:
-        raise refuse("does not have FLAME's joints root, neck, jaw, left and right eye.")
+        raise FlameError(f"{what} does not have FLAME's joints root, neck, jaw, left and right eye.")
     if head["f"].min() < 0 or head["f"].max() >= VERTICES:
-        raise refuse("is damaged: a triangle names a vertex that does not exist.")
+        raise FlameError(f"{what} is damaged: a triangle names a vertex that does not exist.")
     if np.abs(head["weights"].sum(axis=1) - 1).max() > 1e-3 or head["weights"].min() < -1e-3:
-        raise refuse("is damaged: its skinning weights do not add up to 1.")
+        raise FlameError(f"{what} is damaged: its skinning weights do not add up to 1.")
     extent = float(np.ptp(head["v_template"], axis=0).max())
     if not 0.1 < extent < 1.0:
-        raise refuse(f"is not a head in metres: it is {extent:.3g} tall.")
+        raise FlameError(f"{what} is not a head in metres: it is {extent:.3g} tall.")
     return head
 
 
@@ -194,7 +196,7 @@ def _numbers(found: Mapping[str, Any], name: str, what: str) -> np.ndarray:
     try:
         return array_of(found[name])
     except NotAnArray as error:
-        raise ModelError(f"{what} cannot be used: its {name} {error}.", "flame_format") from error
+        raise FlameError(f"{what} cannot be used: its {name} {error}.") from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -204,7 +206,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise ModelError(f"The file “{path}” does not exist.", "flame_missing")
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise ModelError(f"{what} is larger than 1 GB, which no FLAME file is.", "flame_format")
+            raise FlameError(f"{what} is larger than 1 GB, which no FLAME file is.")
         with path.open("rb") as file:
             start = file.read(6)
             file.seek(0)
@@ -217,7 +219,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {error.strerror}.", "flame_missing") from error
     if not isinstance(content, Mapping):
-        raise ModelError(f"{what} does not hold arrays by name, as FLAME's files do.", "flame_format")
+        raise FlameError(f"{what} does not hold arrays by name, as FLAME's files do.")
     return content
 
 
@@ -236,7 +238,7 @@ def _read_npz(path: Path, what: str) -> dict[str, Any]:
         raise
     # Hostile bytes make zipfile, zlib and NumPy raise nearly anything.
     except (Exception, MemoryError) as error:
-        raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
+        raise FlameError(f"{what} is cut off or damaged.") from error
 
 
 def _read_npy(data: bytearray, what: str) -> Any:
@@ -247,7 +249,7 @@ def _read_npy(data: bytearray, what: str) -> Any:
             return read_array(data)
     # What a damaged header makes NumPy raise is any of a dozen kinds.
     except (Exception, MemoryError) as error:
-        raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
+        raise FlameError(f"{what} is cut off or damaged.") from error
     return read_pickled(io.BytesIO(memoryview(data)[start:]), what)
 
 
@@ -258,12 +260,12 @@ def _lips_of_file(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
     names = ("static_lmk_faces_idx", "static_lmk_bary_coords")
     names = names if names[0] in content else ("lmk_face_idx", "lmk_b_coords")
     if not set(names) <= content.keys():
-        raise ModelError(f"{what} does not hold FLAME's 51 static landmarks.", "flame_format")
+        raise FlameError(f"{what} does not hold FLAME's 51 static landmarks.")
     triangle, weight = _numbers(content, names[0], what).ravel(), _numbers(content, names[1], what)
     if triangle.shape != (51,) or weight.shape != (51, 3) or not np.isfinite(weight).all():
-        raise ModelError(f"{what} does not hold FLAME's 51 static landmarks.", "flame_format")
+        raise FlameError(f"{what} does not hold FLAME's 51 static landmarks.")
     if triangle.min() < 0 or triangle.max() >= len(faces):
-        raise ModelError(f"{what} names triangles that FLAME does not have.", "flame_format")
+        raise FlameError(f"{what} names triangles that FLAME does not have.")
     vertex = faces[triangle.astype(np.int64), weight.argmax(axis=1)]
     return {name: vertex[list(landmarks)].astype(np.int32) for name, landmarks in LANDMARKS.items()}
 
@@ -275,10 +277,10 @@ def _regions_of_file(path: Path, weights: np.ndarray) -> dict[str, np.ndarray]:
     regions: dict[str, np.ndarray] = {}
     for name in ("lips", "forehead", "left_eye_region", "right_eye_region", "left_eyeball", "right_eyeball"):
         if name not in content:
-            raise ModelError(f"{what} has no region {name!r}.", "flame_format")
+            raise FlameError(f"{what} has no region {name!r}.")
         region = _numbers(content, name, what).ravel()
         if region.size == 0 or region.dtype.kind not in "iu" or region.min() < 0 or region.max() >= VERTICES:
-            raise ModelError(f"{what} names vertices that FLAME does not have.", "flame_format")
+            raise FlameError(f"{what} names vertices that FLAME does not have.")
         regions[name] = region.astype(np.int32)
     out = {
         "mask_lips": regions["lips"],
@@ -367,9 +369,8 @@ def _uv_of_file(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not np.isfinite(points).all():
             raise ValueError("not finite")
     except (OSError, ValueError, IndexError, KeyError) as error:
-        raise ModelError(
-            f"{what} cannot be used: it must be a Wavefront file of FLAME's own triangles (f v/vt …).",
-            "flame_format",
+        raise FlameError(
+            f"{what} cannot be used: it must be a Wavefront file of FLAME's own triangles (f v/vt …)."
         ) from error
     return points, _as_polygons(polygons)
 

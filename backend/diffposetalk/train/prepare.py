@@ -166,9 +166,9 @@ def prepare_recordings(
 
 
 def _nothing(report: Report) -> str:
-    first = f" The first: {report.skipped[0].id}: {report.skipped[0].reason}" if report.skipped else ""
     if report.recordings:
         return f"All {report.recordings} usable recordings are for validation; none is left to train on."
+    first = f" The first: {report.skipped[0].id}: {report.skipped[0].reason}" if report.skipped else ""
     return f"No recording can be used; {len(report.skipped)} were left out.{first}"
 
 
@@ -185,10 +185,9 @@ def _usable(
         raise MotionError(f"its motion has {motion.fps:g} frames a second, not 25.")
     if not (np.isfinite(motion.exp).all() and np.isfinite(motion.pose).all()):
         raise MotionError("its motion holds values that are not finite.")
-    if np.abs(motion.pose[:, 3]).max() > MAX_JAW:
-        raise MotionError(
-            f"its jaw opens by {np.abs(motion.pose[:, 3]).max():.1f} radians: damaged, or degrees."
-        )
+    jaw = np.abs(motion.pose[:, 3]).max()
+    if jaw > MAX_JAW:
+        raise MotionError(f"its jaw opens by {jaw:.1f} radians: damaged, or degrees.")
     if motion.exp.std(axis=0).max() < 1e-6 and np.ptp(motion.pose[:, 3]) < 1e-6:
         raise MotionError("nothing moves in it.")
     if motion.basis == "arkit" and (motion.exp.min() < -0.1 or motion.exp.max() > 1.5):
@@ -211,20 +210,15 @@ def _groups(members: list[Recording]) -> Iterator[list[Recording]]:
     members = sorted(members, key=lambda m: m.id)
     current: list[Recording] = []
     frames = 0
-    for member in members:
+    for number, member in enumerate(members * 2):
+        if number >= len(members) and not current:
+            return
         assert member.motion is not None
         current.append(member)
         frames += len(member.motion)
         if frames >= MIN_FRAMES:
             yield current
             current, frames = [], 0
-    for member in members if current else ():
-        assert member.motion is not None
-        current.append(member)
-        frames += len(member.motion)
-        if frames >= MIN_FRAMES:
-            yield current
-            return
 
 
 @dataclass(frozen=True)
@@ -301,9 +295,8 @@ class _Shards:
             return arrays
         except (OSError, ValueError, KeyError) as error:
             shard.path.unlink(missing_ok=True)
-            raise DataError(
-                f"“{shard.path}” was damaged and has been removed; run the command again."
-            ) from error
+            text = f"“{shard.path}” was damaged and has been removed; run the command again."
+            raise DataError(text) from error
 
     def silence(self, after: np.ndarray) -> np.ndarray | None:
         """Features (100, C) of silence after some speech (n,)."""
@@ -363,17 +356,8 @@ def _assemble(
                 shapes[number] = content["shape"]
             if shard.split == "train":
                 statistics.add(motion, content.get("shape"))
-            sequences.append(
-                Sequence(
-                    shard.id,
-                    "recordings",
-                    shard.speaker,
-                    shard.frames,
-                    [row],
-                    [row],
-                    validation=shard.split == "validation",
-                )
-            )
+            about = (shard.id, "recordings", shard.speaker, shard.frames)
+            sequences.append(Sequence(*about, [row], [row], shard.split == "validation"))
             row += shard.frames
             report.sequences[shard.split] += 1
             report.minutes[shard.split] += shard.frames / FPS / 60
@@ -404,9 +388,8 @@ def _some_sound(first: dict[str, np.ndarray], shards: _Shards) -> np.ndarray:
     """Up to four seconds of a training sequence's sound, or noise where it was not kept."""
     if "sound" in first:
         return (first["sound"][:SILENCE_FRAMES].reshape(-1) / 32767).astype(np.float32)
-    return 0.05 * np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME).astype(
-        np.float32
-    )
+    noise = np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME)
+    return 0.05 * noise.astype(np.float32)
 
 
 def _mapped(folder: Path, name: str, kind: Any, shape: tuple[int, int]) -> np.memmap[Any, Any]:
@@ -438,12 +421,7 @@ class _Statistics:
         mean = self.sums[0] / self.count
         std = np.sqrt(np.maximum(self.sums[1] / self.count - mean**2, 0))
         shapes = np.stack(self.shapes)
-        values = {
-            "exp_mean": mean[:50],
-            "exp_std": std[:50],
-            "pose_mean": mean[50:],
-            "pose_std": std[50:],
-            "shape_mean": shapes.mean(axis=0),
-            "shape_std": shapes.std(axis=0),
-        }
+        values = {}
+        for kind, moved, shape in (("mean", mean, shapes.mean(axis=0)), ("std", std, shapes.std(axis=0))):
+            values |= {f"exp_{kind}": moved[:50], f"pose_{kind}": moved[50:], f"shape_{kind}": shape}
         return {name: value.astype(np.float32) for name, value in values.items()}

@@ -57,16 +57,9 @@ def videos_in(source: Path) -> list[Path]:
     if source.is_file():
         return [source] if source.suffix.lower() in VIDEO_SUFFIXES else []
     found = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
-    return [
-        p
-        for p in found
-        if not any(part.startswith(".") for part in p.relative_to(source).parts) and _alone(p)
-    ]
-
-
-def _alone(video: Path) -> bool:
+    found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts)]
     endings = (".npz", ".csv", "_cal.csv", "_raw.csv")
-    return not any(video.with_name(video.stem + ending).is_file() for ending in endings)
+    return [p for p in found if not any(p.with_name(p.stem + ending).is_file() for ending in endings)]
 
 
 def read_videos(
