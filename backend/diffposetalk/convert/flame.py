@@ -11,6 +11,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ..files.array_file import InPieces, read_array, read_header, read_member
 from ..files.whole_file import whole_file
 from .face_regions import face_regions
 from .pickled_arrays import NotAnArray, array_of, content_of, read_pickled
+
+_no_flame = partial(ModelError, kind="flame_format")
 
 VERTICES, TRIANGLES = 5023, 9976
 IDENTITIES, EXPRESSIONS = 300, 100
@@ -60,12 +63,6 @@ LANDMARKS = {
     "mouth_corners": (43, 47),
 }
 """What a head asset calls them: of the 51 static landmarks (17 to 67 of the usual 68)."""
-
-
-class FlameError(ModelError):
-    """A file that is damaged, or none of FLAME's."""
-
-    default_kind = "flame_format"
 
 
 @dataclass(frozen=True)
@@ -161,34 +158,34 @@ def _checked(found: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
     """FLAME's arrays in float64 and of FLAME's shapes. Raises ModelError saying what else it is."""
     if "v_template" not in found:
         names = ", ".join(sorted(str(k)[:30] for k in found)[:6]) or "nothing"
-        raise FlameError(f"{what} is not a FLAME model: it has no v_template, but {names}.")
+        raise _no_flame(f"{what} is not a FLAME model: it has no v_template, but {names}.")
     head: dict[str, np.ndarray] = {}
     for name, shape in SHAPES.items():
         if name not in found:
-            raise FlameError(f"{what} is not a complete FLAME model: it has no {name}.")
+            raise _no_flame(f"{what} is not a complete FLAME model: it has no {name}.")
         array = _numbers(found, name, what)
         if name == "v_template" and array.ndim == 2 and len(array) != VERTICES:
             other = OTHER_MODELS.get(len(array))
             known = f"a {other} model" if other else "another model"
-            raise FlameError(f"{what} is {known} with {len(array):,} vertices; FLAME has {VERTICES:,}.")
+            raise _no_flame(f"{what} is {known} with {len(array):,} vertices; FLAME has {VERTICES:,}.")
         if array.shape != shape:
-            raise FlameError(
+            raise _no_flame(
                 f"{what} is not FLAME 2020 or 2023: its {name} has the shape {_by(array.shape)}, not {_by(shape)}."
             )
         if not np.isfinite(array).all():
-            raise FlameError(f"{what} is damaged: its {name} holds values that are not finite.")
+            raise _no_flame(f"{what} is damaged: its {name} holds values that are not finite.")
         head[name] = array.astype(np.float64)
     parents = head["kintree_table"][0].copy()
     parents[(parents < 0) | (parents >= len(JOINTS))] = -1
     if tuple(parents) != PARENTS:
-        raise FlameError(f"{what} does not have FLAME's joints root, neck, jaw, left and right eye.")
+        raise _no_flame(f"{what} does not have FLAME's joints root, neck, jaw, left and right eye.")
     if head["f"].min() < 0 or head["f"].max() >= VERTICES:
-        raise FlameError(f"{what} is damaged: a triangle names a vertex that does not exist.")
+        raise _no_flame(f"{what} is damaged: a triangle names a vertex that does not exist.")
     if np.abs(head["weights"].sum(axis=1) - 1).max() > 1e-3 or head["weights"].min() < -1e-3:
-        raise FlameError(f"{what} is damaged: its skinning weights do not add up to 1.")
+        raise _no_flame(f"{what} is damaged: its skinning weights do not add up to 1.")
     extent = float(np.ptp(head["v_template"], axis=0).max())
     if not 0.1 < extent < 1.0:
-        raise FlameError(f"{what} is not a head in metres: it is {extent:.3g} tall.")
+        raise _no_flame(f"{what} is not a head in metres: it is {extent:.3g} tall.")
     return head
 
 
@@ -196,7 +193,7 @@ def _numbers(found: Mapping[str, Any], name: str, what: str) -> np.ndarray:
     try:
         return array_of(found[name])
     except NotAnArray as error:
-        raise FlameError(f"{what} cannot be used: its {name} {error}.") from error
+        raise _no_flame(f"{what} cannot be used: its {name} {error}.") from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -206,7 +203,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise ModelError(f"The file “{path}” does not exist.", "flame_missing")
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise FlameError(f"{what} is larger than 1 GB, which no FLAME file is.")
+            raise _no_flame(f"{what} is larger than 1 GB, which no FLAME file is.")
         with path.open("rb") as file:
             start = file.read(6)
             file.seek(0)
@@ -219,7 +216,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {error.strerror}.", "flame_missing") from error
     if not isinstance(content, Mapping):
-        raise FlameError(f"{what} does not hold arrays by name, as FLAME's files do.")
+        raise _no_flame(f"{what} does not hold arrays by name, as FLAME's files do.")
     return content
 
 
@@ -238,7 +235,7 @@ def _read_npz(path: Path, what: str) -> dict[str, Any]:
         raise
     # Hostile bytes make zipfile, zlib and NumPy raise nearly anything.
     except (Exception, MemoryError) as error:
-        raise FlameError(f"{what} is cut off or damaged.") from error
+        raise _no_flame(f"{what} is cut off or damaged.") from error
 
 
 def _read_npy(data: bytearray, what: str) -> Any:
@@ -249,7 +246,7 @@ def _read_npy(data: bytearray, what: str) -> Any:
             return read_array(data)
     # What a damaged header makes NumPy raise is any of a dozen kinds.
     except (Exception, MemoryError) as error:
-        raise FlameError(f"{what} is cut off or damaged.") from error
+        raise _no_flame(f"{what} is cut off or damaged.") from error
     return read_pickled(io.BytesIO(memoryview(data)[start:]), what)
 
 
@@ -260,12 +257,12 @@ def _lips_of_file(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
     names = ("static_lmk_faces_idx", "static_lmk_bary_coords")
     names = names if names[0] in content else ("lmk_face_idx", "lmk_b_coords")
     if not set(names) <= content.keys():
-        raise FlameError(f"{what} does not hold FLAME's 51 static landmarks.")
+        raise _no_flame(f"{what} does not hold FLAME's 51 static landmarks.")
     triangle, weight = _numbers(content, names[0], what).ravel(), _numbers(content, names[1], what)
     if triangle.shape != (51,) or weight.shape != (51, 3) or not np.isfinite(weight).all():
-        raise FlameError(f"{what} does not hold FLAME's 51 static landmarks.")
+        raise _no_flame(f"{what} does not hold FLAME's 51 static landmarks.")
     if triangle.min() < 0 or triangle.max() >= len(faces):
-        raise FlameError(f"{what} names triangles that FLAME does not have.")
+        raise _no_flame(f"{what} names triangles that FLAME does not have.")
     vertex = faces[triangle.astype(np.int64), weight.argmax(axis=1)]
     return {name: vertex[list(landmarks)].astype(np.int32) for name, landmarks in LANDMARKS.items()}
 
@@ -277,10 +274,10 @@ def _regions_of_file(path: Path, weights: np.ndarray) -> dict[str, np.ndarray]:
     regions: dict[str, np.ndarray] = {}
     for name in ("lips", "forehead", "left_eye_region", "right_eye_region", "left_eyeball", "right_eyeball"):
         if name not in content:
-            raise FlameError(f"{what} has no region {name!r}.")
+            raise _no_flame(f"{what} has no region {name!r}.")
         region = _numbers(content, name, what).ravel()
         if region.size == 0 or region.dtype.kind not in "iu" or region.min() < 0 or region.max() >= VERTICES:
-            raise FlameError(f"{what} names vertices that FLAME does not have.")
+            raise _no_flame(f"{what} names vertices that FLAME does not have.")
         regions[name] = region.astype(np.int32)
     out = {
         "mask_lips": regions["lips"],
@@ -369,7 +366,7 @@ def _uv_of_file(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not np.isfinite(points).all():
             raise ValueError("not finite")
     except (OSError, ValueError, IndexError, KeyError) as error:
-        raise FlameError(
+        raise _no_flame(
             f"{what} cannot be used: it must be a Wavefront file of FLAME's own triangles (f v/vt …)."
         ) from error
     return points, _as_polygons(polygons)

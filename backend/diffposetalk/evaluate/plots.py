@@ -145,17 +145,15 @@ def curves(corpus: Corpus, index: int) -> bytes:
 
 def spectra(corpus: Corpus, long_take: LongTake | None) -> bytes | None:
     """Power spectra of the mouth opening and of the head's rotation; None where every clip is too short."""
-    openings: list[tuple[str, str, list[np.ndarray]]] = []
-    heads: list[tuple[str, str, list[np.ndarray]]] = []
-    for figures in corpus.figures:
-        colour = colour_of(corpus, figures)
-        openings.append((figures.subject, colour, [1e3 * run[0] for run in figures.openings.values()]))
-        moving = [np.degrees(clip.pose[:, :3]) for clip in figures.clips.values()]
-        heads.append((figures.subject, colour, [r for r in moving if np.ptp(r) > 0]))
+    shown = [
+        (f.subject, colour_of(corpus, f), [run[0] for run in f.openings.values()], list(f.clips.values()))
+        for f in corpus.figures
+    ]
     if long_take:
-        name = f"model, {long_take.seconds:.0f} s"
-        openings.append((name, LONG, [1e3 * opening for opening in long_take.openings]))
-        heads.append((name, LONG, [np.degrees(clip.pose[:, :3]) for clip in long_take.clips]))
+        shown.append((f"model, {long_take.seconds:.0f} s", LONG, long_take.openings, long_take.clips))
+    openings = [(name, colour, [1e3 * opening for opening in found]) for name, colour, found, _ in shown]
+    heads = [(name, colour, [np.degrees(c.pose[:, :3]) for c in clips]) for name, colour, _, clips in shown]
+    heads = [(name, colour, [r for r in turns if np.ptp(r) > 0]) for name, colour, turns in heads]
     figure = _figure(11, 3.4, "constrained")
     drawn = False
     for place, (title, unit, sets) in enumerate(

@@ -12,7 +12,6 @@ from ..files.whole_file import whole_file
 from ..head.head_model import HeadModel
 from . import plots
 from .confidence import Estimate
-from .evaluation import Figures
 from .paper_table import CAPTION, COLUMNS, NOT_COMPARABLE, TABLE_1
 from .reported_figures import BY_KEY, FAMILIES, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 from .results import Corpus, Evaluation, rows_of
@@ -67,6 +66,7 @@ def write_report(evaluation: Evaluation, path: str | Path, head: HeadModel) -> P
 def page(evaluation: Evaluation, head: HeadModel) -> str:
     """The HTML of an evaluation."""
     plots.require_matplotlib()
+    title = "Evaluation: " + _text(evaluation.settings.get("Model", "motion files"))
     body = [
         "<h1>Evaluation of speech-driven face and head motion</h1>",
         _settings(evaluation),
@@ -80,14 +80,10 @@ def page(evaluation: Evaluation, head: HeadModel) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_title(evaluation)}</title><style>{STYLESHEET}</style></head>\n<body><main>\n"
+        f"<title>{title}</title><style>{STYLESHEET}</style></head>\n<body><main>\n"
         + "\n".join(part for part in body if part)
         + "\n</main></body></html>\n"
     )
-
-
-def _title(evaluation: Evaluation) -> str:
-    return "Evaluation: " + _text(evaluation.settings.get("Model", "motion files"))
 
 
 def _settings(evaluation: Evaluation) -> str:
@@ -134,14 +130,8 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
         )
     spectra = plots.spectra(corpus, evaluation.long_take)
     if spectra is not None:
-        parts.append("<h3>Spectra</h3>")
-        parts.append(
-            _image(
-                spectra,
-                "Power by frequency, first run"
-                + (", and of the long recording." if evaluation.long_take else "."),
-            )
-        )
+        also = ", and of the long recording" if evaluation.long_take else ""
+        parts += ["<h3>Spectra</h3>", _image(spectra, f"Power by frequency, first run{also}.")]
     return "\n".join(part for part in parts if part)
 
 
@@ -168,33 +158,27 @@ def _figures_table(corpus: Corpus) -> str:
 
 
 def _paper(evaluation: Evaluation) -> str:
-    measured = [
-        (corpus, figures)
-        for corpus in evaluation.corpora
-        for figures in corpus.figures
-        if "lve" in figures.estimates
-    ]
+    pairs = ((corpus, figures) for corpus in evaluation.corpora for figures in corpus.figures)
+    measured = [(corpus, figures) for corpus, figures in pairs if "lve" in figures.estimates]
     if not measured:
         return ""
     columns = [BY_KEY[key] for key in COLUMNS]
     head = "".join(f"<th>{_text(m.title)}{m.arrow}<br><small>{_text(m.unit)}</small></th>" for m in columns)
     body = [_group("Measured here", len(columns))]
-    body += [_measured_row(corpus, figures, columns) for corpus, figures in measured]
+    for corpus, figures in measured:
+        who = f"{_text(figures.subject)} <small>{_text(corpus.name)}</small>"
+        cells = "".join(f"<td>{printed(m, figures.estimates.get(m.key))}</td>" for m in columns)
+        body.append(f'<tr class="measured"><td>{who}</td>{cells}</tr>')
     for group, rows in TABLE_1.items():
         body.append(_group(f"Paper, {group}", len(columns)))
-        for method, cells in rows.items():
-            shown = "".join(f"<td>{_text(cell)}</td>" for cell in cells)
-            body.append(f"<tr><td>{_text(method)}</td>{shown}</tr>")
+        for method, published in rows.items():
+            cells = "".join(f"<td>{_text(cell)}</td>" for cell in published)
+            body.append(f"<tr><td>{_text(method)}</td>{cells}</tr>")
     return (
         f"<h2>{PAPER}, beside its Table 1</h2><p><strong>Not directly comparable.</strong> {_text(NOT_COMPARABLE)}</p>"
         f'<div class="wide"><table><caption>{_text(CAPTION)}</caption><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
-
-
-def _measured_row(corpus: Corpus, figures: Figures, columns: Sequence[Metric]) -> str:
-    cells = "".join(f"<td>{printed(m, figures.estimates.get(m.key))}</td>" for m in columns)
-    return f'<tr class="measured"><td>{_text(figures.subject)} <small>{_text(corpus.name)}</small></td>{cells}</tr>'
 
 
 def _group(name: str, columns: int) -> str:

@@ -42,13 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bundled.set_defaults(run_stage=_prepare_bundled)
 
     style = stages.add_parser("style", help="train the style encoder", epilog=TRAINING_NOTE)
-    _add_training_arguments(style)
-    _add_start(style)
+    _add_training_arguments(style, starts=True)
     style.set_defaults(run_stage=_style)
 
     denoiser = stages.add_parser("denoiser", help="train the denoiser", epilog=TRAINING_NOTE)
-    _add_training_arguments(denoiser)
-    _add_start(denoiser)
+    _add_training_arguments(denoiser, starts=True)
     denoiser.add_argument("--style", type=Path, help="folder of the style encoder (default: WORK/style)")
     denoiser.set_defaults(run_stage=_denoiser)
 
@@ -77,7 +75,7 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", type=Path, help="training set (default: WORK/set)")
 
 
-def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_training_arguments(parser: argparse.ArgumentParser, starts: bool = False) -> None:
     _add_folders(parser)
     parser.add_argument(
         "--config",
@@ -97,15 +95,13 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("auto", "cpu"), default="auto", help="default: GPUs if there are"
     )
     parser.add_argument("--head", type=Path, help="head asset that the motion is for (default: the bundled)")
-
-
-def _add_start(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="MODEL",
-        help="model directory whose weights a new training starts from (default: random weights)",
-    )
+    if starts:
+        parser.add_argument(
+            "--start-from",
+            type=Path,
+            metavar="MODEL",
+            help="model directory whose weights a new training starts from (default: random weights)",
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:

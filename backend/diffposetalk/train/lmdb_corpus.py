@@ -40,6 +40,8 @@ from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..sound.audio import SAMPLE_RATE, mix_to_mono
 from .recording import KEPT_FOR_TESTING, OnSkip, Recording, Skipped, Split
 
+_damaged = partial(DataError, kind="data_format")
+
 MAX_VALUE = 1 << 26
 """Bytes of one entry; a segment of the released layout has some 150,000."""
 SOUND_SLACK = 2
@@ -91,15 +93,9 @@ def read_lmdb(
         chosen: Any = split or split_of(name, speaker)
         yield Recording(name, speaker, chosen, sound, motion)
     if not found:
-        raise LmdbError(
+        raise _damaged(
             f"“{folder}” is an LMDB, but not in the layout of the released data: no key ends in “/000”."
         )
-
-
-class LmdbError(DataError):
-    """An LMDB that is not in the released layout, or cut off."""
-
-    default_kind = "data_format"
 
 
 _corpora: WeakValueDictionary[Path, _Corpus] = WeakValueDictionary()
@@ -131,12 +127,12 @@ class _Corpus:
             )
             pages = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
         except (lmdb.Error, OSError) as error:
-            raise LmdbError(f"“{folder}” cannot be opened as an LMDB: {error}.") from error
+            raise _damaged(f"“{folder}” cannot be opened as an LMDB: {error}.") from error
         # LMDB maps the file into memory: reading a page that is not there would end the process.
         size = (folder / "data.mdb").stat().st_size
         if pages > size:
             self.environment.close()
-            raise LmdbError(
+            raise _damaged(
                 f"“{folder / 'data.mdb'}” is cut off: it has {size} of {pages} bytes. Copy it again."
             )
         self._failure = lmdb.Error
@@ -151,7 +147,7 @@ class _Corpus:
                     if clip.isprintable() and clip and _SEGMENT.match(last):
                         clips.setdefault(clip, []).append(last)
         except self._failure as error:
-            raise LmdbError(f"“{self.folder}” is a damaged LMDB: {error}.") from error
+            raise _damaged(f"“{self.folder}” is a damaged LMDB: {error}.") from error
         for clip, segments in clips.items():
             yield clip, sorted(segments, key=int)
 
@@ -161,18 +157,18 @@ class _Corpus:
             with self.environment.begin() as transaction:
                 data = transaction.get(key.encode())
         except self._failure as error:
-            raise LmdbError(f"“{key}” of the LMDB cannot be read: {error}.") from error
+            raise _damaged(f"“{key}” of the LMDB cannot be read: {error}.") from error
         if data is None:
             return None
         if len(data) > MAX_VALUE:
-            raise LmdbError(f"“{key}” of the LMDB is too large.")
+            raise _damaged(f"“{key}” of the LMDB is too large.")
         return read_pickled(io.BytesIO(data), f"“{key}” of the LMDB")
 
     def segment(self, key: str) -> dict[str, Any]:
         """A segment's dict, with what is under `coef` beside the rest."""
         entry = self.value(key)
         if not isinstance(entry, dict):
-            raise LmdbError(f"“{key}” of the LMDB is no segment of sound and motion.")
+            raise _damaged(f"“{key}” of the LMDB is no segment of sound and motion.")
         inner = entry.get("coef")
         return {**entry, **inner} if isinstance(inner, dict) else entry
 
@@ -181,7 +177,7 @@ class _Corpus:
         numbers = [int(s) for s in segments]
         if numbers != list(range(len(numbers))):
             lost = next(i for i, n in enumerate(numbers) if n != i)
-            raise LmdbError(f"“{name}” of the LMDB lacks its segment {lost:03d}.")
+            raise _damaged(f"“{name}” of the LMDB lacks its segment {lost:03d}.")
         parts: dict[str, list[np.ndarray]] = {"exp": [], "pose": [], "shape": []}
         for last in segments:
             entry = self.segment(f"{name}/{last}")
@@ -190,15 +186,15 @@ class _Corpus:
                     continue
                 into.append(_array(f"{name}/{last}", key, entry.get(key)))
             if len(parts["exp"][-1]) != len(parts["pose"][-1]):
-                raise LmdbError(f"“{name}/{last}”: exp and pose differ in length.")
+                raise _damaged(f"“{name}/{last}”: exp and pose differ in length.")
         exp, pose = np.concatenate(parts["exp"]), np.concatenate(parts["pose"])
         wanted = self._frames(name)
         if wanted is not None:
             if len(exp) < wanted:
-                raise LmdbError(f"“{name}” has {len(exp)} of its {wanted} frames.")
+                raise _damaged(f"“{name}” has {len(exp)} of its {wanted} frames.")
             exp, pose = exp[:wanted], pose[:wanted]
         if len(exp) < 2:
-            raise LmdbError(f"“{name}” has {len(exp)} frames.")
+            raise _damaged(f"“{name}” has {len(exp)} frames.")
         shape = np.concatenate(parts["shape"]).mean(axis=0) if parts["shape"] else None
         provenance = {"source": "LMDB", "clip": name, "head_rotation": True}
         return MotionClip(exp, pose, FPS, "flame", shape, (), provenance)
@@ -221,7 +217,7 @@ class _Corpus:
         try:
             count = int(array_of(frames).reshape(()))
         except (NotAnArray, ValueError, OverflowError) as error:
-            raise LmdbError(f"“{name}/metadata” of the LMDB does not state its frames.") from error
+            raise _damaged(f"“{name}/metadata” of the LMDB does not state its frames.") from error
         return count if count > 0 else None
 
 
@@ -259,17 +255,17 @@ _COLUMNS = {"exp": (EXPRESSION_DIM, 100), "pose": (6,), "shape": (SHAPE_DIM, 300
 def _array(key: str, name: str, thing: Any) -> np.ndarray:
     """One of a segment's arrays, float32 (n, 50), (n, 6) or (n, 100)."""
     if thing is None:
-        raise LmdbError(f"“{key}” of the LMDB has no {name}.")
+        raise _damaged(f"“{key}” of the LMDB has no {name}.")
     try:
         array = np.asarray(array_of(thing), np.float32)
     except NotAnArray as error:
-        raise LmdbError(f"“{key}” of the LMDB: {name} {error}.") from error
+        raise _damaged(f"“{key}” of the LMDB: {name} {error}.") from error
     if name == "shape" and array.ndim == 1:
         array = array[None]
     if array.ndim != 2 or array.shape[1] not in _COLUMNS[name] or not len(array):
-        raise LmdbError(f"“{key}” of the LMDB: {name} has the shape {array.shape}.")
+        raise _damaged(f"“{key}” of the LMDB: {name} has the shape {array.shape}.")
     if not np.isfinite(array).all():
-        raise LmdbError(f"“{key}” of the LMDB: {name} holds values that are not finite.")
+        raise _damaged(f"“{key}” of the LMDB: {name} holds values that are not finite.")
     return array[:, : _COLUMNS[name][0]]
 
 

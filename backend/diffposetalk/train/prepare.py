@@ -130,8 +130,7 @@ def prepare_recordings(
             seen.add(recording.id)
             basis = basis or (recording.motion.basis if recording.motion is not None else None)
             usable = _usable(recording, basis, need_head, convert or {})
-            assert usable.motion is not None
-            if len(usable.motion) >= WHOLE:
+            if len(_motion(usable)) >= WHOLE:
                 add([usable])
             else:
                 _aligned(usable)  # a group should not fail for one of its members
@@ -144,7 +143,7 @@ def prepare_recordings(
             continue
         taken[recording.id] = recording.speaker
     for (speaker, split), members in sorted(short.items()):
-        frames = sum(len(m.motion) for m in members if m.motion is not None)
+        frames = sum(len(_motion(m)) for m in members)
         if frames < WHOLE:
             reason = f"{speaker!r} has {frames} frames in all for {split}; {WHOLE} are needed."
             report.skipped += [Skipped(m.id, reason) for m in members]
@@ -176,9 +175,7 @@ def _usable(
     recording: Recording, basis: str | None, need_head: bool, convert: dict[str, Convert]
 ) -> Recording:
     """The recording with motion in the set's basis. Raises DiffPoseTalkError with the reason why not."""
-    motion = recording.motion
-    if motion is None:
-        raise MotionError("it has sound but no motion.")
+    motion = _motion(recording)
     if need_head and motion.provenance.get("head_rotation") is False:
         raise MotionError("its motion has no head rotation (--no-head-pose takes it all the same).")
     if abs(motion.fps - FPS) > 1e-3:
@@ -205,6 +202,12 @@ def _usable(
     return replace(recording, motion=motion)
 
 
+def _motion(recording: Recording) -> MotionClip:
+    if recording.motion is None:
+        raise MotionError("it has sound but no motion.")
+    return recording.motion
+
+
 def _groups(members: list[Recording]) -> Iterator[list[Recording]]:
     """Short recordings in groups of MIN_FRAMES or more; the last is filled up with the first ones."""
     members = sorted(members, key=lambda m: m.id)
@@ -213,9 +216,8 @@ def _groups(members: list[Recording]) -> Iterator[list[Recording]]:
     for number, member in enumerate(members * 2):
         if number >= len(members) and not current:
             return
-        assert member.motion is not None
         current.append(member)
-        frames += len(member.motion)
+        frames += len(_motion(member))
         if frames >= MIN_FRAMES:
             yield current
             current, frames = [], 0
@@ -257,16 +259,15 @@ class _Shards:
         digest = hashlib.sha256(self.identity.encode())
         for array in (*sounds, *motions):
             digest.update(hashlib.sha256(np.ascontiguousarray(array).data).digest())
-        shapes = [m.motion.shape for m in members if m.motion is not None and m.motion.shape is not None]
+        shapes = [shape for member in members if (shape := _motion(member).shape) is not None]
         shape = np.mean(shapes, axis=0).astype(np.float32) if len(shapes) == len(members) else None
         if shape is not None:
             digest.update(shape.tobytes())
         path = self.folder / f"{digest.hexdigest()[:32]}.npz"
         name = members[0].id if len(members) == 1 else f"{members[0].id}+{len(members) - 1}"
         motion = join([np.array(m) for m in motions]) if len(motions) > 1 else motions[0]
-        shard = _Shard(
-            path, name, members[0].speaker, members[0].split, len(motion), shape is not None, path.is_file()
-        )
+        first, there = members[0], path.is_file()
+        shard = _Shard(path, name, first.speaker, first.split, len(motion), shape is not None, there)
         if not shard.reused:
             self._write(path, np.concatenate(sounds), motion, shape)
         return shard
@@ -319,8 +320,7 @@ def _fingerprint(encoder: SpeechEncoder | None) -> str:
 
 def _aligned(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     """Sound (frames · 640,) and motion (frames, 56): the vectors of the paper and the jaw about y and z."""
-    assert recording.motion is not None
-    motion, sound = recording.motion, recording.sound()
+    motion, sound = _motion(recording), recording.sound()
     check_length(motion, len(sound) / SAMPLE_RATE, recording.id)
     if np.abs(sound).max(initial=0) < SILENCE_PEAK:
         raise AudioError("its sound is silent.", "audio_silent")
@@ -336,22 +336,19 @@ def _assemble(
     first = shards.read(next(s for s in done if s.split == "train"))
     rows = sum(shard.frames for shard in done)
     with whole_folder(place) as part:
-        arrays = {"motion": _mapped(part, "motion", np.float32, (rows, EXPRESSION_DIM + 4))}
-        if "features" in first:
-            width = first["features"].shape[1]
-            arrays["features"] = _mapped(part, "features", np.float16, (rows, width))
-        if "sound" in first:
-            arrays["sound"] = _mapped(part, "sound", np.int16, (rows, SAMPLES_PER_FRAME))
+        kinds = {"motion": np.float32, "features": np.float16, "sound": np.int16}
+        widths = {name: first[name].shape[1] for name in kinds if name in first} | {
+            "motion": EXPRESSION_DIM + 4
+        }
+        arrays = {name: _mapped(part, name, kinds[name], (rows, width)) for name, width in widths.items()}
         with_shapes = all(shard.has_shape for shard in done)
         shapes = np.zeros((len(done), 100), np.float32)
         sequences, row, statistics = [], 0, _Statistics()
         for number, shard in enumerate(done):
             content = shards.read(shard)
             motion = content["motion"]
-            arrays["motion"][row : row + shard.frames] = motion[:, : EXPRESSION_DIM + 4]
-            for name in ("features", "sound"):
-                if name in arrays:
-                    arrays[name][row : row + shard.frames] = content[name]
+            for name, width in widths.items():
+                arrays[name][row : row + shard.frames] = content[name][:, :width]
             if with_shapes:
                 shapes[number] = content["shape"]
             if shard.split == "train":

@@ -6,12 +6,15 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..config import EXPRESSION_DIM, ModelConfig, from_fields
 from ..errors import DataError
 from .training_set import SetDescription
+
+_invalid = partial(DataError, kind="data_recipe")
 
 SHIPPED = Path(__file__).parent / "recipes"
 RECORD = "recipe.json"
@@ -209,7 +212,7 @@ def read_recipe(name: str) -> Recipe:
         values.setdefault("name", Path(name).stem)
         return ablate(Recipe.from_dict(values), wanted)
     except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"The recipe “{name}” is not valid: {error}.", "data_recipe") from error
+        raise _invalid(f"The recipe “{name}” is not valid: {error}.") from error
 
 
 def _read_values(name: str, depth: int = 0) -> dict[str, Any]:
@@ -224,8 +227,8 @@ def _read_values(name: str, depth: int = 0) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(
-            f"There is no recipe “{name}”: give a TOML file or one of {', '.join(shipped)}.", "data_recipe"
+        raise _invalid(
+            f"There is no recipe “{name}”: give a TOML file or one of {', '.join(shipped)}."
         ) from error
     base = values.pop("base", None)
     if base is None:
@@ -272,9 +275,7 @@ def ablate(recipe: Recipe, names: list[str]) -> Recipe:
     """
     unknown = [name for name in names if name not in ABLATIONS]
     if unknown:
-        raise DataError(
-            f"There is no ablation “{unknown[0]}”; there are {', '.join(ABLATIONS)}.", "data_recipe"
-        )
+        raise _invalid(f"There is no ablation “{unknown[0]}”; there are {', '.join(ABLATIONS)}.")
     applied = [name for name in ABLATIONS if name in (*recipe.ablations, *names)]
     values = asdict(recipe)
     for name in applied:
@@ -340,10 +341,9 @@ def record(
     known = recorded(folder)
     before, origin = (known.before, known.started_from) if known else ([], started_from)
     if known is not None and _build_of(known.config, parts) != _build_of(config, parts):
-        raise DataError(
+        raise _invalid(
             f"“{folder}” holds the training of another model ({known.recipe.name}; its sizes, basis or ablations "
-            "differ). Take another --work folder, or leave --config and --ablation away to go on with that one.",
-            "data_recipe",
+            "differ). Take another --work folder, or leave --config and --ablation away to go on with that one."
         )
     folder.mkdir(parents=True, exist_ok=True)
     if known is not None and (changed := _changed(asdict(known.recipe), asdict(recipe))):
@@ -372,7 +372,7 @@ def recorded(folder: Path) -> Record | None:
         recipe, config = Recipe.from_dict(values["recipe"]), ModelConfig.from_dict(values["model"])
         return Record(recipe, config, list(values.get("before", ())), dict(values.get("started_from", {})))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"“{path}” is damaged: {error}.", "data_recipe") from error
+        raise _invalid(f"“{path}” is damaged: {error}.") from error
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,8 @@ from ..motion.formats.live_link import is_live_link
 from ..sound.audio import AudioInfo, load_speech, probe
 from .lmdb_corpus import read_lmdb
 from .recording import KEPT_FOR_TESTING, OnSkip, Recording, Skipped, Split
+
+_unknown = partial(DataError, kind="data_unknown")
 
 VALIDATION_SHARE = 0.1
 SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")
@@ -108,10 +111,9 @@ def read_recordings(
             continue
         yield recording
     if not found:
-        raise DataError(
+        raise _unknown(
             f"“{source}” holds no recordings: pairs of sound (WAV, FLAC, MP3) and motion (.npz, or Live Link "
-            "Face .csv) of one name, a manifest.csv, or an LMDB (data.mdb) are looked for.",
-            "data_unknown",
+            "Face .csv) of one name, a manifest.csv, or an LMDB (data.mdb) are looked for."
         )
 
 
@@ -182,9 +184,7 @@ def _sound(path: Path) -> tuple[Callable[[], np.ndarray], float]:
 def _items(source: Path) -> Iterator[_Item | Skipped]:
     if source.is_file():
         if source.suffix.lower() != ".csv":
-            raise DataError(
-                f"“{source.name}” is neither a folder nor a list (.csv) of recordings.", "data_unknown"
-            )
+            raise _unknown(f"“{source.name}” is neither a folder nor a list (.csv) of recordings.")
         if is_live_link(source):
             yield _pair(source.parent, source, source.parent.name or source.stem)
         else:
@@ -272,16 +272,15 @@ def _listed(path: Path) -> Iterator[_Item | Skipped]:
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"“{path.name}” cannot be read as UTF-8 text.", "data_unknown") from error
+        raise _unknown(f"“{path.name}” cannot be read as UTF-8 text.") from error
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     columns = [(name or "").strip().lower() for name in rows.fieldnames or ()]
     if not {"audio", "motion"} <= set(columns):
-        raise DataError(
+        raise _unknown(
             f"“{path.name}” is no list of recordings: its first line must name the columns audio and motion "
-            f"(and may name id, speaker, split, fps, head, shape); it has {', '.join(columns)[:120] or 'none'}.",
-            "data_unknown",
+            f"(and may name id, speaker, split, fps, head, shape); it has {', '.join(columns)[:120] or 'none'}."
         )
     rows.fieldnames = columns
     seen: set[str] = set()
@@ -289,7 +288,7 @@ def _listed(path: Path) -> Iterator[_Item | Skipped]:
         for number, row in enumerate(rows, start=2):
             yield _row(path, number, {k: v.strip() for k, v in row.items() if isinstance(v, str)}, seen)
     except csv.Error as error:
-        raise DataError(f"“{path.name}” is not a well-formed table: {error}.", "data_unknown") from error
+        raise _unknown(f"“{path.name}” is not a well-formed table: {error}.") from error
 
 
 def _row(path: Path, number: int, row: dict[str, str], seen: set[str]) -> _Item | Skipped:
