@@ -61,26 +61,26 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         print(f"{len(jobs)} lines, {len(bad)} bad rows")
         return EXIT_SOME_FAILED if bad else 0
-    from ..batch.output_folder import OutputFolder
+    from ..batch.output_folder import output_folder
 
     progress = _ProgressLine(len(jobs))
 
     def told(outcome: Any) -> None:
-        report.add(outcome)
+        report.outcomes.append(outcome)
         progress(report, outcome)
 
-    with OutputFolder(arguments.out) as out, stopping_on_terminate():
+    with output_folder(arguments.out) as folder, stopping_on_terminate():
         try:
             if arguments.ray:
                 from ..batch.ray_cluster import run_on_cluster
 
-                report.facts = run_on_cluster(arguments, jobs, out.folder, told)
+                report.facts = run_on_cluster(arguments, jobs, folder, told)
             else:
-                report.facts = _run_here(arguments, jobs, out.folder, told)
+                report.facts = _run_here(arguments, jobs, folder, told)
         finally:
             progress.end()
-            data = report.write(out.folder)
-            print(f"{summary(data)}; report: {out.folder / TEXT_NAME}")
+            data = report.write(folder)
+            print(f"{summary(data)}; report: {folder / TEXT_NAME}")
     return EXIT_SOME_FAILED if report.failures else 0
 
 

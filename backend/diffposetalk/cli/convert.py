@@ -39,13 +39,8 @@ def _add_checkpoint(commands: argparse._SubParsersAction) -> None:
 def _checkpoint(arguments: argparse.Namespace) -> None:
     from ..convert.checkpoint import convert_checkpoint
 
-    summary = convert_checkpoint(
-        arguments.denoiser,
-        arguments.style_encoder,
-        arguments.statistics,
-        arguments.output,
-        name=arguments.name,
-    )
+    files = arguments.denoiser, arguments.style_encoder, arguments.statistics
+    summary = convert_checkpoint(*files, arguments.output, name=arguments.name)
     print(f"{summary.folder}: {summary.description}")
 
 
@@ -66,16 +61,10 @@ def _add_flame(commands: argparse._SubParsersAction) -> None:
 def _flame(arguments: argparse.Namespace) -> None:
     from ..convert.flame import convert_flame
 
-    summary = convert_flame(
-        arguments.source,
-        _npz(arguments.output),
-        landmarks=arguments.landmarks,
-        masks=arguments.masks,
-        uv=arguments.uv,
-    )
-    lips = {"landmarks": "from the landmark file", "mesh": "found on the mesh", "none": "not found"}[
-        summary.lips
-    ]
+    more = {name: getattr(arguments, name) for name in ("landmarks", "masks", "uv")}
+    summary = convert_flame(arguments.source, _npz(arguments.output), **more)
+    told = {"landmarks": "from the landmark file", "mesh": "found on the mesh", "none": "not found"}
+    lips = told[summary.lips]
     print(f"{summary.path}: {summary.name}, {summary.vertices:,} vertices, basis flame; inner lips {lips}")
 
 
