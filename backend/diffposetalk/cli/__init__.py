@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..config import STYLE_WORDS
@@ -50,9 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names on a disk need not be UTF-8
-    parser = build_parser(argv)
-    arguments = parser.parse_args(argv)
     try:
+        arguments = build_parser(argv).parse_args(argv)
         return arguments.run(arguments) or EXIT_OK
     except DiffPoseTalkError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -87,10 +87,7 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     )
     generate.add_argument("--start", type=float, default=0.0, help="use the recording from here (s)")
     generate.add_argument("--seconds", type=float, help="use this much of the recording (s; default: all)")
-    generate.add_argument(
-        "--style",
-        help=f"{STYLE_WORDS}; default: the model's own",
-    )
+    generate.add_argument("--style", help=f"{STYLE_WORDS}; default: the model's own")
     generate.add_argument(
         "--style-start-frame",
         type=int,
@@ -127,10 +124,23 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     for name, (module_name, summary) in MODULE_COMMANDS.items():
         command = commands.add_parser(name, help=summary)
         if name == called:
-            module = import_module(module_name)
+            module = _imported(module_name)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.removesuffix(".cli"):
+            raise
+        raise DiffPoseTalkError(
+            "Training and evaluation are not part of the add-on's package, but of the project's source: get that, and "
+            'install the engine from it (pip install "./backend[train]" or "./backend[evaluate]").',
+            "command_left_out",
+        ) from error
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -218,10 +228,8 @@ def _info(arguments: argparse.Namespace) -> None:
             "speech_encoder": config.speech_encoder.kind,
             "styles": {key: style.description for key, style in model.styles.items()},
             "defaults": {
-                "sampler": config.sampling.sampler,
-                "steps": config.sampling.steps,
-                "speech_guidance": config.sampling.speech_guidance,
-                "style_guidance": config.sampling.style_guidance,
+                name: getattr(config.sampling, name)
+                for name in ("sampler", "steps", "speech_guidance", "style_guidance")
             },
         },
     }

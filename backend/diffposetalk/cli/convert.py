@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import DiffPoseTalkError
+from ..files.file_name import with_suffix
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,14 +69,13 @@ def _flame(arguments: argparse.Namespace) -> None:
 
     summary = convert_flame(
         arguments.source,
-        _npz(arguments.output),
+        with_suffix(arguments.output, ".npz"),
         landmarks=arguments.landmarks,
         masks=arguments.masks,
         uv=arguments.uv,
     )
-    lips = {"landmarks": "from the landmark file", "mesh": "found on the mesh", "none": "not found"}[
-        summary.lips
-    ]
+    words = {"landmarks": "from the landmark file", "mesh": "found on the mesh", "none": "not found"}
+    lips = words[summary.lips]
     print(f"{summary.path}: {summary.name}, {summary.vertices:,} vertices, basis flame; inner lips {lips}")
 
 
@@ -103,13 +103,13 @@ def _add_motion(commands: argparse._SubParsersAction) -> None:
 
 
 def _motion(arguments: argparse.Namespace) -> None:
-    from ..motion.formats import write_motion
+    from ..motion.formats import MOTION_SUFFIXES, write_motion
     from ..motion.formats.arkit_curves import read_unchanged
 
     if (arguments.from_head is None) != (arguments.to_head is None):
         raise DiffPoseTalkError("Give both --from-head and --to-head, or neither.", "settings_heads")
-    known = arguments.output.suffix.lower() in (".npz", ".json", ".csv")
-    output = arguments.output if known else _npz(arguments.output)
+    known = arguments.output.suffix.lower() in MOTION_SUFFIXES
+    output = arguments.output if known else with_suffix(arguments.output, ".npz")
     clip = read_unchanged(arguments.source, calibrate=arguments.calibrate)
     if arguments.from_head is None:
         write_motion(clip, output, arguments.fps)
@@ -125,7 +125,3 @@ def _motion(arguments: argparse.Namespace) -> None:
     print(residual)
     for loss in residual.lost:
         print(loss)
-
-
-def _npz(path: Path) -> Path:
-    return path if path.suffix.lower() == ".npz" else path.with_name(path.name + ".npz")

@@ -102,9 +102,8 @@ def load_draft(folder: str | Path, model: DiffPoseTalk) -> DiffPoseTalk:
         )
     config = replace(model.config, name=str(about["name"]), sampling=sampling, provenance=provenance)
     draft = DiffPoseTalk(config, model.speech_encoder)
-    for name in ("speech_proj", "style_encoder", "normalizer", "schedule"):
-        setattr(draft, name, getattr(model, name))
-    for name in ("start_motion", "start_speech", "null_style", "null_speech"):
+    shared = ("speech_proj", "style_encoder", "normalizer", "schedule", "styles", "compute")
+    for name in (*shared, "start_motion", "start_speech", "null_style", "null_speech"):
         setattr(draft, name, getattr(model, name))
     try:
         draft.denoiser.load_state_dict({k.removeprefix(_PREFIX): v for k, v in tensors.items()})
@@ -112,11 +111,7 @@ def load_draft(folder: str | Path, model: DiffPoseTalk) -> DiffPoseTalk:
         raise ModelError(
             f"The draft in “{folder}” does not fit the model beside it.", "draft_invalid"
         ) from error
-    draft.styles, draft.compute, draft.sha256 = (
-        model.styles,
-        model.compute,
-        file_sha256(folder / DRAFT_WEIGHTS),
-    )
+    draft.sha256 = file_sha256(folder / DRAFT_WEIGHTS)
     return draft.to(model.device).eval()
 
 

@@ -184,11 +184,9 @@ def save_model(model: DiffPoseTalk, folder: str | Path, styles: dict[str, StyleP
 
     A HuBERT's weights are stored as they are, and override those of the user's files when they are loaded.
     """
-    tensors = {}
+    tensors, whispers = {}, isinstance(model.speech_encoder, WhisperSpeechEncoder)
     for name, value in model.state_dict().items():
-        whisper = name.startswith("speech_encoder.") and isinstance(
-            model.speech_encoder, WhisperSpeechEncoder
-        )
+        whisper = whispers and name.startswith("speech_encoder.")
         tensors[name] = value.detach().cpu().to(torch.float16 if whisper else value.dtype).contiguous()
     write_model(folder, model.config, tensors, styles)
 

@@ -12,8 +12,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import OutputError, StyleError
-from ..files.file_name import FORBIDDEN, has_hidden_ends, is_allowed, is_writable
+from ..errors import StyleError
+from ..files.file_name import FORBIDDEN, has_hidden_ends, is_allowed, is_writable, with_suffix
 from ..files.user_folder import user_data_folder
 from ..files.whole_file import whole_file
 from .style_file import SUFFIX, Style, load_style, save_style
@@ -74,11 +74,9 @@ def add_style(folder: Path, style: Style, replace: bool = False) -> Path:
     name = check_name(style.name)
     _make(folder)
     taken = {path.stem.casefold(): path for path in _files(folder)}
-    if name.casefold() in taken:
-        if not replace:
-            raise StyleError(f"The style library already has a style “{name}”.", "style_exists")
-        return save_style(taken[name.casefold()], style)
-    return save_style(folder / (name + SUFFIX), style)
+    if name.casefold() in taken and not replace:
+        raise _exists(name)
+    return save_style(taken.get(name.casefold(), folder / (name + SUFFIX)), style)
 
 
 def rename_style(folder: Path, old: str, new: str) -> Path:
@@ -92,7 +90,7 @@ def rename_style(folder: Path, old: str, new: str) -> Path:
     target = path.with_name(name + SUFFIX)
     others = {p.stem.casefold() for p in _files(folder) if p != path}
     if name.casefold() in others:
-        raise StyleError(f"The style library already has a style “{name}”.", "style_exists")
+        raise _exists(name)
     try:
         path.rename(target)
     except OSError as error:
@@ -135,11 +133,7 @@ def export_style(folder: Path, name: str, target: str | Path) -> Path:
     """
     source = find_style(folder, name)
     target = Path(target)
-    if target.is_dir():
-        target = target / source.name
-    elif target.suffix.lower() != SUFFIX:
-        target = target.with_name(target.name + SUFFIX)
-    return _copy(source, target)
+    return _copy(source, target / source.name if target.is_dir() else with_suffix(target, SUFFIX))
 
 
 def check_name(name: str) -> str:
@@ -187,13 +181,15 @@ def _make(folder: Path) -> None:
 
 def _copy(source: Path, target: Path) -> Path:
     try:
-        with source.open("rb") as reader, whole_file(target) as writer:
+        with source.open("rb") as reader, whole_file(target, StyleError, "style_write") as writer:
             shutil.copyfileobj(reader, writer)
-    except OutputError as error:
-        raise StyleError(error.message, "style_write") from error
     except OSError as error:
         raise StyleError(f"“{source}” cannot be read: {error.strerror or error}.", "style_library") from error
     return target
+
+
+def _exists(name: str) -> StyleError:
+    return StyleError(f"The style library already has a style “{name}”.", "style_exists")
 
 
 def _unwritable(folder: Path, error: OSError) -> StyleError:

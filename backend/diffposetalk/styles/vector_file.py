@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import OutputError, StyleError
+from ..errors import StyleError
 from ..files.array_file import read_arrays
 from ..files.whole_file import whole_file
 
@@ -42,9 +42,6 @@ def save_style_vector(path: str | Path, vector: torch.Tensor) -> Path:
         StyleError: the folder cannot be written or is full.
     """
     path = Path(path).with_suffix(".npy")
-    try:
-        with whole_file(path) as file:
-            np.save(file, vector.detach().cpu().numpy().astype(np.float32))
-    except OutputError as error:
-        raise StyleError(error.message, "style_write") from error
+    with whole_file(path, StyleError, "style_write") as file:
+        np.save(file, vector.detach().cpu().numpy().astype(np.float32))
     return path

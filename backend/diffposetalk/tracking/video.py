@@ -71,7 +71,7 @@ def probe_video(path: str | Path) -> VideoInfo:
         stream = _video_stream(container, path)
         first = next(_decoded(container, stream, path), None)
         if first is None:
-            raise VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
+            raise _without_pictures(path)
         width, height, turns = _upright(first, stream)
         seconds = 0.0
         if stream.duration is not None and stream.time_base is not None:
@@ -79,15 +79,8 @@ def probe_video(path: str | Path) -> VideoInfo:
         elif container.duration is not None:
             seconds = container.duration / 1e6
         rate = float(stream.average_rate or stream.guessed_rate or 0)
-        return VideoInfo(
-            path.name,
-            seconds,
-            rate,
-            width,
-            height,
-            90 * turns,
-            any(s.type == "audio" for s in container.streams),
-        )
+        has_sound = any(s.type == "audio" for s in container.streams)
+        return VideoInfo(path.name, seconds, rate, width, height, 90 * turns, has_sound)
 
 
 def read_frames(path: str | Path, max_side: int = MAX_SIDE, max_rate: float = MAX_RATE) -> Iterator[Frame]:
@@ -114,7 +107,7 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE, max_rate: float = MA
             due = time - first + 1 / max_rate
             yield Frame(time - first, _image(picture, stream, path, max_side))
         if first is None:
-            raise VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
+            raise _without_pictures(path)
 
 
 def frame_near(
@@ -233,8 +226,12 @@ def _video_stream(container: Any, path: Path) -> Any:
     # A picture of the cover in a sound file is a video stream of one frame.
     streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition)]
     if not streams:
-        raise VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
+        raise _without_pictures(path)
     return streams[0]
+
+
+def _without_pictures(path: Path) -> VideoError:
+    return VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
 
 
 def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
