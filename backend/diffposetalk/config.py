@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -159,16 +159,11 @@ class ModelConfig:
         Raises:
             ModelError: unknown or missing fields, wrong types, or sizes that contradict each other.
         """
-        parts = {
-            "denoiser": DenoiserConfig,
-            "style_encoder": StyleEncoderConfig,
-            "speech_encoder": SpeechEncoderConfig,
-            "sampling": SamplingConfig,
-        }
         try:
             values = dict(data)
-            for name, part in parts.items():
-                values[name] = from_fields(part, values.get(name, {}))
+            for name, part in get_type_hints(cls).items():
+                if is_dataclass(part):
+                    values[name] = from_fields(part, values.get(name, {}))
             config: ModelConfig = from_fields(cls, values)
         except (TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"The model's config.json is not valid: {error}.", "model_config") from error

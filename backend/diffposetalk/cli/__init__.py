@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 
-# Subcommands with a module of their own, which has `add_arguments(parser)` and `run(arguments)`.
+# Subcommands with a module of their own, which has `add_arguments(parser)` and, unless that names what to run for each
+# of its own subcommands, `run(arguments)`.
 # Their modules are imported only when called: they may need torch, the help of the others does not.
 MODULE_COMMANDS = {
     "batch": ("diffposetalk.cli.batch", "make the clips of all lines in a manifest"),
@@ -87,7 +88,10 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     )
     generate.add_argument("--start", type=float, default=0.0, help="use the recording from here (s)")
     generate.add_argument("--seconds", type=float, help="use this much of the recording (s; default: all)")
-    generate.add_argument("--style", help=f"{STYLE_WORDS}; default: the model's own")
+    generate.add_argument(
+        "--style",
+        help=f"{STYLE_WORDS}; default: the model's own",
+    )
     generate.add_argument(
         "--style-start-frame",
         type=int,
@@ -126,7 +130,7 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
         if name == called:
             module = _imported(module_name)
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=getattr(module, "run", None))
     return parser
 
 

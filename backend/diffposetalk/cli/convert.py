@@ -18,11 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_motion(commands)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run one conversion; returns the exit status."""
-    return int(arguments.convert(arguments) or 0)
-
-
 def _add_checkpoint(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("checkpoint", help="the paper's released checkpoints to a model directory")
     parser.add_argument("denoiser", type=Path, help="the denoiser's checkpoint (.pt)")
@@ -34,7 +29,7 @@ def _add_checkpoint(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="model directory to make")
     parser.add_argument("--name", help="name of the model (default: the output's name)")
-    parser.set_defaults(convert=_checkpoint)
+    parser.set_defaults(run=_checkpoint)
 
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
@@ -61,7 +56,7 @@ def _add_flame(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--masks", type=Path, help="FLAME_masks.pkl: lips, eyes and upper face")
     parser.add_argument("--uv", type=Path, help="the same mesh with texture coordinates (.obj)")
-    parser.set_defaults(convert=_flame)
+    parser.set_defaults(run=_flame)
 
 
 def _flame(arguments: argparse.Namespace) -> None:
@@ -99,7 +94,7 @@ def _add_motion(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="of a Live Link Face capture: subtract the neutral face, centre the head, filter noise",
     )
-    parser.set_defaults(convert=_motion)
+    parser.set_defaults(run=_motion)
 
 
 def _motion(arguments: argparse.Namespace) -> None:

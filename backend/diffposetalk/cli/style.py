@@ -108,12 +108,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run one of them; returns the exit status."""
-    arguments.style_function(arguments)
-    return 0
-
-
 def _command(
     commands: argparse._SubParsersAction,
     name: str,
@@ -124,7 +118,7 @@ def _command(
     library: bool = True,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary)
-    parser.set_defaults(style_function=function)
+    parser.set_defaults(run=function)
     if library:
         parser.add_argument(
             "--library",
@@ -359,8 +353,7 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
         output = checked_output(output, ".npy" if output.suffix.lower() == ".npy" else ".dptstyle")
 
     def write(style: Style) -> None:
-        from ..styles.style_file import save_style
-        from ..styles.vector_file import save_style_vector
+        from ..styles.style_file import save_style, save_style_vector
 
         if output is not None and output.suffix.lower() == ".npy":
             print(save_style_vector(output, style.vector))

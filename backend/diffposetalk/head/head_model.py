@@ -85,7 +85,11 @@ class HeadModel:
         return full.flatten(1)
 
     def vertices(
-        self, exp: torch.Tensor, pose: torch.Tensor, shape: torch.Tensor | None = None, head_joint: int = NECK
+        self,
+        exp: torch.Tensor,
+        pose: torch.Tensor,
+        shape: torch.Tensor | None = None,
+        head_joint: int = NECK,
     ) -> torch.Tensor:
         """Posed vertices through `smplx.lbs.lbs`.
 

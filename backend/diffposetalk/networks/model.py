@@ -72,7 +72,6 @@ class DiffPoseTalk(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
         return self.start_motion.device
 
     def prepared_denoiser(self) -> PreparedDenoiser:

@@ -36,7 +36,13 @@ def import_motion(
     clip = read_unchanged(path, calibrate=calibrate)
     written = str(clip.save(output))
     kind = {".csv": "live_link", ".json": "arkit_curves"}.get(Path(path).suffix.lower(), "clip")
-    return {"path": written, "frames": len(clip), "fps": float(clip.fps), "basis": clip.basis, "kind": kind}
+    return {
+        "path": written,
+        "frames": len(clip),
+        "fps": float(clip.fps),
+        "basis": clip.basis,
+        "kind": kind,
+    }
 
 
 @method(long=True)

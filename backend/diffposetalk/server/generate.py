@@ -127,7 +127,12 @@ def regenerate(
             conversions=both_ways,
         )
         takes = _write_takes(call, progress, new_file, options.seeds, clips)
-    return {"takes": takes, "start": start, "stop": stop, "seconds": round(time.monotonic() - began, 3)}
+    return {
+        "takes": takes,
+        "start": start,
+        "stop": stop,
+        "seconds": round(time.monotonic() - began, 3),
+    }
 
 
 def _checked(options: GenerationOptions, heads: dict[str, str] | None) -> tuple[str, str] | None:

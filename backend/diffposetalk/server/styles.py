@@ -40,8 +40,7 @@ def extract_style(
     from ..styles.creation import style_from_motion
     from ..styles.illustration import shown
     from ..styles.reading import chosen_window, reference_motion
-    from ..styles.style_file import save_style, style_of_vector
-    from ..styles.vector_file import save_style_vector
+    from ..styles.style_file import save_style, save_style_vector, style_of_vector
 
     path = Path(output)
     if Path(motion).suffix.lower() == ".npy":

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +74,8 @@ def add_style(folder: Path, style: Style, replace: bool = False) -> Path:
         StyleError: `style_name`, a name that cannot be a file's; `style_exists`, unless `replace`; `style_library`.
     """
     name = check_name(style.name)
-    _make(folder)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     taken = {path.stem.casefold(): path for path in _files(folder)}
     if name.casefold() in taken and not replace:
         raise _exists(name)
@@ -91,10 +94,8 @@ def rename_style(folder: Path, old: str, new: str) -> Path:
     others = {p.stem.casefold() for p in _files(folder) if p != path}
     if name.casefold() in others:
         raise _exists(name)
-    try:
+    with _writing(folder):
         path.rename(target)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     return target
 
 
@@ -104,10 +105,8 @@ def delete_style(folder: Path, name: str) -> None:
     Raises:
         StyleError: `style_missing`, `style_library`.
     """
-    try:
+    with _writing(folder):
         find_style(folder, name).unlink()
-    except OSError as error:
-        raise _unwritable(folder, error) from error
 
 
 def import_style(folder: Path, path: str | Path) -> Path:
@@ -117,7 +116,8 @@ def import_style(folder: Path, path: str | Path) -> Path:
         StyleError: it is no style file; `style_library`.
     """
     style = load_style(path)
-    _make(folder)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     taken = {p.stem.casefold() for p in _files(folder)}
     name, number = check_name(style.name), 2
     while name.casefold() in taken:
@@ -172,13 +172,6 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: p.name.casefold())
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
 def _copy(source: Path, target: Path) -> Path:
     try:
         with source.open("rb") as reader, whole_file(target, StyleError, "style_write") as writer:
@@ -192,8 +185,12 @@ def _exists(name: str) -> StyleError:
     return StyleError(f"The style library already has a style “{name}”.", "style_exists")
 
 
-def _unwritable(folder: Path, error: OSError) -> StyleError:
-    return StyleError(
-        f"The style library “{folder}” cannot be written to: {error.strerror or error}. Nothing was changed.",
-        "style_library",
-    )
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StyleError(
+            f"The style library “{folder}” cannot be written to: {error.strerror or error}. Nothing was changed.",
+            "style_library",
+        ) from error

@@ -5,6 +5,8 @@ The file is NumPy's `.npz` of plain arrays: `meta` (JSON text), `vector` (S,), `
 where the style was read from motion, `exp` (W, T, 50) and `pose` (W, T, 6) of the windows read. A style vector means
 something to one style encoder only, so the file says which. With its motion, a style is read anew for another model of
 the same basis; without, it is refused. The style's name is the file's.
+
+The released code writes bare style vectors (`.npy`), which do not say which model they are of.
 """
 
 from __future__ import annotations
@@ -29,12 +31,13 @@ from ..motion.style_measures import StyleMeasures, mixed_measures
 from ..networks.model import DiffPoseTalk
 from .mixing import mix_styles
 from .reading import StyleReading, encode_windows
-from .vector_file import load_style_vector
 
 SUFFIX = ".dptstyle"
 FORMAT, VERSION = "diffposetalk style", 1
 MAX_BYTES = 1 << 26
 """Of a style file's arrays; a window of motion has 22 kilobytes."""
+MAX_VECTOR_BYTES = 1 << 20
+"""Of a style vector's file, which has half a kilobyte."""
 MAX_WINDOWS = 12
 """Of motion that are kept for other models, spread evenly over those read."""
 MAX_PARTS = 8
@@ -325,3 +328,34 @@ def _parts(rows: Any, arrays: dict[str, np.ndarray]) -> tuple[Part, ...]:
 
 def _created() -> dict[str, str]:
     return {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+
+
+def load_style_vector(path: str | Path, size: int) -> torch.Tensor:
+    """A style vector saved as `.npy`, (size,).
+
+    Raises:
+        StyleError: missing, not such a file, or of the wrong size.
+    """
+    try:
+        vector = np.asarray(read_arrays(path, ("",), MAX_VECTOR_BYTES)[""], dtype=np.float32).reshape(-1)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StyleError(f"{str(path)!r} is not a style vector (.npy).", "style_format") from error
+    if vector.shape != (size,):
+        raise StyleError(
+            f"{str(path)!r} holds {vector.size} values; a style vector of {size} is needed.", "style_format"
+        )
+    if not np.isfinite(vector).all():
+        raise StyleError(f"{str(path)!r} holds values that are not finite.", "style_format")
+    return torch.from_numpy(vector)
+
+
+def save_style_vector(path: str | Path, vector: torch.Tensor) -> Path:
+    """Write a style vector (S,) as `.npy`, atomically: the file is whole or not there.
+
+    Raises:
+        StyleError: the folder cannot be written or is full.
+    """
+    path = Path(path).with_suffix(".npy")
+    with whole_file(path, StyleError, "style_write") as file:
+        np.save(file, vector.detach().cpu().numpy().astype(np.float32))
+    return path

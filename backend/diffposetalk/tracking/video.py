@@ -83,7 +83,7 @@ def probe_video(path: str | Path) -> VideoInfo:
         return VideoInfo(path.name, seconds, rate, width, height, 90 * turns, has_sound)
 
 
-def read_frames(path: str | Path, max_side: int = MAX_SIDE, max_rate: float = MAX_RATE) -> Iterator[Frame]:
+def read_frames(path: str | Path, max_side: int = MAX_SIDE) -> Iterator[Frame]:
     """The frames in order; times that the file lacks or repeats are made up from its mean rate.
 
     Raises:
@@ -104,19 +104,16 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE, max_rate: float = MA
             first = time if first is None else first
             if time - first < due - 1e-4:
                 continue
-            due = time - first + 1 / max_rate
+            due = time - first + 1 / MAX_RATE
             yield Frame(time - first, _image(picture, stream, path, max_side))
         if first is None:
             raise _without_pictures(path)
 
 
-def frame_near(
-    path: str | Path, seconds: float, max_side: int = MAX_SIDE, exact: bool = False
-) -> Frame | None:
+def frame_near(path: str | Path, seconds: float, exact: bool = False) -> Frame | None:
     """A picture of about this time (seconds from the first frame), or None where there is none.
 
     Args:
-        path, max_side: as for `read_frames`.
         exact: the last picture at or before that time, decoded from the key frame before it, rather than that key
             frame itself (which may be seconds away, and is there at once).
     """
@@ -138,7 +135,7 @@ def frame_near(
                 break
         if chosen is None:
             return None
-        return Frame(max(0.0, (chosen.time or 0.0) - start), _image(chosen, stream, path, max_side))
+        return Frame(max(0.0, (chosen.time or 0.0) - start), _image(chosen, stream, path))
 
 
 def read_sound(path: str | Path) -> np.ndarray:
@@ -270,7 +267,7 @@ def _upright(picture: Any, stream: Any) -> tuple[int, int, int]:
     return (height, width, turns) if turns % 2 else (width, height, turns)
 
 
-def _image(picture: Any, stream: Any, path: Path, max_side: int) -> np.ndarray:
+def _image(picture: Any, stream: Any, path: Path, max_side: int = MAX_SIDE) -> np.ndarray:
     width, height, turns = _upright(picture, stream)
     if picture.width * picture.height > MAX_PIXELS or min(width, height) < 16:
         raise VideoError(

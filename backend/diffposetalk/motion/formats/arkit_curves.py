@@ -109,18 +109,15 @@ def write_live_link(clip: MotionClip, path: str | Path, fps: float | None = None
     return Path(path)
 
 
-def read_live_link_curves(path: str | Path, fps: float | None = None) -> MotionClip:
+def read_live_link_curves(path: str | Path) -> MotionClip:
     """A Live Link Face table as it stands, at 25 frames a second: nothing is filtered, calibrated or centred.
 
     Use `live_link.load_live_link` for captures that are to be learned from.
 
-    Args:
-        fps: rate of the lines; None reads it from the timecode.
-
     Raises:
         MotionError: as of `live_link.read_live_link`.
     """
-    take = read_live_link(path, fps)
+    take = read_live_link(path)
     wanted = np.arange(int(take.times[-1] * FPS + 1e-3) + 1) / FPS
     inside = np.minimum(wanted, take.times[-1])
     weights = between(take.times, take.blendshapes, inside)

@@ -40,11 +40,9 @@ class SpeechEncoder(Protocol):
         ...
 
 
-def encode(
-    encoder: SpeechEncoder, samples: np.ndarray, frames: int, on_chunk: OnChunk | None = None
-) -> torch.Tensor:
+def encode(encoder: SpeechEncoder, samples: np.ndarray, frames: int) -> torch.Tensor:
     """All of `SpeechEncoder.features` at once, (frames, feature_dim)."""
-    return torch.cat(list(encoder.features(samples, frames, on_chunk)))
+    return torch.cat(list(encoder.features(samples, frames)))
 
 
 def frames_of_sound(samples: np.ndarray, first: int, last: int) -> np.ndarray:
