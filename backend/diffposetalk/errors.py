@@ -9,6 +9,8 @@ Blender. Any other exception is a bug of ours.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST_MESSAGE = 1000  # characters
 
@@ -58,6 +60,20 @@ class DiffPoseTalkError(Exception):
         self.message = one_line(message)
         super().__init__(self.message)
         self.kind = kind or self.default_kind
+
+
+DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError)
+"""What a file that is not there, damaged or of another kind makes its readers raise."""
+
+
+@contextmanager
+def refusing(refusal: DiffPoseTalkError, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise `refusal` instead of what the body raises of these kinds, by default of `DAMAGED`."""
+    kinds = kinds or DAMAGED
+    try:
+        yield
+    except kinds as error:
+        raise refusal from error
 
 
 class AudioError(DiffPoseTalkError, kind="audio_unreadable"):

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 
 from .errors import OutputError
-from .files.file_name import with_suffix
 
 
 def checked_output(path: Path, suffix: str) -> Path:
     """The path with its suffix. Raises OutputError now rather than after minutes of work."""
     if path.is_dir():
         raise OutputError(f"“{path}” is a folder; name a file to write.")
-    path = with_suffix(path, suffix)
+    if path.suffix.lower() != suffix:
+        path = path.with_name(path.name + suffix)
     if not path.parent.is_dir():
         raise OutputError(f"The folder “{path.parent}” does not exist. Make it first.")
     if not os.access(path.parent, os.W_OK):

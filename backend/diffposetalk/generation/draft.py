@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ..config import SamplingConfig, from_fields
 from ..diffusion.samplers import solver_steps
-from ..errors import DiffPoseTalkError, ModelError
+from ..errors import DiffPoseTalkError, ModelError, refusing
 from ..files.digest import file_sha256
 from ..files.text_file import read_text
 from ..files.whole_file import whole_file
@@ -105,12 +105,9 @@ def load_draft(folder: str | Path, model: DiffPoseTalk) -> DiffPoseTalk:
     shared = ("speech_proj", "style_encoder", "normalizer", "schedule", "styles", "compute")
     for name in (*shared, "start_motion", "start_speech", "null_style", "null_speech"):
         setattr(draft, name, getattr(model, name))
-    try:
+    misfit = ModelError(f"The draft in “{folder}” does not fit the model beside it.", "draft_invalid")
+    with refusing(misfit, RuntimeError):
         draft.denoiser.load_state_dict({k.removeprefix(_PREFIX): v for k, v in tensors.items()})
-    except RuntimeError as error:
-        raise ModelError(
-            f"The draft in “{folder}” does not fit the model beside it.", "draft_invalid"
-        ) from error
     draft.sha256 = file_sha256(folder / DRAFT_WEIGHTS)
     return draft.to(model.device).eval()
 

@@ -17,7 +17,7 @@ import torch
 
 from ..config import EXPRESSION_DIM, from_fields
 from ..diffusion.inpainting import FACE_FRAMES, HEAD_FRAMES, Seams, Standing
-from ..errors import DiffPoseTalkError, MotionError
+from ..errors import DiffPoseTalkError, MotionError, refusing
 from ..motion.channel_groups import channels_of
 from ..motion.clip import MotionClip, from_vectors, to_vectors
 from ..networks.model import DiffPoseTalk
@@ -55,13 +55,9 @@ def parse_holds(data: Any) -> list[Hold]:
     Raises:
         DiffPoseTalkError: kind regenerate_hold; anything else.
     """
-    try:
+    wanted = "What is to be held is a list of {“groups”: […], “start”: frame, “stop”: frame}."
+    with refusing(DiffPoseTalkError(wanted, "regenerate_hold"), TypeError, ValueError, AttributeError):
         return [from_fields(Hold, entry) for entry in data]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DiffPoseTalkError(
-            "What is to be held is a list of {“groups”: […], “start”: frame, “stop”: frame}.",
-            "regenerate_hold",
-        ) from error
 
 
 def known_motion(

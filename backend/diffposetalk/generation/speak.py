@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..config import SHAPE_DIM
-from ..errors import Cancelled, ModelError, StyleError
+from ..errors import Cancelled, ModelError, StyleError, refusing
 from ..files.array_file import read_arrays
 from ..motion.clip import MotionClip
 from ..networks.model import DiffPoseTalk
@@ -131,14 +131,10 @@ def load_shape(path: str | Path | None) -> torch.Tensor | None:
     """
     if path is None:
         return None
-    try:
-        arrays = read_arrays(path, ("", "shape"), MAX_SHAPE_BYTES)
-        (array,) = arrays.values()
+    foreign = f"“{path}” is not a file of identity coefficients (.npy, or .npz with “shape”)."
+    with refusing(StyleError(foreign, "shape_invalid")):
+        (array,) = read_arrays(path, ("", "shape"), MAX_SHAPE_BYTES).values()
         shape = np.asarray(array, dtype=np.float32).reshape(-1)
-    except (OSError, ValueError, TypeError) as error:
-        raise StyleError(
-            f"“{path}” is not a file of identity coefficients (.npy, or .npz with “shape”).", "shape_invalid"
-        ) from error
     if shape.shape != (SHAPE_DIM,) or not np.isfinite(shape).all():
         raise StyleError(f"“{path}” must hold {SHAPE_DIM} finite identity coefficients.", "shape_invalid")
     return torch.from_numpy(shape)

@@ -10,7 +10,7 @@ import torch
 from smplx.lbs import lbs
 
 from ..config import EXPRESSION_DIM, SHAPE_DIM
-from ..errors import ModelError
+from ..errors import ModelError, refusing
 from ..files.array_file import read_arrays
 from ..files.shipped import bundled_head_path
 
@@ -210,10 +210,6 @@ def load_head(path: str | Path | None = None) -> HeadModel:
             f"The head asset {str(path)!r} does not exist. Set DIFFPOSETALK_HEAD to a head.npz.",
             "head_missing",
         )
-    try:
+    foreign = f"{path.name!r} is not a head asset (.npz in FLAME's layout)."
+    with refusing(ModelError(foreign, "head_format")):  # HeadModel, too, refuses arrays of text, or of none
         return HeadModel(read_arrays(path, _ARRAYS, LARGEST_ASSET))
-    # What HeadModel makes of arrays of text, or of none
-    except (OSError, ValueError, TypeError, IndexError) as error:
-        raise ModelError(
-            f"{path.name!r} is not a head asset (.npz in FLAME's layout).", "head_format"
-        ) from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..config import EXPRESSION_DIM, FPS, SHAPE_DIM
-from ..errors import MotionError
+from ..errors import MotionError, refusing
 from ..files.array_file import read_arrays
 from ..files.whole_file import whole_file
 
@@ -85,25 +85,20 @@ def load_motion(path: str | Path) -> MotionClip:
     path = Path(path)
     if not path.is_file():
         raise MotionError(f"The motion file {str(path)!r} does not exist.", "motion_missing")
-    try:
+    foreign = f"{path.name!r} is not a motion file (.npz with exp and pose)."
+    with refusing(MotionError(foreign, "motion_format")):
         arrays = read_arrays(path, MotionClip.__dataclass_fields__, MAX_BYTES)
-    except (OSError, ValueError) as error:
-        raise MotionError(
-            f"{path.name!r} is not a motion file (.npz with exp and pose).", "motion_format"
-        ) from error
     if "exp" not in arrays or "pose" not in arrays:
         raise MotionError(
             f"{path.name!r} holds no motion: arrays 'exp' and 'pose' are needed.", "motion_format"
         )
-    try:
+    with refusing(MotionError(f"{path.name!r} holds arrays of the wrong kind.", "motion_format")):
         exp = np.asarray(arrays["exp"], dtype=np.float32)
         pose = np.asarray(arrays["pose"], dtype=np.float32)
         fps = float(arrays.get("fps", FPS))
         shape = np.asarray(arrays["shape"], dtype=np.float32).reshape(-1) if "shape" in arrays else None
         provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
         moved = np.asarray(arrays["translation"], dtype=np.float32) if "translation" in arrays else None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise MotionError(f"{path.name!r} holds arrays of the wrong kind.", "motion_format") from error
     if exp.ndim != 2 or exp.shape[1] != EXPRESSION_DIM or pose.shape != (len(exp), 6) or len(exp) == 0:
         raise MotionError(
             f"{path.name!r} has shapes {exp.shape} and {pose.shape}; (frames, 50) and (frames, 6) are needed.",

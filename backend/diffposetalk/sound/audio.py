@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from ..config import FPS
-from ..errors import AudioError, Cancelled
+from ..errors import AudioError, Cancelled, refusing
 from ..files.digest import file_sha256
 
 SAMPLE_RATE = 16_000  # Hz, what every speech encoder here hears
@@ -232,13 +232,9 @@ def mix_to_mono(block: np.ndarray) -> np.ndarray:
 
 def _existing_file(path: str | Path) -> Path:
     path = Path(path)
-    try:
+    missing = f"There is no recording at “{path}”. Check the path; it may have been moved or renamed."
+    with refusing(AudioError(missing, "audio_missing")):
         status = path.stat()
-    except (OSError, ValueError) as error:
-        raise AudioError(
-            f"There is no recording at “{path}”. Check the path; it may have been moved or renamed.",
-            "audio_missing",
-        ) from error
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"“{path}” is a folder. Pick a sound file in it.", "audio_not_a_file")
     if not stat.S_ISREG(status.st_mode):
@@ -346,7 +342,13 @@ def _stated_seconds(sound: soundfile.SoundFile) -> float | None:
 
 def _blocks(sound: soundfile.SoundFile, path: Path, first: int, wanted: int) -> Iterator[np.ndarray]:
     """Decode `wanted` frames from `first` on, as float32 (n, channels) blocks; fewer where data ends."""
-    try:
+    # A decoder that loses its way: how far it got is not known, only that the rest is missing.
+    damaged = AudioError(
+        f"“{path.name}” is cut off or damaged: its sound cannot be decoded to the end. "
+        "Copy it again, or save the part that plays as a new file.",
+        "audio_truncated",
+    )
+    with refusing(damaged, soundfile.LibsndfileError):
         if first:
             sound.seek(first)
         remaining = wanted
@@ -360,10 +362,3 @@ def _blocks(sound: soundfile.SoundFile, path: Path, first: int, wanted: int) -> 
                 return
             remaining -= len(block)
             yield block
-    except soundfile.LibsndfileError as error:
-        # A decoder that loses its way: how far it got is not known, only that the rest is missing.
-        raise AudioError(
-            f"“{path.name}” is cut off or damaged: its sound cannot be decoded to the end. "
-            "Copy it again, or save the part that plays as a new file.",
-            "audio_truncated",
-        ) from error

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ..config import EXPRESSION_DIM
-from ..errors import StyleError
+from ..errors import StyleError, refusing
 from ..files.array_file import read_arrays
 from ..files.file_name import with_suffix
 from ..files.whole_file import whole_file
@@ -273,7 +273,8 @@ def load_style(path: str | Path) -> Style:
     path = Path(path)
     if not path.is_file():
         raise StyleError(f"There is no style at “{path}”.", "style_missing")
-    try:
+    damaged = f"“{path.name}” is damaged, or not a style file ({SUFFIX})."
+    with refusing(StyleError(damaged, "style_format")):
         arrays = read_arrays(path, _FIELDS, MAX_BYTES)
         meta = json.loads(str(arrays["meta"]))
         if meta["format"] != FORMAT:
@@ -292,10 +293,6 @@ def load_style(path: str | Path) -> Style:
             parts=_parts(meta["parts"], arrays),
             thumbnail=np.asarray(arrays.get("thumbnail", ()), np.uint8).tobytes(),
         )
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise StyleError(
-            f"“{path.name}” is damaged, or not a style file ({SUFFIX}).", "style_format"
-        ) from error
     if version > VERSION:
         raise StyleError(
             f"“{path.name}” was written by a later version of DiffPoseTalk. Install that version.",
@@ -336,10 +333,8 @@ def load_style_vector(path: str | Path, size: int) -> torch.Tensor:
     Raises:
         StyleError: missing, not such a file, or of the wrong size.
     """
-    try:
+    with refusing(StyleError(f"{str(path)!r} is not a style vector (.npy).", "style_format")):
         vector = np.asarray(read_arrays(path, ("",), MAX_VECTOR_BYTES)[""], dtype=np.float32).reshape(-1)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StyleError(f"{str(path)!r} is not a style vector (.npy).", "style_format") from error
     if vector.shape != (size,):
         raise StyleError(
             f"{str(path)!r} holds {vector.size} values; a style vector of {size} is needed.", "style_format"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import VideoError
+from ..errors import DAMAGED, VideoError, refusing
 from ..files.user_folder import user_data_folder
 
 ENVIRONMENT_VARIABLE = "DIFFPOSETALK_TRACKER"
@@ -83,13 +83,9 @@ def find_tracker(path: str | Path | None = None) -> Path:
     file = Path(found)
     if not file.is_file():
         raise VideoError(f"There is no tracker model at “{file}”.", "tracker_missing")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise VideoError(
-            f"“{file.name}” is not a MediaPipe model (.task), or damaged.", "tracker_format"
-        ) from error
+    damaged = VideoError(f"“{file.name}” is not a MediaPipe model (.task), or damaged.", "tracker_format")
+    with refusing(damaged, zipfile.BadZipFile, *DAMAGED), zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
     if "face_landmarks_detector.tflite" not in names or "face_blendshapes.tflite" not in names:
         raise VideoError(
             f"“{file.name}” is a MediaPipe model, but not the face landmarker's.", "tracker_format"

@@ -77,7 +77,7 @@ def assess(track: FaceTrack, snapshots: Sequence[Snapshot] = ()) -> Quality:
     seconds = float(track.times[-1] - track.times[0]) if len(track.times) > 1 else 0.0
     fps = (len(track.times) - 1) / seconds if seconds > 0 else 0.0
     angles = np.degrees(Rotation.from_rotvec(track.rotations[found]).as_euler("YXZ"))
-    low, high = np.percentile(angles, (5, 95), axis=0).tolist()
+    yaw, pitch, roll = zip(*np.percentile(angles, (5, 95), axis=0).tolist(), strict=True)
     size = float(np.median(track.eye_distance[found]))
     opening = float(np.percentile(track.lip_gap[found], 95) / np.median(track.mouth_width[found]))
     face_share, used_share = float(found.mean()), float(good.mean())
@@ -116,7 +116,9 @@ def assess(track: FaceTrack, snapshots: Sequence[Snapshot] = ()) -> Quality:
         used_share,
         most,
         size,
-        *zip(low, high, strict=True),  # yaw, pitch, roll
+        yaw,
+        pitch,
+        roll,
         opening,
         _gaps(track.times, good),
         tuple(warning for holds, warning in warnings if holds),

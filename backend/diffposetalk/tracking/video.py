@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import AudioError, VideoError
+from ..errors import AudioError, VideoError, refusing
 from ..sound.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, mix_to_mono
 
 MAX_SIDE = 1280
@@ -193,12 +193,9 @@ def read_sound(path: str | Path) -> np.ndarray:
 
 
 def _av() -> Any:
-    try:
+    missing = VideoError('Reading video needs PyAV: pip install "diffposetalk[tracking]".', "video_extra")
+    with refusing(missing, ImportError):
         import av
-    except ImportError as error:
-        raise VideoError(
-            'Reading video needs PyAV: pip install "diffposetalk[tracking]".', "video_extra"
-        ) from error
     return av
 
 
@@ -210,13 +207,9 @@ def _open(path: Path) -> Any:
         raise VideoError(f"“{path}” is not a file.", "video_missing")
     if path.stat().st_size == 0:
         raise VideoError(f"“{path.name}” is empty (0 bytes).", "video_empty")
-    try:
+    damaged = f"“{path.name}” is not a video that can be read: damaged, cut off, or of another kind."
+    with refusing(VideoError(damaged, "video_unreadable"), av.error.FFmpegError, OSError, ValueError):
         return av.open(str(path), metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(
-            f"“{path.name}” is not a video that can be read: damaged, cut off, or of another kind.",
-            "video_unreadable",
-        ) from error
 
 
 def _video_stream(container: Any, path: Path) -> Any:

@@ -30,7 +30,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ...config import FPS
-from ...errors import ModelError, MotionError
+from ...errors import ModelError, MotionError, refusing
 from ...files.array_file import read_arrays
 from ...files.shipped import bundled_head_path
 from ...files.text_file import read_text
@@ -162,12 +162,9 @@ def bundled_jaw_open_angle() -> float:
         ModelError: there is no bundled head here.
     """
     path = bundled_head_path()
-    try:
+    foreign = f"“{path}” is not a head asset that says how far its jaw opens."
+    with refusing(ModelError(foreign, "head_format")):
         return float(read_arrays(path, ("jaw_open_angle",), 1024)["jaw_open_angle"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"“{path}” is not a head asset that says how far its jaw opens.", "head_format"
-        ) from error
 
 
 def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:

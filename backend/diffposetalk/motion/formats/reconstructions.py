@@ -39,7 +39,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ...config import EXPRESSION_DIM, FPS, SHAPE_DIM
-from ...errors import MotionError
+from ...errors import MotionError, refusing
 from ...files.array_file import read_arrays
 from ..clip import MAX_BYTES, MotionClip, load_motion
 from ..smoothing import continuous, savitzky_golay
@@ -146,10 +146,8 @@ def load_reconstruction(
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise MotionError(f"The motion file “{path}” does not exist.", "motion_missing")
-    try:
+    with refusing(refused(path, "is not a file of plain NumPy arrays (.npz), or damaged.")):
         return read_arrays(path, _NAMES, MAX_BYTES)
-    except (OSError, ValueError) as error:
-        raise refused(path, "is not a file of plain NumPy arrays (.npz), or damaged.") from error
 
 
 def _one(

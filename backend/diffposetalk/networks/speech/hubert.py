@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from transformers import HubertConfig, HubertModel
 
 from ...config import SpeechEncoderConfig
-from ...errors import ModelError
+from ...errors import ModelError, refusing
 from ...files.text_file import read_text
 from ...files.torch_file import read_torch_file
 from .encoder import SAMPLES_PER_FRAME, OnChunk, fade
@@ -304,10 +304,8 @@ def unloaded(config: SpeechEncoderConfig) -> HubertSpeechEncoder:
         "num_attention_heads": config.heads,
         "intermediate_size": 4 * config.width,
     }
-    try:
+    with refusing(ModelError(f"No HuBERT is {config.width} wide.", "model_config"), ValueError):
         return _unloaded({**sizes, **_NO_MASKING})
-    except ValueError as error:
-        raise ModelError(f"No HuBERT is {config.width} wide.", "model_config") from error
 
 
 def _unloaded(sizes: dict[str, Any]) -> HubertSpeechEncoder:
