@@ -102,6 +102,9 @@ class SamplingConfig:
     """Steps from one evaluation of the branch without speech to the next, with the samplers that add no noise;
     1 evaluates it at every step."""
     speech_guidance: float = 1.15
+    added_guidance: dict[str, float] = field(default_factory=dict)
+    """What is added to the speech guidance of a group of channels (`motion.channel_groups`). Heads, brows and lids follow
+    the speech more loosely than lips do, and need a stronger pull to move as far and as fast as people's."""
     noisy_lips_guidance: float = 0.0
     """Speech guidance of the lips and the jaw in noisy recordings (`recording_noise`); 0: as in others."""
     style_guidance: float = 3.0
@@ -118,6 +121,9 @@ class SamplingConfig:
     lips_temperature: float = 1.0
     """Scale of the noise that the lips and the jaw are made from. Below 1, takes differ less in them, and they stay
     closer to what the speech makes likely, as with the temperature of Kingma and Dhariwal 2018 (Glow)."""
+    temperature: dict[str, float] = field(default_factory=dict)
+    """The same of single channels by name, in place of `lips_temperature`: those that shape the mouth vary with it as
+    people's do, while whether it closes is not left to chance."""
     style: str = ""
     """Preset used when the user names none; empty: generate without a style."""
 
@@ -207,6 +213,8 @@ def fits(value: Any, hint: Any) -> bool:
         if origin is list or parts[-1] is Ellipsis:
             return all(fits(item, parts[0]) for item in value)
         return len(value) == len(parts) and all(map(fits, value, parts))
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
     if hint is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint is int:
@@ -249,6 +257,11 @@ def _check(config: ModelConfig) -> None:
         "sampling.noisy_lips_guidance": (config.sampling.noisy_lips_guidance, 0.0, 20.0),
         "sampling.speech_guidance": (config.sampling.speech_guidance, 0.0, 20.0),
         "sampling.style_guidance": (config.sampling.style_guidance, 0.0, 20.0),
+    }
+    numbers |= {
+        f"sampling.{field}.{name}": (number, 0.0, top)
+        for field, top in (("added_guidance", 20.0), ("temperature", 1.0))
+        for name, number in getattr(config.sampling, field).items()
     }
     for name, (number, bottom, top) in numbers.items():
         if not bottom <= number <= top:
