@@ -135,8 +135,9 @@ def _keyed(target: Target, mesh: bpy.types.Object) -> set[str]:
 def _of_curves(target: Target) -> Iterator[Obstacle]:
     for block in target.blocks:
         action = block.animation_data.action if block.animation_data is not None else None
-        curves = list(keying.action_curves(action)) if action is not None else []
-        muted = [curve for curve in curves if curve.mute]
+        if action is None:
+            continue
+        muted = [curve for curve in keying.action_curves(action) if curve.mute]
         if muted:
 
             def hear(muted: list[bpy.types.FCurve] = muted) -> None:
