@@ -103,8 +103,8 @@ class SamplingConfig:
     1 evaluates it at every step."""
     speech_guidance: float = 1.15
     added_guidance: dict[str, float] = field(default_factory=dict)
-    """What is added to the speech guidance of a group of channels (`motion.channel_groups`). Heads, brows and lids follow
-    the speech more loosely than lips do, and need a stronger pull to move as far and as fast as people's."""
+    """What is added to the speech guidance of a group of channels (`motion.channel_groups`). Heads, brows and lids
+    follow the speech more loosely than lips do, and need a stronger pull to move as far and as fast as people's."""
     noisy_lips_guidance: float = 0.0
     """Speech guidance of the lips and the jaw in noisy recordings (`recording_noise`); 0: as in others."""
     style_guidance: float = 3.0
@@ -121,9 +121,6 @@ class SamplingConfig:
     lips_temperature: float = 1.0
     """Scale of the noise that the lips and the jaw are made from. Below 1, takes differ less in them, and they stay
     closer to what the speech makes likely, as with the temperature of Kingma and Dhariwal 2018 (Glow)."""
-    temperature: dict[str, float] = field(default_factory=dict)
-    """The same of single channels by name, in place of `lips_temperature`: those that shape the mouth vary with it as
-    people's do, while whether it closes is not left to chance."""
     style: str = ""
     """Preset used when the user names none; empty: generate without a style."""
 
@@ -259,9 +256,8 @@ def _check(config: ModelConfig) -> None:
         "sampling.style_guidance": (config.sampling.style_guidance, 0.0, 20.0),
     }
     numbers |= {
-        f"sampling.{field}.{name}": (number, 0.0, top)
-        for field, top in (("added_guidance", 20.0), ("temperature", 1.0))
-        for name, number in getattr(config.sampling, field).items()
+        f"sampling.added_guidance.{name}": (number, 0.0, 20.0)
+        for name, number in config.sampling.added_guidance.items()
     }
     for name, (number, bottom, top) in numbers.items():
         if not bottom <= number <= top:

@@ -14,7 +14,6 @@ from ..diffusion.guidance import GuidedDenoiser, SparseBranch
 from ..diffusion.inpainting import FACE_FRAMES, HEAD_FRAMES, InpaintingDenoiser
 from ..diffusion.samplers import Denoise, sample
 from ..errors import Cancelled
-from ..motion.channel_groups import channel_names
 from ..motion.clip import MotionClip
 from ..networks.model import DiffPoseTalk
 from ..networks.speech.encoder import OnChunk
@@ -38,9 +37,6 @@ class WindowSampler:
         self.denoiser = model.prepared_denoiser()
         scale = torch.ones(model.config.denoiser.motion_dim)
         scale[mouth(model)] = model.config.sampling.lips_temperature
-        names = channel_names(model.config.basis, len(scale))
-        for name, temperature in model.config.sampling.temperature.items():
-            scale[names.index(name)] = temperature
         self.temperature = scale.to(model.device)  # (D,), scale of the noise that each channel is made from
         self.thread = ThreadPoolExecutor(1, "speech")
         self.done: dict[int, list[int]] = {}  # network evaluations of each line: done, total

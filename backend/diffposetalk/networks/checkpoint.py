@@ -22,7 +22,7 @@ from ..files.digest import file_sha256
 from ..files.shipped import shipped
 from ..files.text_file import read_text
 from ..files.whole_file import allowed, whole_file
-from ..motion.channel_groups import channel_groups, channel_names
+from ..motion.channel_groups import channel_groups
 from ..motion.style_measures import StyleMeasures
 from .device import choose_compute, device_errors
 from .model import DiffPoseTalk, StylePreset
@@ -57,18 +57,14 @@ def read_config(folder: str | Path) -> ModelConfig:
     if not isinstance(data, dict):
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not a JSON object.", "model_config")
     config = ModelConfig.from_dict(data)
-    dim = config.denoiser.motion_dim
-    for field, known in (
-        ("added_guidance", [*channel_groups(config.basis, dim)]),
-        ("temperature", channel_names(config.basis, dim)),
-    ):
-        for name in getattr(config.sampling, field):
-            if name not in known:
-                raise ModelError(
-                    f"The model's config.json has sampling.{field} of {name!r}, which is none of its channels: "
-                    f"{', '.join(known)}.",
-                    "model_config",
-                )
+    groups = channel_groups(config.basis, config.denoiser.motion_dim)
+    for name in config.sampling.added_guidance:
+        if name not in groups:
+            raise ModelError(
+                f"The model's config.json has sampling.added_guidance of {name!r}, which is none of its groups of "
+                f"channels: {', '.join(groups)}.",
+                "model_config",
+            )
     return config
 
 

@@ -31,6 +31,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..diffusion.samplers import solver_steps
+from ..generation.conditioning import speech_scale
+from ..generation.line import Guidance
 from ..head.head_model import HeadModel
 from ..networks.denoiser import Denoiser
 from ..networks.model import DiffPoseTalk
@@ -55,14 +57,16 @@ from .training_set import TrainingSet
 
 def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """Equation 10 at the model's own scales: predictions (B, T_w, D) for noisy windows x at steps (B,)."""
-    w_a, w_s = model.config.sampling.speech_guidance, model.config.sampling.style_guidance
+    own = model.config.sampling
+    w_a = speech_scale(model, Guidance(own.speech_guidance, own.speech_guidance, 0.0, own.added_guidance))
+    w_s = torch.full_like(w_a, own.style_guidance)
     null_style = model.null_style.expand_as(c.style)
-    branches: list[tuple[torch.Tensor, torch.Tensor, float]] = [
+    branches = [
         (without_speech(model, c.speech), null_style, 1 - w_a),
         (c.speech, null_style, w_a - w_s),
         (c.speech, c.style, w_s),
     ]
-    used = [b for b in branches if b[2]]
+    used = [b for b in branches if bool(b[2].any())]
     speech, style = torch.cat([b[0] for b in used]), torch.cat([b[1] for b in used])
     count = len(used)
     out = model.denoiser(
@@ -75,8 +79,8 @@ def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: to
         c.indicator.repeat(count, 1),
     ).float()
     parts = out[:, -x.shape[1] :].chunk(count)
-    weights = torch.tensor([b[2] for b in used], device=out.device)
-    return torch.einsum("k,kbtd->btd", weights, torch.stack(parts))
+    weights = torch.stack([b[2] for b in used]).to(out.device)
+    return torch.einsum("kd,kbtd->btd", weights, torch.stack(parts))
 
 
 def step_table(schedule: NoiseSchedule, steps: int, substeps: int) -> torch.Tensor:
@@ -262,7 +266,11 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         **teacher.config.provenance,
         "distilled_from": teacher.config.name,
         "distilled_from_sha256": teacher.sha256,
-        "distilled_guidance": {"speech": scales.speech_guidance, "style": scales.style_guidance},
+        "distilled_guidance": {
+            "speech": scales.speech_guidance,
+            "added": scales.added_guidance,
+            "style": scales.style_guidance,
+        },
         "distilled_grid": solver_steps(teacher.schedule, settings.steps),
         "distilled_with": f"diffposetalk {VERSION}, {date.today().isoformat()}",
     }
@@ -271,6 +279,7 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         sampler="ddim",
         steps=settings.steps,
         speech_guidance=1.0,
+        added_guidance={},
         noisy_lips_guidance=0.0,
         style_guidance=1.0,
     )

@@ -263,7 +263,12 @@ def _without_guidance(recipe: Recipe) -> Recipe:
     return replace(
         recipe,
         model=_with(
-            recipe.model, "sampling", speech_guidance=1.0, noisy_lips_guidance=0.0, style_guidance=1.0
+            recipe.model,
+            "sampling",
+            speech_guidance=1.0,
+            added_guidance={},
+            noisy_lips_guidance=0.0,
+            style_guidance=1.0,
         ),
         denoiser=replace(recipe.denoiser, style_dropout=0.0, all_dropout=0.0),
     )
