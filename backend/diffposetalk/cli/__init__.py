@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..config import STYLE_WORDS
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 
-# Subcommands with a module of their own, which has `add_arguments(parser)` and `run(arguments)`.
+# Subcommands with a module of their own, which has `add_arguments(parser)` and, unless that names what to run for each
+# of its own subcommands, `run(arguments)`.
 # Their modules are imported only when called: they may need torch, the help of the others does not.
 MODULE_COMMANDS = {
     "batch": ("diffposetalk.cli.batch", "make the clips of all lines in a manifest"),
@@ -50,9 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names on a disk need not be UTF-8
-    parser = build_parser(argv)
-    arguments = parser.parse_args(argv)
     try:
+        arguments = build_parser(argv).parse_args(argv)
         return arguments.run(arguments) or EXIT_OK
     except DiffPoseTalkError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -127,10 +128,23 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     for name, (module_name, summary) in MODULE_COMMANDS.items():
         command = commands.add_parser(name, help=summary)
         if name == called:
-            module = import_module(module_name)
+            module = _imported(module_name)
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=getattr(module, "run", None))
     return parser
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.removesuffix(".cli"):
+            raise
+        raise DiffPoseTalkError(
+            "Training and evaluation are not part of the add-on's package, but of the project's source: get that, and "
+            'install the engine from it (pip install "./backend[train]" or "./backend[evaluate]").',
+            "command_left_out",
+        ) from error
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -218,10 +232,8 @@ def _info(arguments: argparse.Namespace) -> None:
             "speech_encoder": config.speech_encoder.kind,
             "styles": {key: style.description for key, style in model.styles.items()},
             "defaults": {
-                "sampler": config.sampling.sampler,
-                "steps": config.sampling.steps,
-                "speech_guidance": config.sampling.speech_guidance,
-                "style_guidance": config.sampling.style_guidance,
+                name: getattr(config.sampling, name)
+                for name in ("sampler", "steps", "speech_guidance", "style_guidance")
             },
         },
     }

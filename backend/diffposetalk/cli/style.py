@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import STYLE_WORDS
 from ..errors import OutputError, StyleError
+from ..files.file_name import with_suffix
+from ..files.whole_file import whole_file
 from ..generation.arguments import add_model_arguments, load_chosen_model
+from ..motion.style_measures import told
 from ..styles.library import (
     add_style,
     check_name,
@@ -27,7 +30,6 @@ from ..styles.library import (
 )
 
 if TYPE_CHECKING:
-    from ..head.head_model import HeadModel
     from ..motion.clip import MotionClip
     from ..networks.model import DiffPoseTalk
     from ..styles.style_file import Style
@@ -106,12 +108,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run one of them; returns the exit status."""
-    arguments.style_function(arguments)
-    return 0
-
-
 def _command(
     commands: argparse._SubParsersAction,
     name: str,
@@ -122,7 +118,7 @@ def _command(
     library: bool = True,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary)
-    parser.set_defaults(style_function=function)
+    parser.set_defaults(run=function)
     if library:
         parser.add_argument(
             "--library",
@@ -165,13 +161,13 @@ def _add_tracking(parser: argparse.ArgumentParser) -> None:
 
 def _extract(arguments: argparse.Namespace) -> None:
     destination = _destination(arguments)
+    from ..head.head_model import load_head
     from ..styles.creation import style_from_motion
 
     clip, source, notes = _reference(arguments)
     model = load_chosen_model(arguments)
     if clip.basis != model.config.basis and arguments.from_head is not None:
         from ..head.basis_conversion import convert
-        from ..head.head_model import load_head
 
         clip, residual = convert(clip, load_head(arguments.from_head), load_head(arguments.head))
         notes.append(str(residual))
@@ -183,7 +179,7 @@ def _extract(arguments: argparse.Namespace) -> None:
         name,
         window=window,
         source=source,
-        head=_head(arguments),
+        head=arguments.head and load_head(arguments.head),
         description=arguments.description,
     )
     destination(replace(style, notes=(*notes, *style.notes)))
@@ -214,11 +210,10 @@ def _tracked(arguments: argparse.Namespace, video: Path) -> Any:
     from ..tracking.performance import track_performance
 
     progress = ProgressLine()
-    face = None if arguments.face is None else (arguments.face[0], arguments.face[1])
     tracked = track_performance(
         video,
         arguments.tracker,
-        face=face,
+        face=arguments.face and tuple(arguments.face),
         neutral=arguments.neutral,
         on_progress=lambda done, total: progress("tracking", done, total),
     )
@@ -233,8 +228,7 @@ def _track(arguments: argparse.Namespace) -> None:
     tracked = _tracked(arguments, arguments.video)
     for warning in tracked.quality.warnings:
         print(warning, file=sys.stderr)
-    output = arguments.output
-    print(tracked.clip.save(output if output.suffix == ".npz" else output.with_name(output.name + ".npz")))
+    print(tracked.clip.save(with_suffix(arguments.output, ".npz")))
 
 
 def _mix(arguments: argparse.Namespace) -> None:
@@ -308,10 +302,8 @@ def _show(arguments: argparse.Namespace) -> None:
     if arguments.thumbnail is not None:
         if not style.thumbnail:
             raise StyleError(f"The style “{style.name}” has no picture.", "style_missing")
-        try:
-            arguments.thumbnail.write_bytes(style.thumbnail)
-        except OSError as error:
-            raise OutputError(f"Cannot write “{arguments.thumbnail}”: {error.strerror or error}.") from error
+        with whole_file(arguments.thumbnail) as file:
+            file.write(style.thumbnail)
 
 
 def _rename(arguments: argparse.Namespace) -> None:
@@ -345,7 +337,7 @@ def _illustrate(arguments: argparse.Namespace) -> None:
     illustrate(
         arguments.folder,
         arguments.audio,
-        None if arguments.head is None else load_head(arguments.head),
+        arguments.head and load_head(arguments.head),
         on_preset=lambda key, measures: print(f"{key}: {measures}"),
     )
 
@@ -361,8 +353,7 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
         output = checked_output(output, ".npy" if output.suffix.lower() == ".npy" else ".dptstyle")
 
     def write(style: Style) -> None:
-        from ..styles.style_file import save_style
-        from ..styles.vector_file import save_style_vector
+        from ..styles.style_file import save_style, save_style_vector
 
         if output is not None and output.suffix.lower() == ".npy":
             print(save_style_vector(output, style.vector))
@@ -391,23 +382,16 @@ def _presets(folder: Path | None) -> list[dict[str, Any]]:
     folder = folder or bundled_model_path()
     styles = load_styles(folder, read_config(folder))
     return [
-        {
-            "id": key,
-            "name": s.name,
-            "description": s.description,
-            "measures": s.measures.to_dict() if s.measures else None,
-            "figures": str(s.measures) if s.measures else "",
-        }
-        for key, s in styles.items()
+        {"id": key, "name": style.name, "description": style.description, **told(style.measures)}
+        for key, style in styles.items()
     ]
 
 
 def _described(style: Style) -> dict[str, Any]:
     return {
         "description": style.description,
-        "figures": str(style.measures) if style.measures else "",
+        **told(style.measures),
         "measured": style.measured,
-        "measures": style.measures.to_dict() if style.measures else None,
         "basis": style.basis,
         "model": style.model,
         "source": style.source,
@@ -420,9 +404,3 @@ def _tell(style: Style, notes: list[str]) -> None:
         print(style.measures, file=sys.stderr)
     for note in (*notes, *style.notes):
         print(note, file=sys.stderr)
-
-
-def _head(arguments: argparse.Namespace) -> HeadModel | None:
-    from ..head.head_model import load_head
-
-    return None if arguments.head is None else load_head(arguments.head)
