@@ -16,6 +16,11 @@ from .paper_table import CAPTION, COLUMNS, NOT_COMPARABLE, TABLE_1
 from .reported_figures import BY_KEY, FAMILIES, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 from .results import Corpus, Evaluation, rows_of
 
+STRIP = "The head at lip-shaping phones, at the phone's middle (first run). In the corner: mouth opening."
+CURVES = (
+    "Strong lines: first run; faint lines: the other runs. Shaded: P B M (red), open vowels (green), rounded phones "
+    "(blue)."
+)
 STYLESHEET = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #23262b;
@@ -102,32 +107,24 @@ def _notes(evaluation: Evaluation) -> str:
 
 
 def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
-    about = f'<p class="muted">{_text(corpus.described())}</p>'
-    parts = [f"<h2>{_text(corpus.name)}</h2>", about, _figures_table(corpus)]
-    parts.append(
+    parts = [
+        f"<h2>{_text(corpus.name)}</h2>",
+        f'<p class="muted">{_text(corpus.described())}</p>',
+        _figures_table(corpus),
         _image(
             plots.intervals(corpus, ["lve", "fdd", "mod", "ba", "closure", "opening"]),
             "Mean and 95 % confidence interval over runs; faint dots are single runs. Systems that give the same "
             "every time have no interval.",
-        )
-    )
+        ),
+    ]
     worst = corpus.worst()
     for index in corpus.pictured:
         remark = ' <small class="muted">largest LVE</small>' if index == worst else ""
-        parts.append(f"<h3>{_text(corpus.references[index].id)}{remark}</h3>")
-        parts.append(
-            _image(
-                plots.strip(corpus, index, head),
-                "The head at lip-shaping phones, at the phone's middle (first run). In the corner: mouth opening.",
-            )
-        )
-        parts.append(
-            _image(
-                plots.curves(corpus, index),
-                "Strong lines: first run; faint lines: the other runs. Shaded: P B M (red), open vowels (green), "
-                "rounded phones (blue).",
-            )
-        )
+        parts += [
+            f"<h3>{_text(corpus.references[index].id)}{remark}</h3>",
+            _image(plots.strip(corpus, index, head), STRIP),
+            _image(plots.curves(corpus, index), CURVES),
+        ]
     spectra = plots.spectra(corpus, evaluation.long_take)
     if spectra is not None:
         also = ", and of the long recording" if evaluation.long_take else ""

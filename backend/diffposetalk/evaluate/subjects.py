@@ -144,12 +144,10 @@ class MotionFolder:
 
     def _find(self, ids: list[str]) -> list[dict[str, Path]]:
         """Files by id, of each run; ids that are paths may also be named by their last part, where that is unique."""
-        names = {id: id for id in ids}
+        names, last = {id: id for id in ids}, {id: Path(id).name for id in ids}
         runs = self._runs(ids)
-        if not runs:
-            last = {id: Path(id).name for id in ids}
-            if len(set(last.values())) == len(ids):
-                names, runs = last, self._runs(list(last.values()))
+        if not runs and len(set(last.values())) == len(ids):
+            names, runs = last, self._runs(list(last.values()))
         for run, files in runs or [("", {})]:
             missing = [id for id in ids if names[id] not in files]
             if missing:

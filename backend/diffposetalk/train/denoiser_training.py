@@ -304,15 +304,8 @@ class TwoWindowLosses(nn.Module):
         else:
             shape = model.normalizer.normalize_shape(batch.shape).repeat(2, 1)
             identity = batch.shape.repeat(2, 1)
-        return Windows(
-            clean=torch.cat([a, b]),
-            previous_motion=torch.cat([start_motion, a[:, -previous:]]),
-            speech=speech,
-            style=style,
-            shape=shape,
-            identity=identity,
-            indicator=indicator,
-        )
+        previous_motion = torch.cat([start_motion, a[:, -previous:]])
+        return Windows(torch.cat([a, b]), previous_motion, speech, style, shape, identity, indicator)
 
     def hear(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Projected speech of both windows (B, T_w, width) and of the T_p frames before the second.

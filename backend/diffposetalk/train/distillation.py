@@ -48,7 +48,7 @@ from .denoiser_training import (
 )
 from .loop import Loop, new_accelerator, share
 from .losses import GeometricLoss, RealFrames
-from .recipe import DenoiserTraining, DistillTraining, Recipe
+from .recipe import NO_GUIDANCE, DenoiserTraining, DistillTraining, Recipe
 from .training_set import TrainingSet
 
 
@@ -63,17 +63,10 @@ def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: to
     ]
     used = [b for b in branches if b[2]]
     speech, style = torch.cat([b[0] for b in used]), torch.cat([b[1] for b in used])
-    count = len(used)
-    out = model.denoiser(
-        x.repeat(count, 1, 1),
-        c.previous_motion.repeat(count, 1, 1),
-        speech,
-        style,
-        c.shape.repeat(count, 1),
-        step.repeat(count),
-        c.indicator.repeat(count, 1),
-    ).float()
-    parts = out[:, -x.shape[1] :].chunk(count)
+    same = (torch.cat([t] * len(used)) for t in (x, c.previous_motion, c.shape, step, c.indicator))
+    noisy, previous_motion, shape, steps, indicator = same
+    out = model.denoiser(noisy, previous_motion, speech, style, shape, steps, indicator).float()
+    parts = out[:, -x.shape[1] :].chunk(len(used))
     weights = torch.tensor([b[2] for b in used], device=out.device)
     return torch.einsum("k,kbtd->btd", weights, torch.stack(parts))
 
@@ -259,15 +252,7 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         "distilled_grid": solver_steps(teacher.schedule, settings.steps),
         "distilled_with": f"diffposetalk {VERSION}, {date.today().isoformat()}",
     }
-    sampling = replace(
-        scales,
-        sampler="ddim",
-        steps=settings.steps,
-        speech_guidance=1.0,
-        noisy_lips_guidance=0.0,
-        style_guidance=1.0,
-    )
-    student.config = replace(
-        teacher.config, name=f"{teacher.config.name} (draft)", sampling=sampling, provenance=provenance
-    )
+    sampling = replace(scales, sampler="ddim", steps=settings.steps, **NO_GUIDANCE)
+    name = f"{teacher.config.name} (draft)"
+    student.config = replace(teacher.config, name=name, sampling=sampling, provenance=provenance)
     return student.eval()
