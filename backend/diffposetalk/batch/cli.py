@@ -76,22 +76,17 @@ def run(arguments: argparse.Namespace) -> int:
 
                 report.facts = run_on_cluster(arguments, jobs, folder, told)
             else:
-                report.facts = _run_here(arguments, jobs, folder, told)
+                from .speaking import Speaker
+
+                options, again = chosen_options(arguments), arguments.retries
+                model = load_chosen_model(arguments)
+                Speaker(model, folder, options, overwrite=arguments.overwrite, retries=again).run(jobs, told)
+                report.facts = {"model": model.config.name, "compute": model.compute.describe()}
         finally:
             progress.end()
             data = report.write(folder)
             print(f"{summary(data)}; report: {folder / TEXT_NAME}")
     return EXIT_SOME_FAILED if report.failures else 0
-
-
-def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
-    from .speaking import Speaker
-
-    options = chosen_options(arguments)
-    model = load_chosen_model(arguments)
-    speaker = Speaker(model, folder, options, overwrite=arguments.overwrite, retries=arguments.retries)
-    speaker.run(jobs, told)
-    return {"model": model.config.name, "compute": model.compute.describe()}
 
 
 @contextmanager

@@ -141,15 +141,13 @@ class Distillation(nn.Module):
             dropped = batch.drop.flatten() < self.settings.style_dropout
             c = replace(c, style=torch.where(dropped[:, None], teacher.null_style, c.style))
             clean = c.clean * c.indicator[..., None]
+            stops = self.table[batch.step.flatten() % len(self.table)]
+            step = batch.step.flatten() if self.folded is None else stops[:, 0]
+            x = self.alpha[step, None, None] * clean + self.sigma[step, None, None] * noise
             if self.folded is None:
-                step = batch.step.flatten()
-                x = self._noisy(clean, step, noise)
                 wanted = guided_prediction(teacher, c, x, step)
             else:
-                stops = self.table[batch.step.flatten() % len(self.table)]
-                step = stops[:, 0]
-                x = self._noisy(clean, step, noise)
-                wanted = self._in_one_step(c, x, stops)
+                wanted = self._in_one_step(self.folded, c, x, stops)
         made = self._predict(self.student, c, x, step)
         with torch.autocast(made.device.type, enabled=False):
             real = RealFrames(c.indicator, real_frames(batch.all_real, x.shape[1]).flatten(0, 1))
@@ -162,19 +160,17 @@ class Distillation(nn.Module):
                 losses |= {"vertex": w.vertex * vertex, "velocity": w.velocity * velocity}
         return losses
 
-    def _noisy(self, clean: torch.Tensor, step: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        return self.alpha[step, None, None] * clean + self.sigma[step, None, None] * noise
-
     def _predict(self, denoiser: Denoiser, c: Windows, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         out = denoiser(x, c.previous_motion, c.speech, c.style, c.shape, step, c.indicator)
         return out[:, -x.shape[1] :].float()
 
-    def _in_one_step(self, c: Windows, x: torch.Tensor, stops: torch.Tensor) -> torch.Tensor:
+    def _in_one_step(
+        self, folded: Denoiser, c: Windows, x: torch.Tensor, stops: torch.Tensor
+    ) -> torch.Tensor:
         """The clean prediction by which one DDIM step from x gets where the teacher's steps over `stops` end."""
-        assert self.folded is not None
         y = x
         for n, end in zip(stops.T[:-1], stops.T[1:], strict=True):
-            x0 = self._predict(self.folded, c, y, n)
+            x0 = self._predict(folded, c, y, n)
             ratio = (self.sigma[end] / self.sigma[n])[:, None, None]
             y = ratio * y + (self.alpha[end, None, None] - ratio * self.alpha[n, None, None]) * x0
         first, last = stops[:, 0], stops[:, -1]
