@@ -26,7 +26,6 @@ EXIT_SOME_FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `diffposetalk batch`."""
     parser.add_argument(
         "manifest", type=Path, help="lines to be spoken (.csv or .json); see docs/batch_and_farm.md"
     )
@@ -124,6 +123,5 @@ class _ProgressLine:
             )
 
     def end(self) -> None:
-        """Leave the line."""
         if self.terminal:
             print(file=sys.stderr)

@@ -200,7 +200,6 @@ class Speaker:
         return Outcome(job.row, job.audio, job.output, MADE, _names(job), len(clips), seconds)
 
     def _alone(self, work: _Work, cancelled: Callable[[], bool] | None) -> Outcome:
-        """A job without others beside it."""
         try:
             [(_, clips)] = generate_lines(self.model, [self._line(work)], cancelled=cancelled)
         except Exception as error:

@@ -36,7 +36,6 @@ LONG_TAKES = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `diffposetalk evaluate`."""
     parser.add_argument(
         "data",
         type=Path,

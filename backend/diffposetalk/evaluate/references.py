@@ -198,10 +198,9 @@ def _recordings(
         phones = _given_phones(rows.get(recording.id, {}), index)
         text = _transcript(recording, rows, root)
         if not phones and align and text:
-            if aligner is None:
-                from ..lips.alignment import PhoneAligner
+            from ..lips.alignment import PhoneAligner
 
-                aligner = PhoneAligner()
+            aligner = aligner or PhoneAligner()
             phones = aligner.align(recording.sound(), text)
         yield Reference(recording.id, recording.speaker, recording.sound, recording.motion, tuple(phones))
 
@@ -216,8 +215,7 @@ def _given_phones(row: dict[str, Any], path: Path) -> list[Phone]:
 
 
 def _transcript(recording: Recording, rows: dict[str, dict[str, Any]], root: Path) -> str:
-    text = rows.get(recording.id, {}).get("text")
-    if isinstance(text, str):
+    if isinstance(text := rows.get(recording.id, {}).get("text"), str):
         return text
     beside = root / f"{recording.id}.txt"
     try:

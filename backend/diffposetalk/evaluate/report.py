@@ -74,7 +74,7 @@ def page(evaluation: Evaluation, head: HeadModel) -> str:
     title = "Evaluation: " + _text(evaluation.settings.get("Model", "motion files"))
     body = [
         "<h1>Evaluation of speech-driven face and head motion</h1>",
-        _settings(evaluation),
+        _pairs(evaluation.settings),
         _notes(evaluation),
         *(_corpus(corpus, evaluation, head) for corpus in evaluation.corpora),
         _paper(evaluation),
@@ -91,16 +91,10 @@ def page(evaluation: Evaluation, head: HeadModel) -> str:
     )
 
 
-def _settings(evaluation: Evaluation) -> str:
-    rows = "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in evaluation.settings.items())
-    return f"<dl>{rows}</dl>"
-
-
 def _notes(evaluation: Evaluation) -> str:
-    notes = list(evaluation.notes)
-    for corpus in evaluation.corpora:
-        for figures in corpus.figures:
-            notes += [f"{figures.subject} on {corpus.name}: {note}" for note in figures.notes]
+    pairs = ((corpus, figures) for corpus in evaluation.corpora for figures in corpus.figures)
+    own = (f"{f.subject} on {corpus.name}: {note}" for corpus, f in pairs for note in f.notes)
+    notes = [*evaluation.notes, *own]
     if not notes:
         return ""
     return '<ul class="notes muted">' + "".join(f"<li>{_text(note)}</li>" for note in notes) + "</ul>"
@@ -211,8 +205,11 @@ def _simple_table(metrics: Sequence[Metric], values: dict[str, Estimate]) -> str
 
 def _meanings(evaluation: Evaluation) -> str:
     shown = [m for m in METRICS if any(m in rows_of(corpus) for corpus in evaluation.corpora)]
-    rows = "".join(f"<dt>{_text(m.title)}</dt><dd>{_text(m.meaning)}</dd>" for m in shown)
-    return f"<h2>What the figures mean</h2><dl>{rows}</dl>"
+    return "<h2>What the figures mean</h2>" + _pairs({m.title: m.meaning for m in shown})
+
+
+def _pairs(told: dict[str, str]) -> str:
+    return "<dl>" + "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in told.items()) + "</dl>"
 
 
 def _image(data: bytes | None, caption: str) -> str:

@@ -309,7 +309,6 @@ class _Shards:
 
 
 def _fingerprint(encoder: SpeechEncoder | None) -> str:
-    """Of an encoder's weights."""
     digest = hashlib.sha256()
     weights: Any = encoder
     tensors: dict[str, torch.Tensor] = weights.state_dict() if hasattr(weights, "state_dict") else {}
