@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         print(f"{len(jobs)} lines, {len(bad)} bad rows")
         return EXIT_SOME_FAILED if bad else 0
-    from .output_folder import output_folder
+    from .output_folder import OutputFolder
 
     progress = _ProgressLine(len(jobs))
 
@@ -68,23 +68,24 @@ def run(arguments: argparse.Namespace) -> int:
         report.outcomes.append(outcome)
         progress(report, outcome)
 
-    with output_folder(arguments.out) as folder, stopping_on_terminate():
+    with OutputFolder(arguments.out) as out, stopping_on_terminate():
         try:
             if arguments.ray:
                 from .ray_cluster import run_on_cluster
 
-                report.facts = run_on_cluster(arguments, jobs, folder, told)
+                report.facts = run_on_cluster(arguments, jobs, out.folder, told)
             else:
                 from .speaking import Speaker
 
-                options, again = chosen_options(arguments), arguments.retries
+                options = chosen_options(arguments)
                 model = load_chosen_model(arguments)
-                Speaker(model, folder, options, overwrite=arguments.overwrite, retries=again).run(jobs, told)
+                own = {"overwrite": arguments.overwrite, "retries": arguments.retries}
+                Speaker(model, out.folder, options, **own).run(jobs, told)
                 report.facts = {"model": model.config.name, "compute": model.compute.describe()}
         finally:
             progress.end()
-            data = report.write(folder)
-            print(f"{summary(data)}; report: {folder / TEXT_NAME}")
+            data = report.write(out.folder)
+            print(f"{summary(data)}; report: {out.folder / TEXT_NAME}")
     return EXIT_SOME_FAILED if report.failures else 0
 
 
