@@ -234,14 +234,12 @@ def _number(values: dict[str, Any], name: str, low: float, high: float = math.in
 
 def _whole(values: dict[str, Any], name: str, low: int) -> int | None:
     value = values.get(name)
-    if value is None:
-        return None
     number = value if type(value) is int else None
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,19}(\.0+)?\s*", value):
         number = int(value.split(".")[0])
     if isinstance(value, float) and value.is_integer():
         number = int(value)
-    if number is None or number < low:
+    if value is not None and (number is None or number < low):
         raise ValueError(f"its {name} {_shown(value)} is not a whole number from {low} on")
     return number
 

@@ -77,9 +77,8 @@ class SpeakingActor:
 
         model = load_model(work.model, work.device, work.precision, work.threads, work.rows)
         model = of_quality(model, work.model, work.options.quality)
-        self.speaker = Speaker(
-            model, Path(work.folder), work.options, overwrite=work.overwrite, retries=work.retries
-        )
+        folder, again = Path(work.folder), work.retries
+        self.speaker = Speaker(model, folder, work.options, overwrite=work.overwrite, retries=again)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[str]]:
         """Outcomes of a block of jobs, both as JSON texts."""
@@ -93,17 +92,10 @@ def run_on_cluster(
 ) -> dict[str, Any]:
     """`diffposetalk batch --ray ADDRESS`: arguments of the command line; returns facts for the report."""
     read_config(arguments.model or bundled_model_path())  # a wrong model is told at once, not by every worker
-    work = Work(
-        model=None if arguments.model is None else str(arguments.model.absolute()),
-        folder=str(folder),
-        options=chosen_options(arguments),
-        device=arguments.device,
-        precision=arguments.precision,
-        threads=arguments.threads or 1,
-        rows=arguments.batch,
-        overwrite=arguments.overwrite,
-        retries=arguments.retries,
-    )
+    model = None if arguments.model is None else str(arguments.model.absolute())
+    same = {name: getattr(arguments, name) for name in ("device", "precision", "overwrite", "retries")}
+    own = {"threads": arguments.threads or 1, "rows": arguments.batch}
+    work = Work(model, str(folder), chosen_options(arguments), **own, **same)
     with connected(arguments.ray, arguments.workers):
         return speak_on_cluster(work, jobs, report, workers=arguments.workers)
 

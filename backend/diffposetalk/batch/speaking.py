@@ -132,10 +132,8 @@ class Speaker:
                     work = active.pop(index)
                     report(work.job, self._written(work, clips))
                 return
-            except Cancelled:
-                raise
             except Exception as error:
-                if _gone(error):
+                if _ends_all(error):
                     raise
                 log.warning("a batch broke (%s); its %d lines are tried one by one", error, len(active))
             for work in active.values():
@@ -202,13 +200,10 @@ class Speaker:
         return Outcome(job.row, job.audio, job.output, MADE, _names(job), len(clips), seconds)
 
     def _alone(self, work: _Work, cancelled: Callable[[], bool] | None) -> Outcome:
-        """A job without others beside it."""
         try:
             [(_, clips)] = generate_lines(self.model, [self._line(work)], cancelled=cancelled)
-        except Cancelled:
-            raise
         except Exception as error:
-            if _gone(error):
+            if _ends_all(error):
                 raise
             return _failure(work.job, error)
         return self._written(work, clips)
@@ -224,9 +219,10 @@ def _names(job: Job) -> list[str]:
     return [job.clip_name(seed) for seed in job.seeds]
 
 
-def _gone(error: Exception) -> bool:
-    """Whether an error means that the device is of no use to other jobs either."""
-    return isinstance(error, DeviceError) and error.kind != "out_of_memory"
+def _ends_all(error: Exception) -> bool:
+    """Whether the batch was cancelled, or the device is of no use to other jobs either."""
+    lost = isinstance(error, DeviceError) and error.kind != "out_of_memory"
+    return lost or isinstance(error, Cancelled)
 
 
 def _failure(job: Job, error: Exception) -> Outcome:

@@ -26,7 +26,6 @@ EXIT_SOME_FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `diffposetalk batch`."""
     parser.add_argument(
         "manifest", type=Path, help="lines to be spoken (.csv or .json); see docs/batch_and_farm.md"
     )
@@ -61,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         print(f"{len(jobs)} lines, {len(bad)} bad rows")
         return EXIT_SOME_FAILED if bad else 0
-    from ..batch.output_folder import output_folder
+    from ..batch.output_folder import OutputFolder
 
     progress = ProgressLine()
 
@@ -71,29 +70,25 @@ def run(arguments: argparse.Namespace) -> int:
             progress.remark(f"row {outcome.row}: {outcome.message}")
         progress.count(len(report.outcomes), len(jobs))
 
-    with output_folder(arguments.out) as folder, stopping_on_terminate():
+    with OutputFolder(arguments.out) as out, stopping_on_terminate():
         try:
             if arguments.ray:
                 from ..batch.ray_cluster import run_on_cluster
 
-                report.facts = run_on_cluster(arguments, jobs, folder, told)
+                report.facts = run_on_cluster(arguments, jobs, out.folder, told)
             else:
-                report.facts = _run_here(arguments, jobs, folder, told)
+                from ..batch.speaking import Speaker
+
+                options = chosen_options(arguments)
+                model = load_chosen_model(arguments)
+                own = {"overwrite": arguments.overwrite, "retries": arguments.retries}
+                Speaker(model, out.folder, options, **own).run(jobs, told)
+                report.facts = {"model": model.config.name, "compute": model.compute.describe()}
         finally:
             progress.end()
-            data = report.write(folder)
-            print(f"{summary(data)}; report: {folder / TEXT_NAME}")
+            data = report.write(out.folder)
+            print(f"{summary(data)}; report: {out.folder / TEXT_NAME}")
     return EXIT_SOME_FAILED if report.failures else 0
-
-
-def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
-    from ..batch.speaking import Speaker
-
-    options = chosen_options(arguments)
-    model = load_chosen_model(arguments)
-    speaker = Speaker(model, folder, options, overwrite=arguments.overwrite, retries=arguments.retries)
-    speaker.run(jobs, told)
-    return {"model": model.config.name, "compute": model.compute.describe()}
 
 
 @contextmanager

@@ -254,7 +254,6 @@ def _denoiser_config(options: dict[str, Any], tensors: Tensors, what: str) -> De
 
 
 def _style_config(options: dict[str, Any], tensors: Tensors, what: str) -> StyleEncoderConfig:
-    """Sizes of a released style encoder."""
     _check_options(options, ("rot_repr",), what)
     width, motion_dim = _shape(tensors, "motion_proj.weight", 2, what)
     sizes = _transformer(options, tensors, "transformer.layers.", width, motion_dim, what)

@@ -124,9 +124,7 @@ class _Unused(_StandIn):
 
 
 def _numpy_scalar(kind: Any, content: Any = b"") -> Any:
-    made = _PickledArray()
-    made.kind, made.content = kind, content
-    return made
+    return _numpy_from_buffer(content, kind, (), "C")
 
 
 def _numpy_from_buffer(content: Any, kind: Any, shape: Any, order: Any) -> Any:

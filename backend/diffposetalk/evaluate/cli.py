@@ -36,7 +36,6 @@ LONG_TAKES = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `diffposetalk evaluate`."""
     parser.add_argument(
         "data",
         type=Path,
@@ -318,8 +317,8 @@ def _measure_model_alone(
     if arguments.styles and arguments.styles != "0":
         _tell("styles")
         if arguments.styles.isdecimal():
-            clips = drawn_style_references(references, max(2, int(arguments.styles)))
-            clips = [subject.from_reference(clip) for clip in clips] if subject.from_reference else clips
+            drawn = drawn_style_references(references, max(2, int(arguments.styles)))
+            clips = [subject.from_reference(clip) for clip in drawn]
         else:
             clips = read_style_references(arguments.styles)
         speech = joined_speech(references, STYLE_SECONDS)

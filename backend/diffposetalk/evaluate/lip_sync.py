@@ -35,9 +35,7 @@ def lag_and_correlation(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tupl
         correlation is NaN where no curve moves.
     """
     scores = correlation_by_lag(curves)
-    if not np.isfinite(scores).any():
-        return 0, float("nan")
-    best = int(np.nanargmax(scores))
+    best = int(np.nanargmax(scores)) if np.isfinite(scores).any() else LAG_LIMIT
     return best - LAG_LIMIT, float(scores[best])
 
 

@@ -196,8 +196,8 @@ def strip(corpus: Corpus, index: int, head: HeadModel, size: int = STRIP_SIZE) -
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             millimetres = 1e3 * figures.openings[index][0][frame]
-            at = {"transform": axes.transAxes, "ha": "right"}
-            axes.text(0.97, 0.02, f"{millimetres:.1f} mm", fontsize=7, color=INK, **at)
+            small: dict[str, Any] = {"ha": "right", "fontsize": 7, "color": INK}
+            axes.text(0.97, 0.02, f"{millimetres:.1f} mm", transform=axes.transAxes, **small)
             if row == 0:
                 axes.set_title(f"{phone}  {frame / FPS:.2f} s", fontsize=8)
             if column == 0:

@@ -14,6 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,10 @@ from ..train.tracked_motion import TrackedCorpus
 if TYPE_CHECKING:
     from ..lips.alignment import PhoneAligner
 
+_bad_index = partial(DataError, kind="data_index")
+
 CALIBRATION_CLIPS = 200
 """Training clips of a tracked corpus from which the head's neutral rotation is taken."""
-
-
 LOWEST_NOISE = 50.0
 """Hz below which added noise no longer grows."""
 
@@ -146,16 +147,12 @@ def _corpus_folders(data: Path) -> list[Path]:
     """The folder itself, or those in it, that are corpora of our own layout."""
     if not data.is_dir():
         return []
-    candidates = [data, *sorted(path for path in data.iterdir() if path.is_dir())]
-    return [path for path in candidates if _is_corpus(path)]
-
-
-def _is_corpus(folder: Path) -> bool:
-    index = folder / "index.json"
-    if not index.is_file():
-        return False
-    rows = _index(index)
-    return bool(rows) and "phones" in rows[0] and (folder / f"{rows[0]['id']}.flac").is_file()
+    found = []
+    for folder in (data, *sorted(path for path in data.iterdir() if path.is_dir())):
+        rows = _index(folder / "index.json") if (folder / "index.json").is_file() else []
+        if rows and "phones" in rows[0] and (folder / f"{rows[0]['id']}.flac").is_file():
+            found.append(folder)
+    return found
 
 
 def _index(path: Path) -> list[dict[str, Any]]:
@@ -164,9 +161,7 @@ def _index(path: Path) -> list[dict[str, Any]]:
         if not all(isinstance(row["id"], str) for row in rows):
             raise ValueError("id")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"“{path}” is not a list of recordings: rows with an “id” are needed.", "data_index"
-        ) from error
+        raise _bad_index(f"“{path}” is not a list of recordings: rows with an “id” are needed.") from error
     return list(rows)
 
 
@@ -203,10 +198,9 @@ def _recordings(
         phones = _given_phones(rows.get(recording.id, {}), index)
         text = _transcript(recording, rows, root)
         if not phones and align and text:
-            if aligner is None:
-                from ..lips.alignment import PhoneAligner
+            from ..lips.alignment import PhoneAligner
 
-                aligner = PhoneAligner()
+            aligner = aligner or PhoneAligner()
             phones = aligner.align(recording.sound(), text)
         yield Reference(recording.id, recording.speaker, recording.sound, recording.motion, tuple(phones))
 
@@ -215,14 +209,13 @@ def _given_phones(row: dict[str, Any], path: Path) -> list[Phone]:
     try:
         return [(str(phone), float(start), float(end)) for _, phone, start, end in row.get("phones") or ()]
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"“{path}”: the phones of {row['id']} are not rows of word, symbol, start and end.", "data_index"
+        raise _bad_index(
+            f"“{path}”: the phones of {row['id']} are not rows of word, symbol, start and end."
         ) from error
 
 
 def _transcript(recording: Recording, rows: dict[str, dict[str, Any]], root: Path) -> str:
-    text = rows.get(recording.id, {}).get("text")
-    if isinstance(text, str):
+    if isinstance(text := rows.get(recording.id, {}).get("text"), str):
         return text
     beside = root / f"{recording.id}.txt"
     try:

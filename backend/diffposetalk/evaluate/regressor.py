@@ -34,19 +34,12 @@ def regress(model: DiffPoseTalk, audio: SpeechAudio) -> MotionClip:
     shape = torch.zeros(1, SHAPE_DIM, device=model.device)
     last = torch.full((1,), config.steps, device=model.device)
     parts = []
-    for window in range(count):
-        heard = speech[:, window * config.window : (window + 1) * config.window]
-        real = min(config.window, audio.frames - window * config.window)
-        indicator = (torch.arange(config.window, device=model.device) < real).float()[None]
-        motion = model.denoiser(
-            nothing,
-            previous_motion,
-            torch.cat([previous_speech, heard], dim=1),
-            model.null_style,
-            shape,
-            last,
-            indicator,
-        )[:, config.previous :]
+    frames = torch.arange(count * config.window, device=model.device)
+    spoken = (frames < audio.frames).float()[None].split(config.window, dim=1)
+    for heard, indicator in zip(speech.split(config.window, dim=1), spoken, strict=True):
+        around = torch.cat([previous_speech, heard], dim=1)
+        out = model.denoiser(nothing, previous_motion, around, model.null_style, shape, last, indicator)
+        motion = out[:, config.previous :]
         parts.append(motion)
         previous_motion, previous_speech = motion[:, -config.previous :], heard[:, -config.previous :]
     vectors = model.clamp(model.normalizer.denormalize(torch.cat(parts, dim=1)))[0, : audio.frames]

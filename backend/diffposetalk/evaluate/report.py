@@ -16,6 +16,11 @@ from .paper_table import CAPTION, COLUMNS, NOT_COMPARABLE, TABLE_1
 from .reported_figures import BY_KEY, FAMILIES, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 from .results import Corpus, Evaluation, rows_of
 
+STRIP = "The head at lip-shaping phones, at the phone's middle (first run). In the corner: mouth opening."
+CURVES = (
+    "Strong lines: first run; faint lines: the other runs. Shaded: P B M (red), open vowels (green), rounded phones "
+    "(blue)."
+)
 STYLESHEET = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #23262b;
@@ -69,7 +74,7 @@ def page(evaluation: Evaluation, head: HeadModel) -> str:
     title = "Evaluation: " + _text(evaluation.settings.get("Model", "motion files"))
     body = [
         "<h1>Evaluation of speech-driven face and head motion</h1>",
-        _settings(evaluation),
+        _pairs(evaluation.settings),
         _notes(evaluation),
         *(_corpus(corpus, evaluation, head) for corpus in evaluation.corpora),
         _paper(evaluation),
@@ -86,48 +91,34 @@ def page(evaluation: Evaluation, head: HeadModel) -> str:
     )
 
 
-def _settings(evaluation: Evaluation) -> str:
-    rows = "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in evaluation.settings.items())
-    return f"<dl>{rows}</dl>"
-
-
 def _notes(evaluation: Evaluation) -> str:
-    notes = list(evaluation.notes)
-    for corpus in evaluation.corpora:
-        for figures in corpus.figures:
-            notes += [f"{figures.subject} on {corpus.name}: {note}" for note in figures.notes]
+    pairs = ((corpus, figures) for corpus in evaluation.corpora for figures in corpus.figures)
+    own = (f"{f.subject} on {corpus.name}: {note}" for corpus, f in pairs for note in f.notes)
+    notes = [*evaluation.notes, *own]
     if not notes:
         return ""
     return '<ul class="notes muted">' + "".join(f"<li>{_text(note)}</li>" for note in notes) + "</ul>"
 
 
 def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
-    about = f'<p class="muted">{_text(corpus.described())}</p>'
-    parts = [f"<h2>{_text(corpus.name)}</h2>", about, _figures_table(corpus)]
-    parts.append(
+    parts = [
+        f"<h2>{_text(corpus.name)}</h2>",
+        f'<p class="muted">{_text(corpus.described())}</p>',
+        _figures_table(corpus),
         _image(
             plots.intervals(corpus, ["lve", "fdd", "mod", "ba", "closure", "opening"]),
             "Mean and 95 % confidence interval over runs; faint dots are single runs. Systems that give the same "
             "every time have no interval.",
-        )
-    )
+        ),
+    ]
     worst = corpus.worst()
     for index in corpus.pictured:
         remark = ' <small class="muted">largest LVE</small>' if index == worst else ""
-        parts.append(f"<h3>{_text(corpus.references[index].id)}{remark}</h3>")
-        parts.append(
-            _image(
-                plots.strip(corpus, index, head),
-                "The head at lip-shaping phones, at the phone's middle (first run). In the corner: mouth opening.",
-            )
-        )
-        parts.append(
-            _image(
-                plots.curves(corpus, index),
-                "Strong lines: first run; faint lines: the other runs. Shaded: P B M (red), open vowels (green), "
-                "rounded phones (blue).",
-            )
-        )
+        parts += [
+            f"<h3>{_text(corpus.references[index].id)}{remark}</h3>",
+            _image(plots.strip(corpus, index, head), STRIP),
+            _image(plots.curves(corpus, index), CURVES),
+        ]
     spectra = plots.spectra(corpus, evaluation.long_take)
     if spectra is not None:
         also = ", and of the long recording" if evaluation.long_take else ""
@@ -214,8 +205,11 @@ def _simple_table(metrics: Sequence[Metric], values: dict[str, Estimate]) -> str
 
 def _meanings(evaluation: Evaluation) -> str:
     shown = [m for m in METRICS if any(m in rows_of(corpus) for corpus in evaluation.corpora)]
-    rows = "".join(f"<dt>{_text(m.title)}</dt><dd>{_text(m.meaning)}</dd>" for m in shown)
-    return f"<h2>What the figures mean</h2><dl>{rows}</dl>"
+    return "<h2>What the figures mean</h2>" + _pairs({m.title: m.meaning for m in shown})
+
+
+def _pairs(told: dict[str, str]) -> str:
+    return "<dl>" + "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in told.items()) + "</dl>"
 
 
 def _image(data: bytes | None, caption: str) -> str:

@@ -180,13 +180,11 @@ def to_text(evaluation: Evaluation) -> str:
 
 
 def _columns(rows: list[list[str]]) -> str:
-    widths = [max(_width(row[k]) for row in rows) for k in range(len(rows[0]))]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [
-            text + " " * (width - _width(text)) if k == 0 else " " * (width - _width(text)) + text
-            for k, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        gaps = [" " * (width - _width(text)) for text, width in zip(row, widths, strict=True)]
+        cells = [row[0] + gaps[0], *(gap + text for gap, text in zip(gaps[1:], row[1:], strict=True))]
         lines.append("  " + "  ".join(cells).rstrip())
     return "\n".join(lines)
 

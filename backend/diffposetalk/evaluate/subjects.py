@@ -28,6 +28,11 @@ from .references import Reference
 
 Convert = Callable[[MotionClip], MotionClip]
 
+
+def _as_it_is(clip: MotionClip) -> MotionClip:
+    return clip
+
+
 SPEAKER = "speaker"
 """Style of a model: that of another recording of the same speaker."""
 _SEED = re.compile(r"^(?P<id>.*)-seed(?P<seed>\d+)$")
@@ -67,8 +72,8 @@ class ModelSubject:
     runs: int = 10
     style: str = SPEAKER
     options: GenerationOptions = field(default_factory=GenerationOptions)
-    to_reference: Convert | None = None
-    from_reference: Convert | None = None
+    to_reference: Convert = _as_it_is
+    from_reference: Convert = _as_it_is
     notes: list[str] = field(default_factory=list)
 
     def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
@@ -83,7 +88,7 @@ class ModelSubject:
 
         lines = (line(index, reference) for index, reference in enumerate(references))
         for index, clips in generate_lines(self.model, lines):
-            yield index, [self.to_reference(clip) if self.to_reference else clip for clip in clips]
+            yield index, [self.to_reference(clip) for clip in clips]
 
     def style_of(self, references: Sequence[Reference], index: int) -> torch.Tensor | None:
         """The style vector that a reference is spoken in; with `speaker` never from the reference itself.
@@ -96,9 +101,7 @@ class ModelSubject:
         for other in (*references[index + 1 :], *references[:index]):
             motion = other.motion if other.speaker == references[index].speaker else None
             if motion is not None and len(motion) >= MIN_REFERENCE_FRAMES:
-                return extract_style(
-                    self.model, self.from_reference(motion) if self.from_reference else motion
-                )
+                return extract_style(self.model, self.from_reference(motion))
         default = self.model.config.sampling.style
         used = f"the model's preset “{default}” is used." if default else "no style is used."
         note = f"No other recording of the speaker has motion to take the style from: {used}"
@@ -144,12 +147,10 @@ class MotionFolder:
 
     def _find(self, ids: list[str]) -> list[dict[str, Path]]:
         """Files by id, of each run; ids that are paths may also be named by their last part, where that is unique."""
-        names = {id: id for id in ids}
+        names, last = {id: id for id in ids}, {id: Path(id).name for id in ids}
         runs = self._runs(ids)
-        if not runs:
-            last = {id: Path(id).name for id in ids}
-            if len(set(last.values())) == len(ids):
-                names, runs = last, self._runs(list(last.values()))
+        if not runs and len(set(last.values())) == len(ids):
+            names, runs = last, self._runs(list(last.values()))
         for run, files in runs or [("", {})]:
             missing = [id for id in ids if names[id] not in files]
             if missing:

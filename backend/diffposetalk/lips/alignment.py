@@ -8,6 +8,7 @@ boundaries lie within 20 ms. An optional dependency: `pip install "diffposetalk[
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from ..errors import DataError, DiffPoseTalkError
 from ..phones import Phone
 from ..sound.audio import SAMPLE_RATE
+
+_unfitting = partial(DataError, kind="data_transcript")
 
 FRAMES = 100
 """A second, of the acoustic model."""
@@ -63,13 +66,12 @@ class PhoneAligner:
         words = transcript_words(text)
         unknown = [word for word in words if self._decoder.lookup_word(word) is None]
         if not words:
-            raise DataError("The transcript has no words.", "data_transcript")
+            raise _unfitting("The transcript has no words.")
         if unknown:
             named = ", ".join(sorted(set(unknown)))
-            raise DataError(
+            raise _unfitting(
                 f"The transcript has words that the dictionary lacks: {named}. Spell them as they are said "
-                "(numbers as words).",
-                "data_transcript",
+                "(numbers as words)."
             )
         sound = (np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes()
         try:
@@ -81,7 +83,7 @@ class PhoneAligner:
             if alignment is None:
                 raise ValueError("no alignment")
         except (RuntimeError, ValueError) as error:
-            raise DataError("The transcript does not fit the recording.", "data_transcript") from error
+            raise _unfitting("The transcript does not fit the recording.") from error
         return [_aligned(word) for word in alignment]
 
     def _decode(self, sound: bytes) -> None:

@@ -82,15 +82,9 @@ def check_lip_sync(
         assert model is not None
         speech = load_speech(audio, audio_start, audio_seconds)
         source = "model"
-        expected = closures_of_model(
-            face,
-            model,
-            speech,
-            style=chosen_style(model, style)[0],
-            samples=min(max(samples, 2), MAX_SAMPLES),
-            on_progress=on_progress,
-            cancelled=cancelled,
-        )
+        vector, takes = chosen_style(model, style)[0], min(max(samples, 2), MAX_SAMPLES)
+        told: dict[str, Any] = {"on_progress": on_progress, "cancelled": cancelled}
+        expected = closures_of_model(face, model, speech, style=vector, samples=takes, **told)
     return {
         "marks": [asdict(mark) for mark in missed(face, clip, expected)],
         "expected": [[e.frames.start / FPS, e.frames.stop / FPS, e.phone, e.word] for e in expected],

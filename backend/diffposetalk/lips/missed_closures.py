@@ -178,10 +178,9 @@ def missed(face: FaceRegions, clip: MotionClip, expected: Sequence[Expected]) ->
         if not len(near) or near.min() < limit:
             continue
         closest = closure.frames.start + int(near.argmin())
-        said = "" if closure.phone is None else f" for {closure.phone}"
-        said += f" in “{closure.word}”" if closure.word else ""
-        if closure.phone is None:
-            said = f" here in {closure.confidence:.0%} of the model's takes"
+        said = f" here in {closure.confidence:.0%} of the model's takes"
+        if closure.phone is not None:
+            said = f" for {closure.phone}" + (f" in “{closure.word}”" if closure.word else "")
         start, frame, stop = (
             min(len(clip), round(f / FPS * clip.fps))
             for f in (closure.frames.start, closest, min(len(gap), closure.frames.stop))

@@ -26,7 +26,6 @@ MALLOC_TRIM_THRESHOLD_=-1 MALLOC_TOP_PAD_=536870912 (glibc).
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The sub-commands of `diffposetalk train`."""
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     summary = "build a training set of your own recordings, takes and videos"
     prepare = stages.add_parser("prepare", help=summary, description=f"{summary.capitalize()}.")

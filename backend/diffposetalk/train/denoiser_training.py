@@ -166,12 +166,14 @@ class BatchSource:
         data, length = self.data, 2 * self.window
         speech = np.stack([self._speech(s, length) for s in mine])
         motion = np.stack([data.motion[s.motion_row : s.motion_row + length] for s in mine])
-        shapes = None if data.shapes is None else data.shapes[[s.sequence for s in mine]].astype(np.float32)
+        shapes = None
+        if data.shapes is not None:
+            shapes = torch.from_numpy(data.shapes[[s.sequence for s in mine]].astype(np.float32))
         return Batch(
             torch.from_numpy(speech),
             torch.from_numpy(motion[..., self.channels]),
             torch.tensor([s.real for s in mine]).T,
-            None if shapes is None else torch.from_numpy(shapes),
+            shapes,
             noise[:, own],
             step[:, own],
             drop[:, own],
@@ -304,15 +306,8 @@ class TwoWindowLosses(nn.Module):
         else:
             shape = model.normalizer.normalize_shape(batch.shape).repeat(2, 1)
             identity = batch.shape.repeat(2, 1)
-        return Windows(
-            clean=torch.cat([a, b]),
-            previous_motion=torch.cat([start_motion, a[:, -previous:]]),
-            speech=speech,
-            style=style,
-            shape=shape,
-            identity=identity,
-            indicator=indicator,
-        )
+        previous_motion = torch.cat([start_motion, a[:, -previous:]])
+        return Windows(torch.cat([a, b]), previous_motion, speech, style, shape, identity, indicator)
 
     def hear(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Projected speech of both windows (B, T_w, width) and of the T_p frames before the second.

@@ -50,7 +50,7 @@ from .denoiser_training import (
 )
 from .loop import Loop, new_accelerator, share
 from .losses import GeometricLoss, RealFrames
-from .recipe import DenoiserTraining, DistillTraining, Recipe
+from .recipe import NO_GUIDANCE, DenoiserTraining, DistillTraining, Recipe
 from .training_set import TrainingSet
 
 
@@ -67,17 +67,10 @@ def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: to
     ]
     used = [b for b in branches if bool(b[2].any())]
     speech, style = torch.cat([b[0] for b in used]), torch.cat([b[1] for b in used])
-    count = len(used)
-    out = model.denoiser(
-        x.repeat(count, 1, 1),
-        c.previous_motion.repeat(count, 1, 1),
-        speech,
-        style,
-        c.shape.repeat(count, 1),
-        step.repeat(count),
-        c.indicator.repeat(count, 1),
-    ).float()
-    parts = out[:, -x.shape[1] :].chunk(count)
+    same = (torch.cat([t] * len(used)) for t in (x, c.previous_motion, c.shape, step, c.indicator))
+    noisy, previous_motion, shape, steps, indicator = same
+    out = model.denoiser(noisy, previous_motion, speech, style, shape, steps, indicator).float()
+    parts = out[:, -x.shape[1] :].chunk(len(used))
     weights = torch.stack([b[2] for b in used]).to(out.device)
     return torch.einsum("kd,kbtd->btd", weights, torch.stack(parts))
 
@@ -152,15 +145,13 @@ class Distillation(nn.Module):
             dropped = batch.drop.flatten() < self.settings.style_dropout
             c = replace(c, style=torch.where(dropped[:, None], teacher.null_style, c.style))
             clean = c.clean * c.indicator[..., None]
+            stops = self.table[batch.step.flatten() % len(self.table)]
+            step = batch.step.flatten() if self.folded is None else stops[:, 0]
+            x = self.alpha[step, None, None] * clean + self.sigma[step, None, None] * noise
             if self.folded is None:
-                step = batch.step.flatten()
-                x = self._noisy(clean, step, noise)
                 wanted = guided_prediction(teacher, c, x, step)
             else:
-                stops = self.table[batch.step.flatten() % len(self.table)]
-                step = stops[:, 0]
-                x = self._noisy(clean, step, noise)
-                wanted = self._in_one_step(c, x, stops)
+                wanted = self._in_one_step(self.folded, c, x, stops)
         made = self._predict(self.student, c, x, step)
         with torch.autocast(made.device.type, enabled=False):
             real = RealFrames(c.indicator, real_frames(batch.all_real, x.shape[1]).flatten(0, 1))
@@ -173,19 +164,17 @@ class Distillation(nn.Module):
                 losses |= {"vertex": w.vertex * vertex, "velocity": w.velocity * velocity}
         return losses
 
-    def _noisy(self, clean: torch.Tensor, step: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        return self.alpha[step, None, None] * clean + self.sigma[step, None, None] * noise
-
     def _predict(self, denoiser: Denoiser, c: Windows, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         out = denoiser(x, c.previous_motion, c.speech, c.style, c.shape, step, c.indicator)
         return out[:, -x.shape[1] :].float()
 
-    def _in_one_step(self, c: Windows, x: torch.Tensor, stops: torch.Tensor) -> torch.Tensor:
+    def _in_one_step(
+        self, folded: Denoiser, c: Windows, x: torch.Tensor, stops: torch.Tensor
+    ) -> torch.Tensor:
         """The clean prediction by which one DDIM step from x gets where the teacher's steps over `stops` end."""
-        assert self.folded is not None
         y = x
         for n, end in zip(stops.T[:-1], stops.T[1:], strict=True):
-            x0 = self._predict(self.folded, c, y, n)
+            x0 = self._predict(folded, c, y, n)
             ratio = (self.sigma[end] / self.sigma[n])[:, None, None]
             y = ratio * y + (self.alpha[end, None, None] - ratio * self.alpha[n, None, None]) * x0
         first, last = stops[:, 0], stops[:, -1]
@@ -267,16 +256,7 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         "distilled_grid": solver_steps(teacher.schedule, settings.steps),
         "distilled_with": f"diffposetalk {VERSION}, {date.today().isoformat()}",
     }
-    sampling = replace(
-        scales,
-        sampler="ddim",
-        steps=settings.steps,
-        speech_guidance=1.0,
-        added_guidance={},
-        noisy_lips_guidance=0.0,
-        style_guidance=1.0,
-    )
-    student.config = replace(
-        teacher.config, name=f"{teacher.config.name} (draft)", sampling=sampling, provenance=provenance
-    )
+    sampling = replace(scales, sampler="ddim", steps=settings.steps, **{**NO_GUIDANCE, "added_guidance": {}})
+    name = f"{teacher.config.name} (draft)"
+    student.config = replace(teacher.config, name=name, sampling=sampling, provenance=provenance)
     return student.eval()

@@ -111,8 +111,6 @@ def _open(folder: Path) -> _Corpus:
 
 
 class _Corpus:
-    """An open environment."""
-
     def __init__(self, folder: Path) -> None:
         try:
             import lmdb

@@ -309,7 +309,6 @@ class _Shards:
 
 
 def _fingerprint(encoder: SpeechEncoder | None) -> str:
-    """Of an encoder's weights."""
     digest = hashlib.sha256()
     weights: Any = encoder
     tensors: dict[str, torch.Tensor] = weights.state_dict() if hasattr(weights, "state_dict") else {}
@@ -418,7 +417,7 @@ class _Statistics:
         mean = self.sums[0] / self.count
         std = np.sqrt(np.maximum(self.sums[1] / self.count - mean**2, 0))
         shapes = np.stack(self.shapes)
-        values = {}
+        values: dict[str, np.ndarray] = {}
         for kind, moved, shape in (("mean", mean, shapes.mean(axis=0)), ("std", std, shapes.std(axis=0))):
             values |= {f"exp_{kind}": moved[:50], f"pose_{kind}": moved[50:], f"shape_{kind}": shape}
         return {name: value.astype(np.float32) for name, value in values.items()}

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `train prepare`."""
     parser.add_argument(
         "sources",
         type=Path,

@@ -173,10 +173,14 @@ class Recipe:
 
 
 def _check(recipe: Recipe) -> None:
+    distilled = ("guidance_iterations", "steps", "substeps")
     for stage in (recipe.style, recipe.denoiser, recipe.distill):
-        for name in ("iterations", "batch", "checkpoint_every", "keep_checkpoints", "log_every"):
-            if getattr(stage, name) < 1:
+        for name in ("iterations", "batch", "checkpoint_every", "keep_checkpoints", "log_every", *distilled):
+            if getattr(stage, name, 1) < 1:
                 raise ValueError(f"{name} = {getattr(stage, name)}")
+        for name in ("style_dropout", "all_dropout", "truncate_first", "truncate_second", "ema"):
+            if not 0 <= getattr(stage, name, 0) <= 1:
+                raise ValueError(f"{name} = {getattr(stage, name)}, outside 0 to 1")
         if stage.learning_rate <= 0:
             raise ValueError(f"learning_rate = {stage.learning_rate}")
         if stage.precision not in PRECISIONS:
@@ -184,16 +188,8 @@ def _check(recipe: Recipe) -> None:
     if recipe.style.temperature <= 0:
         raise ValueError(f"temperature = {recipe.style.temperature}")
     d = recipe.denoiser
-    for name in ("style_dropout", "all_dropout", "truncate_first", "truncate_second", "ema"):
-        if not 0 <= getattr(d, name) <= 1:
-            raise ValueError(f"{name} = {getattr(d, name)}, outside 0 to 1")
     if d.geometry not in ("head", "mouth") or d.geometry_vertices < 8:
         raise ValueError(f"geometry = {d.geometry!r} on {d.geometry_vertices} vertices")
-    t = recipe.distill
-    if t.guidance_iterations < 1 or t.steps < 1 or t.substeps < 1:
-        raise ValueError("a distillation without iterations or steps")
-    if not (0 <= t.style_dropout <= 1 and 0 <= t.ema <= 1):
-        raise ValueError("a style_dropout or ema of the distillation outside 0 to 1")
     if any(getattr(d.weights, f.name) < 0 for f in fields(d.weights)):
         raise ValueError("a loss weight below 0")
 
@@ -248,7 +244,7 @@ def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 _NO_DIFFUSION = {"regression": True, "style_dropout": 1.0, "all_dropout": 0.0}
 _NO_HEAD = {"motion_dim": EXPRESSION_DIM + 1}
-_NO_GUIDANCE = {
+NO_GUIDANCE: dict[str, Any] = {
     "speech_guidance": 1.0,
     "added_guidance": dict.fromkeys(("head", "brows", "eyes"), 0.0),
     "noisy_lips_guidance": 0.0,
@@ -259,7 +255,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no-geometric-losses": {"denoiser": {"weights": {f.name: 0.0 for f in fields(LossWeights)}}},
     "no-alignment-mask": {"model": {"denoiser": {"align_mask_width": 0}}},
     "no-guidance": {
-        "model": {"sampling": _NO_GUIDANCE},
+        "model": {"sampling": NO_GUIDANCE},
         "denoiser": {"style_dropout": 0.0, "all_dropout": 0.0},
     },
     "no-style-encoder": {"model": {"sampling": {"style": ""}}, "denoiser": {"style_dropout": 1.0}},

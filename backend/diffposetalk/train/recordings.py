@@ -225,7 +225,7 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
         with_motion = any(path.with_suffix(suffix) in files for suffix in (".npz", ".csv"))
         if path.suffix.lower() in SOUND_SUFFIXES and path not in paired and not with_motion:
             speaker, split = place(root, path)
-            yield _Item(_name(path.relative_to(root)), speaker, _SPLITS.get(split), path, None)
+            yield _Item(_name(path.relative_to(root)), speaker, split, path, None)
 
 
 def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
@@ -242,8 +242,8 @@ def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
             named = ", ".join(p.name for p in sounds)
             return Skipped(name, f"there are several {kind} of that name: {named}.")
         if sounds:
-            second = {"head": _second(motion, "head"), "identity": _second(motion, "shape")}
-            return _Item(name, speaker, _SPLITS.get(split), sounds[0], motion, **second)
+            head, shape = _second(motion, "head"), _second(motion, "shape")
+            return _Item(name, speaker, split, sounds[0], motion, None, head, shape)
     reason = f"there is no sound beside “{motion.name}” (.wav, .flac, .mp3 or a video of that name)."
     return Skipped(name, reason)
 
@@ -254,12 +254,12 @@ def _second(motion: Path, what: str) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def place(root: Path, path: Path) -> tuple[str, str]:
-    """Speaker and given split (or "") of a file, by the folders between it and the root."""
+def place(root: Path, path: Path) -> tuple[str, Split | None]:
+    """Speaker and given split, if any, of a file, by the folders between it and the root."""
     folders = list(path.relative_to(root).parts[:-1])
-    split = ""
-    if folders and folders[0].lower() in _SPLITS:
-        split = folders.pop(0).lower()
+    split = _SPLITS.get(folders[0].lower()) if folders else None
+    if split:
+        folders.pop(0)
     return (folders[0] if folders else root.name or "speaker"), split
 
 

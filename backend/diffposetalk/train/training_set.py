@@ -25,6 +25,7 @@ from ..config import EXPRESSION_DIM, SpeechEncoderConfig, from_fields
 from ..errors import DataError
 from ..motion.arkit import EXPRESSIONS
 
+ARRAYS = ("features", "motion", "silence", "sound", "shapes")
 HEAD_CHANNELS = slice(EXPRESSION_DIM, EXPRESSION_DIM + 3)
 """Of a motion vector with head rotation."""
 
@@ -75,26 +76,19 @@ class TrainingSet:
         """
         folder = Path(folder)
 
-        def array(name: str, mapped: bool = True) -> np.ndarray | None:
-            path = folder / f"{name}.npy"
-            return np.load(path, mmap_mode="r" if mapped else None) if path.is_file() else None
+        def array(name: str) -> Any:
+            path, small = folder / f"{name}.npy", name in ("silence", "shapes")
+            return np.load(path, mmap_mode=None if small else "r") if path.is_file() else None
 
         try:
             rows = json.loads((folder / "sequences.json").read_text(encoding="utf-8"))
             about = folder / "set.json"
             described = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-            motion = array("motion")
-            if motion is None:
+            arrays = {name: array(name) for name in ARRAYS}
+            if arrays["motion"] is None:
                 raise ValueError("no motion.npy")
-            data = cls(
-                array("features"),
-                motion,
-                [Sequence(**row) for row in rows],
-                array("silence", mapped=False),
-                array("sound"),
-                array("shapes", mapped=False),
-                _description(described),
-            )
+            sequences = [Sequence(**row) for row in rows]
+            data = cls(sequences=sequences, description=_description(described), **arrays)
             data.check()
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise DataError(
@@ -108,7 +102,7 @@ class TrainingSet:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "sequences.json").unlink(missing_ok=True)
-        for name in ("features", "motion", "silence", "sound", "shapes"):
+        for name in ARRAYS:
             values = getattr(self, name)
             if values is None:
                 (folder / f"{name}.npy").unlink(missing_ok=True)

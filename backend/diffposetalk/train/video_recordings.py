@@ -91,7 +91,7 @@ def read_videos(
     seen: dict[Path, str] = {}
     for path in videos_in(source):
         name = path.stem if source.is_file() else path.relative_to(source).with_suffix("").as_posix()
-        speaker, given = place(source, path) if source.is_dir() else ("", "")
+        speaker, given = place(source, path) if source.is_dir() else ("", None)
         if source.is_file() or speaker == source.name:
             speaker = path.stem
         if given == "test":
@@ -113,9 +113,7 @@ def read_videos(
         seen[tracked.folder] = name
         if on_tracked is not None:
             on_tracked(name, tracked)
-        split: Split = split_of(name, speaker)
-        if given:
-            split = "train" if given in ("train", "training") else "validation"
+        split = given or split_of(name, speaker)
         for number, start in enumerate(tracked.starts):
             motion = load_motion(tracked.folder / f"{number:03d}.npz")
             sound = partial(_heard, tracked.folder / "sound.flac", start, len(motion))

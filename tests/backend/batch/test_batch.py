@@ -16,7 +16,7 @@ import soundfile
 from support.waiting import PATIENCE, wait_until
 
 from diffposetalk.batch.manifest import Job, ManifestError, output_name, read_manifest
-from diffposetalk.batch.output_folder import clip_path, output_folder
+from diffposetalk.batch.output_folder import OutputFolder, clip_path
 from diffposetalk.batch.speaking import Outcome, Speaker
 from diffposetalk.batch.take_key import stored_key
 from diffposetalk.cli import main
@@ -314,13 +314,13 @@ def test_free_memory_goes_back_to_the_system() -> None:
 
 
 def test_one_batch_at_a_time(tmp_path: Path) -> None:
-    with output_folder(tmp_path / "out") as out:
-        (out / ".part-abc.npz").write_bytes(b"")
-        with pytest.raises(OutputError) as caught, output_folder(tmp_path / "out"):
+    with OutputFolder(tmp_path / "out") as out:
+        (out.folder / ".part-abc.npz").write_bytes(b"")
+        with pytest.raises(OutputError) as caught, OutputFolder(tmp_path / "out"):
             pass
         assert caught.value.kind == "output_busy"
-    with output_folder(tmp_path / "out") as out:  # what a killed batch leaves is tidied up
-        assert not list(out.glob(".part-*"))
+    with OutputFolder(tmp_path / "out") as out:  # what a killed batch leaves is tidied up
+        assert not list(out.folder.glob(".part-*"))
 
 
 # The command ----------------------------------------------------------------------------------------

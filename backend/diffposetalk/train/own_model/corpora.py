@@ -68,19 +68,12 @@ def read_corpus(folder: Path) -> list[Utterance]:
     for i, row in enumerate(rows):
         if not row.get("phones"):
             continue
-        motion = folder / f"{row['id']}.npz"
+        sound, motion = (folder / f"{row['id']}{suffix}" for suffix in (".flac", ".npz"))
+        tracked = motion if motion.is_file() else None
+        phones = [(p, float(a), float(b)) for _, p, a, b in row["phones"]]
         speaker = row[speaker_key] if speaker_key else name
-        out.append(
-            Utterance(
-                id=row["id"],
-                corpus=name,
-                speaker=speaker,
-                sound=folder / f"{row['id']}.flac",
-                phones=[(p, float(a), float(b)) for _, p, a, b in row["phones"]],
-                motion=motion if motion.is_file() else None,
-                validation=speaker in kept_out if speaker_key else i % VALIDATION_EVERY == 0,
-            )
-        )
+        validation = speaker in kept_out if speaker_key else i % VALIDATION_EVERY == 0
+        out.append(Utterance(row["id"], name, speaker, sound, phones, tracked, validation))
     return out
 
 
@@ -104,18 +97,8 @@ def read_mouth_corpus(folder: Path) -> list[Utterance]:
         mouth = np.nan_to_num(curves[:, [names.index(name) for name in wanted]])
         sound = take.with_suffix(".flac")
         whole = min(len(mouth), int(soundfile.info(sound).duration * FPS))
+        name, kept_out = folder.name, take == takes[-1]
         for first in range(0, whole - MOUTH_CLIP_FRAMES + 1, MOUTH_CLIP_FRAMES):
-            out.append(
-                Utterance(
-                    id=f"{take.stem}-{first}",
-                    corpus=folder.name,
-                    speaker=folder.name,
-                    sound=sound,
-                    phones=[],
-                    motion=None,
-                    validation=take == takes[-1],
-                    mouth=mouth[first : first + MOUTH_CLIP_FRAMES],
-                    start=first / FPS,
-                )
-            )
+            part, id = mouth[first : first + MOUTH_CLIP_FRAMES], f"{take.stem}-{first}"
+            out.append(Utterance(id, name, name, sound, [], None, kept_out, mouth=part, start=first / FPS))
     return out

@@ -226,7 +226,9 @@ def prepare(
                     motions.append(motion.astype(np.float32))
                 sequences.append(sequence)
             print(f"{name} round {turn + 1}: {len(sequences)} sequences", flush=True)
-    tail = np.concatenate([_last_sound(training["grid_s1"][0]), np.zeros(SILENCE_FRAMES * SAMPLES_PER_FRAME)])
+    spoken = training["grid_s1"][0].samples()
+    spoken = spoken[: len(spoken) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
+    tail = np.concatenate([spoken, np.zeros(SILENCE_FRAMES * SAMPLES_PER_FRAME)])
     silence = encode(encoder, tail.astype(np.float32), len(tail) // SAMPLES_PER_FRAME)[-SILENCE_FRAMES:]
     TrainingSet(np.concatenate(features), np.concatenate(motions), sequences, silence.cpu().numpy()).save(out)
 
@@ -234,11 +236,6 @@ def prepare(
 def _training(folder: Path) -> list[Utterance]:
     read = read_corpus if (folder / "index.json").is_file() else read_mouth_corpus
     return [u for u in read(folder) if not u.validation]
-
-
-def _last_sound(utterance: Utterance) -> np.ndarray:
-    samples = utterance.samples()
-    return samples[: len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
 
 
 def _fit(values: np.ndarray, length: int) -> np.ndarray:
