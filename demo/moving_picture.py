@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from pathlib import Path
 
@@ -92,10 +93,10 @@ def draw_strip(sound: np.ndarray, mouth: np.ndarray, width: int) -> Image.Image:
             bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
         )
         axes.set_axis_off()
-    figure.canvas.draw()
-    drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", facecolor=PAPER)
     plt.close(figure)
-    return drawn
+    return Image.open(drawn).convert("RGB")
 
 
 def with_strip(picture: Image.Image, strip: Image.Image, played: float) -> Image.Image:
