@@ -18,9 +18,9 @@ QUALITIES = ("final", "draft")
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Of the matrix products in sampling."""
 STYLE_WORDS = (
-    "a preset, a style of your library (its name, or library:NAME), a style file (.dptstyle), a motion file (such "
-    "as .npz, .csv or .json) or a video to take it from (FILE@120 from that frame on, FILE@mean from all of it), a style vector "
-    "(.npy), a mixture (0.7 calm + 0.3 Anna), or none"
+    "a preset, a style of your library (its name, or library:NAME), a style file (.dptstyle), a motion file (such as "
+    ".npz, .csv or .json) or a video to take it from (FILE@120 from that frame on, FILE@mean from all of it), a style "
+    "vector (.npy), a mixture (0.7 calm + 0.3 Anna), or none"
 )
 """All that a word for a style can be, for help and errors; `styles.request` reads it."""
 

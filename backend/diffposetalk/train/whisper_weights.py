@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""OpenAI Whisper's published encoder weights, under the names that `transformers` and `whisper_encoder` give them."""
+"""OpenAI Whisper's published encoder weights, under the names that `networks.speech.whisper` gives them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RENAMES = (
 
 
 def load_whisper_encoder(path: str | Path) -> tuple[str, dict[str, torch.Tensor]]:
-    """The encoder's state dict of an OpenAI `.pt` file, for `whisper_encoder.WhisperEncoder`.
+    """The encoder's state dict of an OpenAI `.pt` file, for `networks.speech.whisper.WhisperEncoder`.
 
     Returns:
         (model name, state dict in float32).
