@@ -43,8 +43,9 @@ class Line:
     standing: Standing | None = None
 
     def __post_init__(self) -> None:
-        named, held = (self.options.style, self.options.shape), (self.style, self.shape)
-        if any(name is not None and value is None for name, value in zip(named, held, strict=True)):
+        # A style that was read and is to be none has a name and no vector.
+        read = self.style is not None or self.style_name or self.options.style is None
+        if not read or (self.options.shape is not None and self.shape is None):
             raise DiffPoseTalkError(
                 "The options name a style or a shape, but not what it holds: read it first, with "
                 "diffposetalk.resolve_style.",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def check_lip_sync(
             cancelled=cancelled,
         )
     return {
-        "marks": [mark.to_dict() for mark in missed(face, clip, expected)],
+        "marks": [asdict(mark) for mark in missed(face, clip, expected)],
         "expected": [[e.frames.start / FPS, e.frames.stop / FPS, e.phone, e.word] for e in expected],
         "source": source,
         "words": [[word.text, word.start, word.stop] for word in words],

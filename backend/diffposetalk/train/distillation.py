@@ -28,7 +28,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..diffusion.samplers import solver_steps
 from ..head.head_model import HeadModel
@@ -49,7 +48,7 @@ from .denoiser_training import (
 )
 from .loop import Loop, new_accelerator, share
 from .losses import GeometricLoss, RealFrames
-from .recipe import DenoiserTraining, DistillTraining
+from .recipe import DenoiserTraining, DistillTraining, Recipe
 from .training_set import TrainingSet
 
 
@@ -195,15 +194,14 @@ def distill(
     data: TrainingSet,
     head: HeadModel,
     folder: Path,
-    training: DenoiserTraining,
-    settings: DistillTraining,
+    recipe: Recipe,
     device: str = "auto",
 ) -> DiffPoseTalk:
     """Both phases, each resuming from its newest checkpoint in `folder`.
 
     Args:
         teacher: a trained model with its settings for generation; its guidance scales are folded in.
-        training: the teacher's settings: vertices and weights of the geometric losses, truncation.
+        recipe: of the distillation, and of the teacher: vertices and weights of the geometric losses, truncation.
 
     Returns:
         The student: the teacher with another denoiser, and `ddim` at K steps without guidance as its settings.
@@ -213,14 +211,12 @@ def distill(
         Stopped: see `Loop.run`.
     """
     hears_sound = isinstance(teacher.speech_encoder, HubertSpeechEncoder) and data.features is None
-    training = replace(
-        training,
-        batch=settings.batch,
-        train_speech_encoder=hears_sound,
-    )
+    settings = recipe.distill
+    training = replace(recipe.denoiser, batch=settings.batch, train_speech_encoder=hears_sound)
     accelerator = new_accelerator(settings.precision, device)
     teacher = teacher.to(accelerator.device).eval()
     folded = copy.deepcopy(teacher.denoiser)
+    source = BatchSource(data, teacher, training, share(accelerator, settings.batch))
     for phase, iterations in (("guidance", settings.guidance_iterations), ("steps", settings.iterations)):
         student = copy.deepcopy(folded).requires_grad_(True)
         objective = Distillation(
@@ -231,25 +227,22 @@ def distill(
             training,
             settings,
         ).to(accelerator.device)
-        source = BatchSource(data, teacher, training, share(accelerator, settings.batch))
-        average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         # Other noise in the second phase.
         own = replace(settings, iterations=iterations, seed=settings.seed + (phase == "steps"))
-        Loop(
+        loop = Loop(
             name=f"distill {phase}",
             folder=folder / phase,
             accelerator=accelerator,
             objective=objective,
             optimizer=torch.optim.Adam(student.parameters(), settings.learning_rate),
-            inputs=lambda i, source=source, own=own: (source.draw(own.seed, i).to(accelerator.device),),  # type: ignore[misc]
+            inputs=lambda i, own=own: source.draw(own.seed, i),  # type: ignore[misc]
             rate=lambda i, own=own: learning_rate(i, own),  # type: ignore[misc]
             settings=own,
-            parts={"model": student, "average": average},
-            after_step=lambda average=average, student=student: average.update_parameters(student),  # type: ignore[misc]
-        ).run()
-        trained = average.module
-        assert isinstance(trained, Denoiser)
-        folded = trained.eval()
+            model=student,
+            ema=settings.ema,
+        )
+        loop.run()
+        folded = loop.trained.eval()
     return student_model(teacher, folded, settings)
 
 

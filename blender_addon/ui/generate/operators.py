@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The buttons. Each takes its settings from the window and leaves the work to the functions beside it."""
 
 import random
@@ -18,6 +17,7 @@ from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
 from ...jobs.generation import GenerationJob, Speech
 from ..common.job_operator import JobOperator
+from ..common.work_operator import WorkOperator
 from . import properties
 
 
@@ -34,7 +34,6 @@ class BundledHead(Job):
 class DIFFPOSETALK_OT_add_head(JobOperator):
     """Add a head at the 3D cursor, or beside what stands there: a mesh with shape keys, and an armature"""
 
-    bl_idname = "diffposetalk.add_head"
     bl_label = "Add Head"
     bl_options = {"REGISTER", "UNDO"}
     job: BundledHead | FlameHead
@@ -48,11 +47,9 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
 
     def start(self, context: bpy.types.Context) -> BundledHead | FlameHead:
         self.shape = load_shape(bpy.path.abspath(self.identity)) if self.identity else None
-        return (
-            BundledHead(rpt_("Reading the head"))
-            if self.source == "BUNDLED"
-            else FlameHead(flame_file.chosen_flame_file())
-        )
+        if self.source == "BUNDLED":
+            return BundledHead(rpt_("Reading the head"))
+        return FlameHead(flame_file.chosen_flame_file())
 
     def finish(self, context: bpy.types.Context) -> str:
         name = "Head" if self.source == "BUNDLED" else None
@@ -66,19 +63,13 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
 class DIFFPOSETALK_OT_generate(JobOperator):
     """Generate face and head motion from the speech, and key it on the selected heads"""
 
-    bl_idname = "diffposetalk.generate"
     bl_label = "Generate"
     bl_options = {"REGISTER", "UNDO"}
     job: GenerationJob
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        missing = scene_settings.missing_for_generate(context)
-        if missing:
-            cls.poll_message_set(missing)
-        return not missing
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        return super().obstacle(context) or scene_settings.missing_for_generate(context)
 
     def start(self, context: bpy.types.Context) -> GenerationJob:
         settings = context.scene.diffposetalk
@@ -114,16 +105,14 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         return text
 
 
-class DIFFPOSETALK_OT_new_seed(bpy.types.Operator):
+class DIFFPOSETALK_OT_new_seed(WorkOperator):
     """Choose another random seed"""
 
-    bl_idname = "diffposetalk.new_seed"
     bl_label = "New Seed"
-    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         context.scene.diffposetalk.seed = random.randint(0, 99999)
-        return {"FINISHED"}
+        return ""
 
 
 CLASSES = (DIFFPOSETALK_OT_add_head, DIFFPOSETALK_OT_generate, DIFFPOSETALK_OT_new_seed)

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Buttons of a take: show, delete, put back as generated, duplicate; and the place in the list."""
 
 import bpy
@@ -15,7 +14,6 @@ from ..common.active_take import TakeOperator, active_take, chosen_target
 class DIFFPOSETALK_OT_delete_take(TakeOperator):
     """Delete the shown take with all its keys; the next one is shown"""
 
-    bl_idname = "diffposetalk.delete_take"
     bl_label = "Delete Take"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -27,7 +25,6 @@ class DIFFPOSETALK_OT_delete_take(TakeOperator):
 class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
     """Delete the takes of this head that have no rating, except the shown one"""
 
-    bl_idname = "diffposetalk.delete_other_takes"
     bl_label = "Delete Unrated"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -44,7 +41,6 @@ class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
 class DIFFPOSETALK_OT_step_take(TakeOperator):
     """Show the next or the previous take of this head"""
 
-    bl_idname = "diffposetalk.step_take"
     bl_label = "Next Take"
 
     step: IntProperty(name="Step", description="1 is the next one, -1 the previous", default=1)
@@ -59,7 +55,6 @@ class DIFFPOSETALK_OT_step_take(TakeOperator):
 class DIFFPOSETALK_OT_rate_take(TakeOperator):
     """Rate the take; press the same star again to clear the rating"""
 
-    bl_idname = "diffposetalk.rate_take"
     bl_label = "Rate Take"
 
     take: StringProperty(options={"HIDDEN"})
@@ -74,7 +69,6 @@ class DIFFPOSETALK_OT_rate_take(TakeOperator):
 class DIFFPOSETALK_OT_reset_take(TakeOperator):
     """Undo all adjustments of the shown take; keys made by hand stay"""
 
-    bl_idname = "diffposetalk.reset_take"
     bl_label = "Reset"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -85,7 +79,6 @@ class DIFFPOSETALK_OT_reset_take(TakeOperator):
 class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
     """Copy the adjustments of the shown take to all other takes of this head"""
 
-    bl_idname = "diffposetalk.copy_adjustment"
     bl_label = "Apply to All Takes"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -98,7 +91,6 @@ class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
 class DIFFPOSETALK_OT_retime_take(TakeOperator):
     """Move, stretch or resample the shown take; keys made by hand stay where they are"""
 
-    bl_idname = "diffposetalk.retime_take"
     bl_label = "Retime Take"
 
     start_frame: FloatProperty(
@@ -146,7 +138,6 @@ def _index_of_active(manager: bpy.types.WindowManager) -> int:
 
 
 def _show_index(manager: bpy.types.WindowManager, index: int) -> None:
-    """Show the take that was clicked."""
     target = chosen_target(bpy.context)
     if target is None or not 0 <= index < len(bpy.data.actions):
         return
