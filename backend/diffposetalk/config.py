@@ -98,6 +98,9 @@ class SamplingConfig:
     """Steps from one evaluation of the branch without speech to the next, with the samplers that add no noise;
     1 evaluates it at every step."""
     speech_guidance: float = 1.15
+    added_guidance: dict[str, float] = field(default_factory=dict)
+    """What is added to the speech guidance of a group of channels (`motion.channel_groups`). Heads, brows and lids
+    follow the speech more loosely than lips do, and need a stronger pull to move as far and as fast as people's."""
     noisy_lips_guidance: float = 0.0
     """Speech guidance of the lips and the jaw in noisy recordings (`recording_noise`); 0: as in others."""
     style_guidance: float = 3.0
@@ -198,6 +201,8 @@ def fits(value: Any, hint: Any) -> bool:
         if origin is list or parts[-1] is Ellipsis:
             return all(fits(item, parts[0]) for item in value)
         return len(value) == len(parts) and all(map(fits, value, parts))
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
     if hint is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint is int:
@@ -239,6 +244,7 @@ def _check(config: ModelConfig) -> None:
         "sampling.noisy_lips_guidance": (g.noisy_lips_guidance, 0, 20),
         "sampling.speech_guidance": (g.speech_guidance, 0, 20),
         "sampling.style_guidance": (g.style_guidance, 0, 20),
+        **{f"sampling.added_guidance.{name}": (more, 0, 20) for name, more in g.added_guidance.items()},
     }
     for name, (value, low, high) in limits.items():
         _need(low <= value <= high, f"{name} = {value!r}, outside {low} to {high}")

@@ -13,7 +13,7 @@ from ..data.motion import read_motion, resample_motion
 from ..engine import flame_file
 from ..engine.flame_file import FlameHead
 from ..faces import rig
-from ..takes import audio_strip, showing
+from ..takes import audio_strip, heard, showing
 from ..takes.keying import Performance, Take, key_performances, last_frame
 from .calls import Objects, listed, push_undo
 
@@ -86,5 +86,6 @@ def key_motion(
     performance = Performance(targets, (Take(clip, f"{path.stem} · motion"),), start_frame)
     [[actions]] = key_performances([performance], head_bone, head_strength)
     scene.frame_end = max(scene.frame_end, last_frame(clip, start_frame))
+    heard.follow_takes()
     push_undo("Key Motion")
     return actions

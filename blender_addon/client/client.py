@@ -21,6 +21,7 @@ CANCELLED_CODE = -32800
 HANDSHAKE_SECONDS = 180.0  # a cold disk takes its time to load torch
 POLL_SECONDS = 0.02
 POLL_GAP_SECONDS = 1.0  # that one poll adds to a silence at most: the machine, or Blender, may have slept
+POLL_LIMIT_SECONDS = 0.01  # after which what else the backend has said waits for the next poll
 LEAVE_SECONDS = 2.0  # for a backend that was told to end
 
 PATHS = frozenset(
@@ -149,12 +150,14 @@ class BackendClient:
         return call
 
     def poll(self) -> None:
-        """Take in what the backend has said; never blocks."""
+        """Take in what the backend has said, for `POLL_LIMIT_SECONDS` at most; never blocks."""
         now = time.monotonic()
         gap, self._polled = min(now - self._polled, POLL_GAP_SECONDS), now
         for call in self._calls.values():
             call.silence += gap
         while self._end is None and not self.process.events.empty():
+            if time.monotonic() - now > POLL_LIMIT_SECONDS:
+                break
             kind, value = self.process.events.get()
             for call in self._calls.values():
                 call.silence = 0.0

@@ -20,9 +20,10 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..client import BackendClient, BackendError, Call
 from ..data.errors import UserError
 from ..install.course import Job, Steps
-from . import session
+from . import session, sound_file
 
 DEVICE_LOST = "device_lost"  # as the backend calls it
+PROBE_SECONDS = 120.0  # for a recording's length and digest
 CANCEL_SECONDS = 5.0  # after which a backend that does not give a call up is killed
 SILENCE_SECONDS = 300.0  # after which a backend that says nothing during a call is killed
 LOAD_SECONDS = 600.0  # the same while a model is loaded
@@ -37,6 +38,7 @@ class BackendJob(Job):
         super().__init__(text)
         self._client: BackendClient | None = None
         self._call: Call | None = None
+        self._readable: dict[str, str] = {}  # by the recording's own path
 
     def _course(self) -> Steps:
         text = self.text
@@ -121,6 +123,26 @@ class BackendJob(Job):
         call.result  # noqa: B018 - raises the call's error
         if self.cancelling:
             raise BackendError("Cancelled.", "cancelled")
+
+    def readable(self, path: str) -> Generator[None, None, str]:
+        """A recording that the backend can read: itself, or what Blender decodes of it; the generator's value.
+
+        Raises:
+            UserError: no backend is set up.
+            BackendError: it is no recording of speech.
+        """
+        if path not in self._readable:
+            try:
+                yield from self.ask("probe_audio", {"path": path}, PROBE_SECONDS)
+                self._readable[path] = path
+            except BackendError as error:
+                decoded = None
+                if error.kind == "audio_unreadable":
+                    decoded = sound_file.decoded(path, self._folder / f"sound-{len(self._readable)}")
+                if decoded is None:
+                    raise
+                self._readable[path] = decoded
+        return self._readable[path]
 
     def load_model(
         self, folder: Path, device: str, *, anew: bool = False

@@ -11,7 +11,7 @@ from ..data.head_asset import to_blender
 from ..data.motion import Motion, read_motion, resample_motion
 from ..faces.character import Curve
 from ..faces.targets import Target
-from ..takes import audio_strip, showing
+from ..takes import audio_strip, heard, showing
 from ..takes.keying import Performance, Take, add_curves, key_performances, last_frame
 from .styles import TrackedVideo
 
@@ -56,7 +56,7 @@ def key_capture(
     [[actions]] = key_performances([Performance(targets, (take,), start_frame)], head_bone, head_strength)
     warnings = []
     for action in actions:
-        action[CAPTURE_MARK] = tracked.video.name
+        action[CAPTURE_MARK] = action[heard.SOUND_MARK] = tracked.video.name
     if tracked.unseen:
         places = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in tracked.unseen[:3])
         warnings.append(f"Where the face was not seen ({places}) the motion is filled in.")
@@ -66,6 +66,8 @@ def key_capture(
         seconds = len(motion.exp) / motion.fps
         _, warning = audio_strip.place_sound(scene, str(tracked.video), round(start_frame), seconds)
         warnings += [warning] if warning else []
+        audio_strip.play_in_sync(scene)
+    heard.follow_takes()
     last = last_frame(motion, start_frame)
     scene.frame_end = max(scene.frame_end, last)
     return KeyedCapture(actions, last, tuple(warnings))

@@ -15,6 +15,7 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
+from ..client import BackendError
 from ..data.content_digest import content_digest, model_digest
 from ..data.errors import UserError
 from ..data.motion import resample_motion
@@ -22,11 +23,20 @@ from ..data.motion_text import motion_from_text, motion_to_text
 from ..engine.job import Steps
 from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target
-from ..takes import audio_strip, record, showing
+from ..takes import audio_strip, heard, record, showing
 from ..takes.audio_strip import AudioSpan
 from ..takes.keying import Performance, Take, key_performances, last_frame
-from ..takes.spoken_lines import FPS, joined, store_source
-from .generation import GenerationJob, GenerationSettings, Speech, objects_of, remarks, scene_of
+from ..takes.record import FPS
+from ..takes.spoken_lines import joined, store_source
+from .generation import (
+    GenerationJob,
+    GenerationSettings,
+    Speech,
+    check_speeches,
+    objects_of,
+    remarks,
+    scene_of,
+)
 
 
 @dataclass(frozen=True)
@@ -158,10 +168,10 @@ class DialogueJob(GenerationJob):
             reasons = f": {'; '.join(left_out)}" if left_out else ""
             raise UserError(f"There is no line to speak{reasons}.")
         self.left_out = list(left_out)
+        lines = self._usable(lines, settings)
         self.warnings = overlaps(lines, audio_strip.frames_per_second(scene))
         self.takes: list[bpy.types.Action] = []
-        speeches = [Speech(line.span, (line.speaker,), False) for line in lines]
-        super().__init__(scene, speeches, settings)
+        super().__init__(scene, [_speech(line) for line in lines], settings)
         self._lines = [(line.strip, line_keys(line, settings)) for line in lines]
         self._known: list[dict[int, dict[str, Any]]] = [{} for _ in lines]  # by line and seed
         speakers = {line.speaker for line in lines} if only_changed else set()
@@ -175,18 +185,55 @@ class DialogueJob(GenerationJob):
         self.kept = sum(len(known) == len(settings.options.seeds) for known in self._known)
         self.made = len(self._lines) - self.kept
 
+    def _usable(self, lines: Sequence[DialogueLine], settings: GenerationSettings) -> list[DialogueLine]:
+        """The lines that can be made; of the others it is told why. Raises UserError where there is none."""
+        usable, failure = [], None
+        for line in lines:
+            try:
+                check_speeches([_speech(line)], settings)
+                usable.append(line)
+            except UserError as error:
+                failure = failure or error
+                self._leave_out(line.strip, error)
+        if failure is not None and not usable:
+            raise failure
+        return usable
+
+    def _leave_out(self, strip: str, error: Exception) -> None:
+        self.left_out.append(f"“{strip}”: {str(error).rstrip('.')}")
+
     def _run(self) -> Steps:
         if self.made:
             basis = yield from self._load_model()
+            failure = None
             for index, known in enumerate(self._known):
                 missing = [seed for seed in self.settings.options.seeds if seed not in known]
-                if missing:
+                if not missing:
+                    continue
+                try:
                     made = yield from self._generate(index, basis, missing)
-                    for seed, motion in zip(made.seeds, made.takes, strict=True):
-                        known[seed] = {**made.source, "seed": seed, "raw": motion_to_text(motion)}
+                except BackendError as error:
+                    if not error.kind.startswith("audio_"):
+                        raise
+                    failure = error
+                    self._leave_out(self._lines[index][0], error)
+                    continue
+                for seed, motion in zip(made.seeds, made.takes, strict=True):
+                    known[seed] = {**made.source, "seed": seed, "raw": motion_to_text(motion)}
+            self._drop_unmade(failure)
         self.text = rpt_("Keying")
         yield
         self._key_lines()
+
+    def _drop_unmade(self, failure: BackendError | None) -> None:
+        """Go on without the lines whose recordings cannot be spoken. Raises `failure` where no line is left."""
+        seeds = set(self.settings.options.seeds)
+        rows = zip(self._speeches, self._lines, self._known, strict=True)
+        made = [row for row in rows if seeds <= row[2].keys()]
+        if failure is not None and not made:
+            raise failure
+        self.made -= len(self._lines) - len(made)
+        self._speeches, self._lines, self._known = map(list, zip(*made, strict=True))
 
     def _key_lines(self) -> None:
         """Write the takes of each speaker, or nothing."""
@@ -196,9 +243,8 @@ class DialogueJob(GenerationJob):
         lines_made = zip(self._speeches, self._lines, self._known, strict=True)
         for (speech, uids), (strip, keys), known in lines_made:
             by_seed = {seed: {**told, "strip": strip, "key": keys[seed]} for seed, told in known.items()}
-            [target] = showing.targets_of(
-                objects_of(uids)
-            )  # a mesh and an armature may be the same character
+            # A mesh and an armature may be the same character.
+            [target] = showing.targets_of(objects_of(uids))
             by_speaker.setdefault(target.owner, []).append((speech.span.frame, by_seed))
         performances = []
         for owner, lines in by_speaker.items():
@@ -218,6 +264,11 @@ class DialogueJob(GenerationJob):
             self.warnings += remarks(performance.targets, scene)
             end = last_frame(performance.takes[0].motion, performance.start_frame)
             scene.frame_end = max(scene.frame_end, end)
+        heard.follow_takes()
+
+
+def _speech(line: DialogueLine) -> Speech:
+    return Speech(line.span, (line.speaker,), False)
 
 
 def _made_before(speaker: bpy.types.Object) -> dict[tuple[str, str], dict[str, Any]]:

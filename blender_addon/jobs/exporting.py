@@ -2,25 +2,30 @@
 """FBX, glTF, USD and Alembic files of animated heads, with settings under which they come back as they were.
 
 Where the motion comes from goes along: as custom properties in FBX, glTF and USD, as a `.json` beside an Alembic file,
-which has no place for it.
+which has no place for it. Paths of this machine and the takes' raw motion stay here.
 """
 
 import contextlib
+import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+import struct
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..data.errors import UserError, explained
+from ..data.errors import UserError
 from ..faces.character import armature_of, owner_of, skins_of
 from ..faces.rig import HEAD_MARK
 from ..takes import keying
 from ..takes.keying import PROVENANCE_KEYS
 
+COMPLETE_ALEMBIC = b"Ogawa\xff"  # how a file begins whose writing came to its end
 FBX_CONVENTIONS: dict[str, dict[str, Any]] = {
     "BLENDER": {},
     "UNITY": {"axis_forward": "-Z", "axis_up": "Y", "apply_scale_options": "FBX_SCALE_ALL"},
@@ -86,10 +91,26 @@ class Exporter:
         if self.built and not getattr(bpy.app.build_options, self.built):
             advice = "Use Blender from blender.org, or export FBX."
             raise UserError(f"This build of Blender has no {self.name}. {advice}")
-        objects = [objects] if isinstance(objects, bpy.types.Object) else objects
-        with _writing(bpy.context, objects, path, self.suffix, frame_range, self.types) as file:
-            self.run(file, preset)
-        return file.path
+        family = _family([objects] if isinstance(objects, bpy.types.Object) else objects)
+        target, scene = writable(path, self.suffix), bpy.context.scene
+        file = File(
+            target,
+            tuple(item for item in family if item.type in self.types),
+            frame_range or keyed_range(scene, family),
+        )
+        stood = target.exists()
+        with _selected(bpy.context, file.objects), _framed(scene, file.frames), _described(file.objects):
+            try:
+                self.run(file, preset)
+            except (RuntimeError, OSError) as error:
+                if not stood:  # what was begun goes
+                    with contextlib.suppress(OSError):
+                        target.unlink(missing_ok=True)
+                text = f"“{target.name}” could not be exported: {_cause(error)}. Choose another place."
+                raise UserError(text) from error
+            if not target.is_file():
+                raise UserError(f"“{target}” could not be written.")
+        return target
 
 
 def _write_fbx(file: File, preset: str) -> None:
@@ -108,8 +129,11 @@ def _write_fbx(file: File, preset: str) -> None:
         bake_anim_force_startend_keying=True,
         bake_anim_step=1.0,
         bake_anim_simplify_factor=0.0,
+        path_mode="COPY",  # textures lie in the file: their paths are private
+        embed_textures=True,
         **FBX_CONVENTIONS[preset],
     )
+    _without_folder(file.path)
 
 
 def _write_gltf(file: File, preset: str) -> None:
@@ -132,6 +156,7 @@ def _write_gltf(file: File, preset: str) -> None:
         export_extras=True,
         export_apply=False,
     )
+    _without_groups(file.path)
 
 
 def _check_gltf(objects: Iterable[bpy.types.Object]) -> None:
@@ -158,6 +183,9 @@ def _write_usd(file: File, preset: str) -> None:
         "only_deform_bones": False,
         "export_custom_properties": True,
         "export_materials": True,
+        "export_textures": True,  # beside the file: their own paths are private
+        "export_textures_mode": "NEW",  # the same since Blender 4.3
+        "relative_paths": True,
         "evaluation_mode": "RENDER",
     }
     given = {name: value for name, value in options.items() if name in known}
@@ -179,10 +207,54 @@ def _write_alembic(file: File, preset: str) -> None:
         evaluation_mode="RENDER",
         as_background_job=False,
     )
+    with file.path.open("rb") as written:
+        if written.read(len(COMPLETE_ALEMBIC)) != COMPLETE_ALEMBIC:  # of which Blender says nothing
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     origin = {mesh.name: provenance_of(mesh) for mesh in file.objects}
-    text = json.dumps(origin, indent=2, ensure_ascii=False)
-    with explained(f"Where the motion comes from could not be written beside “{file.path}”"):
-        file.path.with_suffix(".abc.json").write_text(text + "\n", encoding="utf-8")
+    beside = file.path.with_suffix(".abc.json")
+    try:
+        beside.write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _without_folder(path: Path) -> None:
+    """Take the file's own folder, which Blender writes before names of textures, out of an FBX file.
+
+    Names stay as long as they were, since all places in the file count from its beginning.
+    """
+    folder = os.path.join(os.path.normpath(os.path.abspath(path.parent)), "").encode()
+    content = path.read_bytes()
+    if folder in content:
+        nowhere = b"./" * (len(folder) // 2) + b"/" * (len(folder) % 2)
+        path.write_bytes(content.replace(folder, nowhere))
+
+
+def _without_groups(path: Path) -> None:
+    """Take the add-on's own properties out of a binary glTF file: settings with paths, and takes' motion.
+
+    Before 5.0 Blender shows them among the custom properties, which are exported.
+    """
+    content = path.read_bytes()
+    length = struct.unpack_from("<I", content, 12)[0]
+    told = json.loads(content[20 : 20 + length], object_hook=_without_own_groups)
+    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 4)
+    rest = content[20 + length :]
+    head = content[:8] + struct.pack("<II", 20 + len(text) + len(rest), len(text)) + content[16:20]
+    path.write_bytes(head + text + rest)
+
+
+def _without_own_groups(entry: dict[str, Any]) -> dict[str, Any]:
+    extras = entry.get("extras")
+    if isinstance(extras, dict):
+        entry["extras"] = {
+            name: value
+            for name, value in extras.items()
+            if not (name.startswith("diffposetalk") and isinstance(value, dict))
+        }
+    return entry
 
 
 EXPORTERS = (
@@ -286,47 +358,25 @@ def writable(path: str | Path, suffix: str = "") -> Path:
             target = target.with_name(target.name + suffix)
         if not target.parent.is_dir():
             raise UserError(f"The folder “{target.parent}” does not exist. Choose another one.")
-        place = target if target.is_file() else target.parent
-        good = not target.is_dir() and os.access(place, os.W_OK)
-    except (OSError, ValueError):  # a name that no file can have
-        good = False
-    if not good:
-        raise UserError(f"“{target}” cannot be written. Choose another place.")
+        with target.open("ab") if target.exists() else tempfile.TemporaryFile(dir=target.parent):
+            pass  # tried, since permissions do not tell of disks that are read-only, nor of folders of other systems
+    except (OSError, ValueError) as error:  # among them a name that no file can have
+        raise UserError(f"“{target}” cannot be written. Choose another place.") from error
     return target
 
 
-@contextlib.contextmanager
-def _writing(
-    context: bpy.types.Context,
-    objects: Iterable[bpy.types.Object],
-    path: str | Path,
-    suffix: str,
-    frame_range: tuple[int, int] | None,
-    types: tuple[str, ...],
-) -> Iterator[File]:
-    """What all exporters need: the heads selected, the scene at their frames, and where the motion comes from on them.
-
-    Args:
-        types: of the objects that go into the file.
-
-    Raises:
-        UserError: there is nothing to export, or the file cannot be written or was not.
-    """
-    family = _family(objects)
-    target = writable(path, suffix)
-    frames = frame_range or keyed_range(context.scene, family)
-    chosen = [item for item in family if item.type in types]
-    with _selected(context, chosen), _framed(context.scene, frames), _described(chosen):
-        try:
-            yield File(target, tuple(chosen), frames)
-        except RuntimeError as error:
-            raise UserError(f"“{target.name}” could not be exported: {str(error).strip()}") from error
-        if not target.is_file():
-            raise UserError(f"“{target}” could not be written.")
+def _cause(error: Exception) -> str:
+    """Why an exporter failed. Blender tells errors of its exporters in Python with their whole traceback."""
+    lines = str(error.strerror if isinstance(error, OSError) else error).strip().splitlines()
+    raised = [
+        found for line in lines if (found := re.match(r"\w*(?:Error|Exception): (?:\[.*?\] )?(.+)", line))
+    ]
+    cause = raised[-1].group(1) if raised and "Traceback" in str(error) else " ".join(lines)
+    return cause.removeprefix("Error: ").rstrip(".")
 
 
 @contextlib.contextmanager
-def _selected(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
+def _selected(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> Iterator[None]:
     """Select just `objects` in object mode, and put the selection back afterwards.
 
     Objects that are hidden are shown meanwhile.
@@ -385,7 +435,7 @@ def _framed(scene: bpy.types.Scene, frame_range: tuple[int, int]) -> Iterator[No
 
 
 @contextlib.contextmanager
-def _described(objects: list[bpy.types.Object]) -> Iterator[None]:
+def _described(objects: Sequence[bpy.types.Object]) -> Iterator[None]:
     """Say on the objects where their motion comes from, for exporters that write custom properties."""
     added: list[tuple[bpy.types.Object, str]] = []
     try:

@@ -26,15 +26,15 @@ from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
 from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target, check_basis
-from ..takes import audio_strip
+from ..takes import audio_strip, heard, record
 from ..takes.audio_strip import AudioSpan
 from ..takes.keying import Performance, Take, check_head_bone, key_performances, last_frame, unplayed_takes
 from ..takes.preview import Preview
+from ..takes.record import KeyedAs
 from ..takes.showing import targets_of
 
 CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
 
-PROBE_SECONDS = 120.0
 STAGES = {"speech": (n_("Listening to the speech"), 0.0, 0.1), "motion": (n_("Making the motion"), 0.1, 0.95),
           "convert": (n_("Converting to the head's basis"), 0.95, 0.98),
           "write": (n_("Writing the takes"), 0.98, 1.0)}  # fmt: skip
@@ -91,6 +91,7 @@ class Keyed:
     start_frame: float
     last_frame: int
     warnings: list[str] = field(default_factory=list)
+    synced: bool = False  # whether playback was made to follow the sound
     residual: dict[str, float] | None = None  # mean, p95 and max mm that converting to the head's basis left
 
 
@@ -122,7 +123,7 @@ class GenerationJob(BackendJob):
                 backend is set up.
             BackendError: the backend cannot be started.
         """
-        _check(speeches, settings, self.one_recording_each)
+        check_speeches(speeches, settings, self.one_recording_each)
         super().__init__(rpt_("Starting the backend"))
         self.settings = settings
         self.results: list[Keyed] = []
@@ -133,12 +134,18 @@ class GenerationJob(BackendJob):
             {block.session_uid for target in targets_of(speech.objects) for block in target.blocks}
             for speech in speeches
         ]
+        self._preview: Preview | None = None
         self._backend()
+
+    def _attend(self) -> None:
+        super()._attend()
+        if self._preview is not None and not self.cancelling:
+            self._preview.advance()
 
     def _run(self) -> Steps:
         for speech, _ in self._speeches:  # bad audio is told before the model is loaded
             self.text = rpt_("Reading the audio")
-            yield from self.ask("probe_audio", {"path": speech.span.path}, PROBE_SECONDS)
+            yield from self.readable(speech.span.path)
         basis = yield from self._load_model()
         generated = []
         for index in range(len(self._speeches)):
@@ -170,18 +177,19 @@ class GenerationJob(BackendJob):
         shape = shape_file(objects_of(uids)[0], self._folder) if heads is None else None
         asked = replace(settings.asked, shape=shape, seeds=tuple(seeds or settings.options.seeds))
         params = {
-            "audio": speech.span.path,
-            "audio_start": speech.span.start,
-            "audio_seconds": speech.span.seconds,
+            **_recording(speech.span),
+            "audio": (yield from self.readable(speech.span.path)),
             "output_dir": str(self._folder / str(index)),
             **asked.to_params(),
             **({"heads": heads} if heads is not None else {}),
         }
-        preview = self._preview(index) if self.settings.stream and heads is None else None
+        if self.settings.stream and heads is None:
+            self._preview = self._preview_of(index)
 
         def on_notice(method: str, told: dict[str, Any]) -> None:
-            if method == "window" and preview is not None and told["take"] == 0 and not self.cancelling:
-                preview.add(told["path"], int(told["start"]))
+            shown = self._preview
+            if method == "window" and shown is not None and told["take"] == 0 and not self.cancelling:
+                shown.add(told["path"], int(told["start"]))
             if method != "progress" or told.get("stage") not in STAGES or self.cancelling:
                 return
             text, low, high = STAGES[told["stage"]]
@@ -192,18 +200,18 @@ class GenerationJob(BackendJob):
         try:
             told = yield from self.ask("generate", params, on_notice=on_notice)
         finally:
-            if preview is not None:
-                preview.end()
+            if self._preview is not None:
+                self._preview.end()
+                self._preview = None
         takes, seconds = told["takes"], float(told["audio"]["seconds"])
-        source = {k: v for k, v in params.items() if k not in ("output_dir", "seeds", "heads", "shape")}
         return Generated(
             [read_motion(take["path"]) for take in takes],
             [int(take["seed"]) for take in takes],
             seconds,
-            {**source, "seconds": seconds, "model": str(settings.model_directory)},
+            {**source_of(speech.span, settings), "seconds": seconds},
         )
 
-    def _preview(self, index: int) -> Preview:
+    def _preview_of(self, index: int) -> Preview:
         speech, uids = self._speeches[index]
         settings = self.settings
         return Preview(
@@ -263,10 +271,13 @@ class GenerationJob(BackendJob):
                 performance.start_frame,
                 last_frame(performance.takes[0].motion, performance.start_frame),
                 [*([warning] if warning else []), *remarks(performance.targets, scene)],
-                made.takes[0].provenance.get("conversion_residual_mm"),
+                residual=made.takes[0].provenance.get("conversion_residual_mm"),
             )
             scene.frame_end = max(scene.frame_end, result.last_frame)
             self.results.append(result)
+        if any(strip is not None for strip, _ in sounds):
+            self.results[0].synced = audio_strip.play_in_sync(scene)
+        heard.follow_takes()
 
 
 def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
@@ -279,6 +290,32 @@ def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
             )
         found += unplayed_takes(target.blocks)
     return found
+
+
+def _recording(span: AudioSpan) -> dict[str, Any]:
+    return {"audio": span.path, "audio_start": span.start, "audio_seconds": span.seconds}
+
+
+def source_of(span: AudioSpan, settings: GenerationSettings) -> dict[str, Any]:
+    """What a take is made from, but its seed: kept with it, to make a part of it again."""
+    asked = {k: v for k, v in settings.asked.to_params().items() if k not in ("seeds", "shape")}
+    return {**_recording(span), **asked, "model": str(settings.model_directory)}
+
+
+def seeds_made(
+    scene: bpy.types.Scene, objects: Sequence[bpy.types.Object], span: AudioSpan, settings: GenerationSettings
+) -> set[int]:
+    """The seeds with which one of the objects has this very take already. Raises UserError."""
+    fps = audio_strip.frames_per_second(scene)
+    keyed = KeyedAs(span.frame, settings.head_bone, settings.strength, settings.parts, fps)
+    wanted, made = source_of(span, settings), set()
+    for target in targets_of(objects):
+        for action in record.takes_of(target.owner):
+            source = record.source_of(action.diffposetalk)
+            same = all(name in source and source[name] == value for name, value in wanted.items())
+            if same and keyed.is_like(record.read_keyed(action.diffposetalk)):
+                made.add(int(source["seed"]))
+    return made
 
 
 def heads_between(
@@ -308,7 +345,7 @@ def shape_file(item: bpy.types.Object, folder: Path) -> str | None:
     return str(path)
 
 
-def _check(speeches: Sequence[Speech], settings: GenerationSettings, one_each: bool) -> None:
+def check_speeches(speeches: Sequence[Speech], settings: GenerationSettings, one_each: bool = True) -> None:
     """Raise UserError for what is wrong already before the backend is asked."""
     if not speeches:
         raise UserError("There is no recording to make motion from.")
@@ -359,7 +396,7 @@ def objects_of(uids: Sequence[int]) -> list[bpy.types.Object]:
     try:
         return [by_uid[uid] for uid in uids]
     except KeyError:
-        raise UserError("An object was removed meanwhile. Nothing was changed.") from None
+        raise UserError("An object was removed while its motion was made. Nothing was keyed.") from None
 
 
 def scene_of(uid: int) -> bpy.types.Scene:

@@ -188,7 +188,7 @@ class LipCheckJob(BackendJob):
         later = (line.first - line.at) / FPS  # the first frame that the take shows, after the line's own
         seconds = line.source.get("audio_seconds")
         params = {
-            "audio": line.source["audio"],
+            "audio": (yield from self.readable(line.source["audio"])),
             "motion": str(write_motion(self._folder / "take.npz", part)),
             "audio_start": (line.source.get("audio_start") or 0.0) + later,
             "audio_seconds": None if seconds is None else seconds - later,

@@ -13,7 +13,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..data.errors import UserError, explained
 from ..data.motion import Motion, read_motion, resample_motion, write_motion
 from ..engine.job import BackendJob, Steps
-from ..takes import audio_strip, record, showing
+from ..takes import audio_strip, heard, record, showing
 from ..takes.keying import Performance, Take, key_performances, last_frame
 from .exporting import writable
 from .generation import objects_of, scene_of
@@ -113,5 +113,6 @@ def key_motion_take(
     take = Take(shown, f"{name} · motion", motion, {"file": name})
     key_performances([Performance(targets, (take,), start_frame)], head_bone)
     scene.frame_end = max(scene.frame_end, last_frame(shown, start_frame))
+    heard.follow_takes()
     shown_takes = (showing.shown_take(target.owner, target) for target in targets)
     return [action for action in shown_takes if action is not None]

@@ -130,7 +130,7 @@ class RegenerationJob(BackendJob):
             options = GenerationOptions.from_params({**source, "quality": "final"})
             options = replace(options, seeds=self.request.seeds, shape=shape)
             params: dict[str, Any] = {
-                "audio": source["audio"],
+                "audio": (yield from self.readable(source["audio"])),
                 "motion": str(write_motion(self._folder / f"standing-{done}.npz", raw)),
                 "output_dir": str(self._folder / f"takes-{done}"),
                 "start": part.start,

@@ -23,8 +23,9 @@ MAX_SEED = 2**31 - 1
 def missing_for_generate(context: bpy.types.Context) -> str:
     """What is still to be chosen before Generate can begin, and how; empty where nothing is."""
     try:
-        if not any(targets.could_speak(item) for item in speakers(context)):
-            return rpt_(targets.NOBODY)
+        chosen = speakers(context)
+        if not any(targets.could_speak(item) for item in chosen):
+            return rpt_(targets.NOT_A_HEAD).format(name=chosen[0].name)
         speech_span(context)
     except UserError as error:
         return str(error)
@@ -35,11 +36,13 @@ def speakers(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected meshes and armatures; the active object where none is selected.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or what is selected cannot speak.
     """
     chosen = [item for item in context.selected_objects if item.type in ("MESH", "ARMATURE")]
     if not chosen and context.object is not None and context.object.mode != "OBJECT":
         chosen = [context.object]
+    if not chosen and context.selected_objects:
+        raise UserError(rpt_(targets.NOT_A_HEAD).format(name=context.selected_objects[0].name))
     if not chosen:
         raise UserError(rpt_(targets.NOBODY))
     return chosen

@@ -12,6 +12,8 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data.errors import UserError
 
+PLACED = "diffposetalk_placed"  # custom property of a strip that came with a take
+
 
 @dataclass(frozen=True)
 class AudioSpan:
@@ -129,13 +131,15 @@ def place_sound(scene: bpy.types.Scene, path: str, frame: int, seconds: float) -
     length = math.ceil(seconds * frames_per_second(scene)) + 1
     taken = set()
     for strip in strips:
-        if strip.type == "SOUND" and strip.frame_start == frame and _same_file(strip.sound.filepath, path):
+        if strip.type == "SOUND" and strip.frame_start == frame and is_same_file(strip.sound.filepath, path):
             return None, ""
         if strip.frame_final_start < frame + length and strip.frame_final_end > frame:
             taken.add(strip.channel)
     channel = next(number for number in range(1, len(taken) + 2) if number not in taken)
     try:
-        return strips.new_sound(Path(path).stem, path, channel, frame), ""
+        strip = strips.new_sound(Path(path).stem, path, channel, frame)
+        strip[PLACED] = True
+        return strip, ""
     except RuntimeError as error:
         return None, f"The sound could not be placed in the sequencer: {str(error).strip()}"
 
@@ -148,5 +152,25 @@ def remove_strip(scene: bpy.types.Scene, strip: Any) -> None:
         bpy.data.sounds.remove(sound)
 
 
-def _same_file(blender_path: str, path: str) -> bool:
+def was_placed(strip: Any) -> bool:
+    """Whether a strip is a sound that `place_sound` put there."""
+    return strip.type == "SOUND" and strip.sound is not None and PLACED in strip
+
+
+def play_in_sync(scene: bpy.types.Scene) -> bool:
+    """Have playback follow the sound, and scrubbing be heard, with the first recording that is placed in a scene.
+
+    Returns:
+        Whether anything was changed. What the user turns off afterwards stays off.
+    """
+    if sum(was_placed(strip) for strip in sequencer_strips(scene)) != 1:
+        return False
+    if scene.sync_mode == "AUDIO_SYNC" and scene.use_audio_scrub:
+        return False
+    scene.sync_mode, scene.use_audio_scrub = "AUDIO_SYNC", True
+    return True
+
+
+def is_same_file(blender_path: str, path: str) -> bool:
+    """Whether a path of Blender's, which may be relative to the .blend file, names this file."""
     return os.path.normpath(bpy.path.abspath(blender_path)) == os.path.normpath(path)

@@ -190,6 +190,24 @@ def _write_curves(container: Any, curves: Sequence[Curve], start_frame: float) -
         fcurve.update()
 
 
+def append_keys(container: Any, curve: Curve, start_frame: float) -> None:
+    """Add keys at the end of a curve, one a frame; straight between them, so that the keys before are not touched.
+
+    Args:
+        container: what holds the Action's curves; one that it lacks is made.
+    """
+    fcurve = container.fcurves.find(curve.data_path, index=curve.index)
+    if fcurve is None:
+        fcurve = container.fcurves.new(curve.data_path, index=curve.index)
+    keys = fcurve.keyframe_points
+    known = len(keys)
+    keys.add(len(curve.values))
+    for number, value in enumerate(curve.values.tolist()):
+        key = keys[known + number]
+        key.co = start_frame + number, value
+        key.interpolation = "LINEAR"
+
+
 def _curve_container(action: bpy.types.Action, block: bpy.types.ID) -> Any:
     """What holds the curves and groups of a new Action.
 

@@ -6,6 +6,7 @@ objects are found again by a mark of their own, else by their names.
 """
 
 import json
+import math
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..data.motion import Motion
 from ..data.motion_text import motion_to_text
 from ..faces.targets import Target
 
+FPS = 25.0  # of the frames in which a take tells where its lines begin
 MARK = "diffposetalk_id"  # custom property of objects that have takes
 
 
@@ -36,6 +38,12 @@ class KeyedAs:
     parts: frozenset[str] = frozenset(("LIPS", "UPPER", "HEAD"))
     fps: float = 25.0
     stretch: float = 1.0
+
+    def is_like(self, other: "KeyedAs") -> bool:
+        """Whether both are the same but for what a property of Blender's rounds."""
+        numbers = [(k.start_frame, k.strength, k.fps, k.stretch) for k in (self, other)]
+        same = all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6) for a, b in zip(*numbers, strict=True))
+        return same and (self.head_bone, self.parts) == (other.head_bone, other.parts)
 
 
 def store(
@@ -79,6 +87,11 @@ def read_keyed(take: bpy.types.PropertyGroup) -> KeyedAs:
     """How a take's motion became keys."""
     parts = frozenset(take.keyed_parts.split(","))
     return KeyedAs(take.start_frame, take.head_bone, take.strength, parts, take.fps, take.keyed_stretch)
+
+
+def runs_at(keyed: KeyedAs, fps: float) -> bool:
+    """Whether a take's keys are made for a scene of `fps` frames per second."""
+    return math.isclose(keyed.fps, fps, rel_tol=1e-4)
 
 
 def source_of(take: bpy.types.PropertyGroup) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ..data.motion import Motion, resample_motion
 from ..data.motion_text import motion_from_text, motion_to_text
 from ..faces.character import Curve
 from ..faces.targets import Target, find_target, find_targets
-from . import keying, record
+from . import heard, keying, record
 from .record import KeyedAs, is_take, read_keyed, take_actions, take_blocks, takes_of
 
 SAME_VALUE = 2e-5  # of a key that nobody has changed: float32 keeps values of a few units to 1e-6
@@ -68,6 +68,7 @@ def show_take(action: bpy.types.Action, target: Target) -> None:
                 keying.rest_block(block, part)
     for block, part in blocks.items():
         keying.show_action(block, part, target.layers(block))
+    heard.follow_takes()
 
 
 def delete_take(action: bpy.types.Action, target: Target) -> None:
@@ -82,6 +83,7 @@ def delete_take(action: bpy.types.Action, target: Target) -> None:
     _written.pop(action.diffposetalk.id, None)
     for part in reversed(take_actions(action)):
         bpy.data.actions.remove(part)
+    heard.follow_takes()
 
 
 def adjustment_of(action: bpy.types.Action) -> Adjustment:
@@ -217,6 +219,14 @@ def rewrite_curve(
     count = len(points)
     keys = np.empty((count, 2), np.float32)
     points.foreach_get("co", keys.ravel())
+    # The common case, quickly.
+    if old is not None and count == len(old) == len(values) and start == old_start:
+        frames = (start + np.arange(count)).astype(np.float32)
+        if (keys[:, 0] == frames).all() and (np.abs(keys[:, 1] - old) <= SAME_VALUE).all():
+            keys[:, 1] = values
+            points.foreach_set("co", keys.ravel())
+            curve.update()
+            return
     generated, index = generated_keys(keys, old_start, old)
     if old is not None and not anew and len(old) == len(values) and abs(start - old_start) < SAME_FRAME:
         keys[generated, 1] = values[index[generated]]

@@ -17,9 +17,9 @@ from ..data import bundled
 from ..data.motion import Motion, resample_motion
 from ..data.motion_text import motion_from_text, motion_to_text
 from . import audio_strip, record, showing
+from .record import FPS
 
 FADE_SECONDS = 0.4  # in which a face comes to rest after a line
-FPS = 25.0
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -87,11 +88,16 @@ class Solver:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Scales of equation 10 for a line: of the speech, of the lips and the jaw towards it, and of the style."""
+    """Scales of equation 10 for a line: of the speech, of the lips and the jaw towards it, and of the style.
+
+    Attributes:
+        added: to the scale of the speech, by group of channels.
+    """
 
     speech: float
     lips: float
     style: float
+    added: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(line: Line, defaults: SamplingConfig) -> Guidance:
@@ -99,7 +105,7 @@ class Guidance:
         speech, style = line.options.speech_guidance, line.options.style_guidance
         style = defaults.style_guidance if style is None else style
         if speech is not None:
-            return Guidance(speech, speech, style)
+            return Guidance(speech, speech, style, defaults.added_guidance)
         noisy = defaults.noisy_lips_guidance > 0 and is_noisy(line.audio.samples)
         lips = defaults.noisy_lips_guidance if noisy else defaults.speech_guidance
-        return Guidance(defaults.speech_guidance, lips, style)
+        return Guidance(defaults.speech_guidance, lips, style, defaults.added_guidance)

@@ -22,6 +22,7 @@ from ..files.digest import file_sha256
 from ..files.shipped import shipped
 from ..files.text_file import read_text
 from ..files.whole_file import allowed, whole_file
+from ..motion.channel_groups import channel_groups
 from ..motion.style_measures import StyleMeasures
 from .device import choose_compute, device_errors
 from .model import DiffPoseTalk, StylePreset
@@ -55,7 +56,16 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not valid JSON.", "model_config") from error
     if not isinstance(data, dict):
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not a JSON object.", "model_config")
-    return ModelConfig.from_dict(data)
+    config = ModelConfig.from_dict(data)
+    groups = channel_groups(config.basis, config.denoiser.motion_dim)
+    for name in config.sampling.added_guidance:
+        if name not in groups:
+            raise ModelError(
+                f"The model's config.json has sampling.added_guidance of {name!r}, which is none of its groups of "
+                f"channels: {', '.join(groups)}.",
+                "model_config",
+            )
+    return config
 
 
 def load_model(

@@ -30,6 +30,8 @@ import torch
 from torch import nn
 
 from ..diffusion.samplers import solver_steps
+from ..generation.conditioning import speech_scale
+from ..generation.line import Guidance
 from ..head.head_model import HeadModel
 from ..networks.denoiser import Denoiser
 from ..networks.model import DiffPoseTalk
@@ -54,14 +56,16 @@ from .training_set import TrainingSet
 
 def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """Equation 10 at the model's own scales: predictions (B, T_w, D) for noisy windows x at steps (B,)."""
-    w_a, w_s = model.config.sampling.speech_guidance, model.config.sampling.style_guidance
+    own = model.config.sampling
+    w_a = speech_scale(model, Guidance(own.speech_guidance, own.speech_guidance, 0.0, own.added_guidance))
+    w_s = torch.full_like(w_a, own.style_guidance)
     null_style = model.null_style.expand_as(c.style)
-    branches: list[tuple[torch.Tensor, torch.Tensor, float]] = [
+    branches = [
         (without_speech(model, c.speech), null_style, 1 - w_a),
         (c.speech, null_style, w_a - w_s),
         (c.speech, c.style, w_s),
     ]
-    used = [b for b in branches if b[2]]
+    used = [b for b in branches if bool(b[2].any())]
     speech, style = torch.cat([b[0] for b in used]), torch.cat([b[1] for b in used])
     count = len(used)
     out = model.denoiser(
@@ -74,8 +78,8 @@ def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: to
         c.indicator.repeat(count, 1),
     ).float()
     parts = out[:, -x.shape[1] :].chunk(count)
-    weights = torch.tensor([b[2] for b in used], device=out.device)
-    return torch.einsum("k,kbtd->btd", weights, torch.stack(parts))
+    weights = torch.stack([b[2] for b in used]).to(out.device)
+    return torch.einsum("kd,kbtd->btd", weights, torch.stack(parts))
 
 
 def step_table(schedule: NoiseSchedule, steps: int, substeps: int) -> torch.Tensor:
@@ -255,7 +259,11 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         **teacher.config.provenance,
         "distilled_from": teacher.config.name,
         "distilled_from_sha256": teacher.sha256,
-        "distilled_guidance": {"speech": scales.speech_guidance, "style": scales.style_guidance},
+        "distilled_guidance": {
+            "speech": scales.speech_guidance,
+            "added": scales.added_guidance,
+            "style": scales.style_guidance,
+        },
         "distilled_grid": solver_steps(teacher.schedule, settings.steps),
         "distilled_with": f"diffposetalk {VERSION}, {date.today().isoformat()}",
     }
@@ -264,6 +272,7 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         sampler="ddim",
         steps=settings.steps,
         speech_guidance=1.0,
+        added_guidance={},
         noisy_lips_guidance=0.0,
         style_guidance=1.0,
     )

@@ -248,7 +248,12 @@ def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 _NO_DIFFUSION = {"regression": True, "style_dropout": 1.0, "all_dropout": 0.0}
 _NO_HEAD = {"motion_dim": EXPRESSION_DIM + 1}
-_NO_GUIDANCE = {"speech_guidance": 1.0, "noisy_lips_guidance": 0.0, "style_guidance": 1.0}
+_NO_GUIDANCE = {
+    "speech_guidance": 1.0,
+    "added_guidance": dict.fromkeys(("head", "brows", "eyes"), 0.0),
+    "noisy_lips_guidance": 0.0,
+    "style_guidance": 1.0,
+}
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no-geometric-losses": {"denoiser": {"weights": {f.name: 0.0 for f in fields(LossWeights)}}},

@@ -6,6 +6,8 @@ from bpy.props import BoolProperty, FloatProperty, StringProperty
 
 from .wrapped_text import draw_text
 
+REDRAW_SECONDS = 0.1
+
 setup_log: list[str] = []  # the last lines of the backend's installation
 
 
@@ -28,14 +30,21 @@ def show(
     if unchanged and abs(status.progress - progress) < 0.001:
         return
     status.running, status.progress, status.text, status.error = running, progress, text, error
+    redraw()
     if not running:
         status.cancel_requested = False
-    for window in context.window_manager.windows:
+        if not bpy.app.timers.is_registered(
+            redraw
+        ):  # once more when the operator has ended: buttons are free then
+            bpy.app.timers.register(redraw, first_interval=REDRAW_SECONDS)
+
+
+def redraw() -> None:
+    """Have everything drawn anew that may show what a job does."""
+    for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            shown_in = {"VIEW_3D": "UI", "PREFERENCES": "WINDOW"}.get(area.type)
             for region in area.regions:
-                if region.type == shown_in:
-                    region.tag_redraw()
+                region.tag_redraw()
 
 
 def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: int) -> None:

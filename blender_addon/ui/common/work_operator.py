@@ -4,6 +4,7 @@
 import bpy
 
 from ...data.errors import UserError
+from . import job_status
 
 
 class NamedOperator(bpy.types.Operator):
@@ -39,8 +40,15 @@ class WorkOperator(NamedOperator):
         try:
             text = self.act(context)
         except UserError as error:
+            self._tell(context, error=str(error))
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         if text:
+            self._tell(context, text=text)
             self.report({"INFO"}, text)
         return {"FINISHED"}
+
+    def _tell(self, context: bpy.types.Context, **told: str) -> None:
+        """Let the panel say it in place of what went before, but not of a job that runs."""
+        if not context.window_manager.diffposetalk_status.running:
+            job_status.show(context, running=False, **told)

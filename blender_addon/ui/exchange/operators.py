@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Buttons that write files for other programs, and read motion from them."""
 
+import os
+
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
@@ -78,16 +80,23 @@ class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if not self.properties.is_property_set("filepath"):  # else Blender proposes the scene's own name
+            self.filepath = self._named(bpy.data.filepath or "motion")
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+    def _named(self, path: str) -> str:
+        """A path with the ending of a format: the chosen one's where it has none."""
+        if path.lower().endswith(tuple(motion_exchange.FORMATS)):
+            return path
+        stem, ending = os.path.splitext(path)
+        return (stem if ending.lower() == ".blend" else path) + self.kind
 
     def start(self, context: bpy.types.Context) -> motion_exchange.ExportMotionJob:
         action = active_take(context)
         if action is None:
             raise UserError("The active object shows no take.")
-        path = self.filepath
-        if not path.lower().endswith(tuple(motion_exchange.FORMATS)):
-            path += self.kind
+        path = self._named(self.filepath)
         return motion_exchange.ExportMotionJob(action, path, self.fps or None)
 
     def finish(self, context: bpy.types.Context) -> str:

@@ -5,7 +5,8 @@ import random
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, StringProperty
+from bpy_extras.io_utils import ImportHelper
 
 from ...data import bundled
 from ...data.head_asset import HeadAsset, load_shape
@@ -15,7 +16,7 @@ from ...faces import placing, rig
 from ...install.course import Job, Steps
 from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
-from ...jobs.generation import GenerationJob, Speech
+from ...jobs.generation import GenerationJob, Speech, seeds_made
 from ..common.job_operator import JobOperator
 from ..common.work_operator import WorkOperator
 from . import properties
@@ -60,6 +61,22 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
         return rpt_("Added {name}").format(name=mesh.name)
 
 
+class DIFFPOSETALK_OT_choose_audio(bpy.types.Operator, ImportHelper):
+    """Choose the recording; the browser shows sound files and films"""
+
+    bl_idname = "diffposetalk.choose_audio"
+    bl_label = "Choose Recording"
+    bl_options = {"REGISTER", "UNDO"}
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+    filter_sound: BoolProperty(default=True, options={"HIDDEN"})
+    filter_movie: BoolProperty(default=True, options={"HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.diffposetalk
+        settings.audio_source, settings.audio_path = "FILE", self.filepath
+        return {"FINISHED"}
+
+
 class DIFFPOSETALK_OT_generate(JobOperator):
     """Generate face and head motion from the speech, and key it on the selected heads"""
 
@@ -75,12 +92,14 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         settings = context.scene.diffposetalk
         if settings.random_seed:
             settings.seed = random.randint(0, 99999)
-        speech = Speech(
-            scene_settings.speech_span(context),
-            tuple(scene_settings.speakers(context)),
-            settings.place_sound and settings.audio_source == "FILE",
-        )
-        return GenerationJob(context.scene, [speech], scene_settings.generation_settings(context.scene))
+        span, objects = scene_settings.speech_span(context), scene_settings.speakers(context)
+        asked = scene_settings.generation_settings(context.scene)
+        made = seeds_made(context.scene, objects, span, asked)
+        if made.intersection(asked.options.seeds):  # else the same take came again
+            settings.seed = min(max(made) + 1, scene_settings.MAX_SEED)
+            asked = scene_settings.generation_settings(context.scene)
+        placed = settings.place_sound and settings.audio_source == "FILE"
+        return GenerationJob(context.scene, [Speech(span, tuple(objects), placed)], asked)
 
     def finish(self, context: bpy.types.Context) -> str:
         addon_preferences().first_steps = False
@@ -98,6 +117,8 @@ class DIFFPOSETALK_OT_generate(JobOperator):
             first=round(result.start_frame),
             last=result.last_frame,
         )
+        if result.synced:
+            text += rpt_("; playback follows the sound from now on (Sync to Audio, Audio Scrubbing)")
         if result.residual is not None:
             text += rpt_(
                 "; converted to the head's basis, {mean:.2f} mm off on average and 95 % within {most:.2f} mm"
@@ -115,4 +136,9 @@ class DIFFPOSETALK_OT_new_seed(WorkOperator):
         return ""
 
 
-CLASSES = (DIFFPOSETALK_OT_add_head, DIFFPOSETALK_OT_generate, DIFFPOSETALK_OT_new_seed)
+CLASSES = (
+    DIFFPOSETALK_OT_add_head,
+    DIFFPOSETALK_OT_choose_audio,
+    DIFFPOSETALK_OT_generate,
+    DIFFPOSETALK_OT_new_seed,
+)

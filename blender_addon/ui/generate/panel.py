@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tab "DiffPoseTalk" in the 3D View's sidebar: the main job on top, everything else closed below it."""
 
+import os
+
 import bpy
 
 from ...data import bundled
@@ -57,6 +59,10 @@ def _draw_audio(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row.prop(settings, "audio_source", expand=True, icon_only=True)
     if settings.audio_source == "FILE":
         row.prop(settings, "audio_path", text="")
+        row.operator("diffposetalk.choose_audio", text="", icon="FILEBROWSER")
+        name = os.path.basename(settings.audio_path.replace("\\", "/"))
+        if name != settings.audio_path:  # of a long path the field shows the beginning
+            _control(column, "", context).label(text=name, translate=False)
         return
     strip = audio_strip.active_sound_strip(context)
     if strip is None:

@@ -54,8 +54,7 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
     audio_path: StringProperty(
         name="Audio File",
-        description="Recording of speech, in any format that libsndfile reads (WAV, FLAC, OGG, MP3, ...)",
-        subtype="FILE_PATH",
+        description="Recording of speech: WAV, FLAC, OGG, MP3, M4A, or a film, whose sound is taken",
     )
     style: EnumProperty(name="Style", description="Speaking style", items=style_list.style_items)
     style_motion: StringProperty(
@@ -79,7 +78,8 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
     seed: IntProperty(
         name="Seed",
-        description="Random seed: the same seed gives the same motion again, another one a variation",
+        description="Random seed: the same seed gives the same motion again, another one a variation. It goes on by itself "
+        "where the head has the same take already",
         min=0,
         max=MAX_SEED,
     )

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Buttons of a take: show, delete, put back as generated, duplicate; and the place in the list."""
 
+import math
+
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ...data.adjustment import Adjustment
 from ...faces.targets import Target
-from ...takes import record, showing
+from ...takes import audio_strip, keying, record, showing
 from ..common.active_take import TakeOperator, active_take, chosen_target
 
 
@@ -129,6 +131,24 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
         )
 
 
+class DIFFPOSETALK_OT_retime_to_scene(TakeOperator):
+    """Write the keys of this head's takes anew at the scene's frame rate, so that they run as fast as they were made"""
+
+    bl_idname = "diffposetalk.retime_to_scene"
+    bl_label = "Retime to the Scene's Rate"
+
+    def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
+        fps, count = audio_strip.frames_per_second(context.scene), 0
+        for take in record.takes_of(target.owner):
+            keyed = record.read_keyed(take.diffposetalk)
+            if not record.runs_at(keyed, fps) and "lines" not in record.source_of(take.diffposetalk):
+                showing.retime(take, keyed.start_frame, keyed.stretch, fps)
+                count += 1
+        last = max(action.frame_range[1], context.scene.frame_end)
+        context.scene.frame_end = min(math.ceil(last), keying.LAST_FRAME)
+        return rpt_("Retimed {count} takes to {fps:g} frames a second").format(count=count, fps=fps)
+
+
 def _index_of_active(manager: bpy.types.WindowManager) -> int:
     """Where the shown take is in Blender's list of Actions; the list itself selects by it."""
     action = active_take(bpy.context)
@@ -154,6 +174,7 @@ CLASSES = (
     DIFFPOSETALK_OT_reset_take,
     DIFFPOSETALK_OT_copy_adjustment,
     DIFFPOSETALK_OT_retime_take,
+    DIFFPOSETALK_OT_retime_to_scene,
 )
 PROPERTIES = (
     (

@@ -2,9 +2,11 @@
 """The panels of takes and of what is changed of them."""
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 
-from ...takes import record
+from ...takes import audio_strip, record
 from ..common.layout import RowList, SubPanel, button_row, is_narrow, sub_panel_layout
+from ..common.wrapped_text import draw_text
 from .operators import active_take, chosen_target
 from .properties import SLIDERS
 
@@ -46,6 +48,25 @@ def draw_stars(row: bpy.types.UILayout, take: bpy.types.Action) -> None:
         rate.take, rate.rating = take.name, star
 
 
+def draw_other_rate(layout: bpy.types.UILayout, context: bpy.types.Context, take: bpy.types.Action) -> None:
+    """Say that a take runs at another speed than it was keyed for, with the button that mends it."""
+    fps = audio_strip.frames_per_second(context.scene)
+    keyed = record.read_keyed(take.diffposetalk)
+    if record.runs_at(keyed, fps):
+        return
+    text = rpt_(
+        "Keyed at {fps:g} frames a second; the scene runs at {rate:g}: the take plays at {share:.0f} % of its speed"
+    )
+    share = 100 * fps / keyed.fps
+    draw_text(layout, text.format(fps=keyed.fps, rate=fps, share=share), context.region.width, "ERROR")
+    spoken = "lines" in record.source_of(
+        take.diffposetalk
+    )  # its strips keep their frames: each line goes to its own
+    layout.operator(
+        "diffposetalk.generate_dialogue" if spoken else "diffposetalk.retime_to_scene", icon="TIME"
+    )
+
+
 class DIFFPOSETALK_PT_takes(SubPanel, bpy.types.Panel):
     """The variants of a line, to look at, rate, keep and delete."""
 
@@ -72,6 +93,8 @@ class DIFFPOSETALK_PT_takes(SubPanel, bpy.types.Panel):
         shown = active_take(context)
         if is_narrow(context) and shown is not None:
             draw_stars(layout, shown)
+        if shown is not None:
+            draw_other_rate(layout, context, shown)
         row = button_row(layout, context)
         row.operator("diffposetalk.retime_take", icon="TIME")
         row.operator("diffposetalk.delete_other_takes")

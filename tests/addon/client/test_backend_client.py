@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,23 @@ def test_a_backend_of_another_version_is_refused_with_what_to_do(start, misbehav
     error = error_of(client.greeting)
     assert error.kind == "version" and "0.0.9" in error.message and "Upgrade Backend" in error.message
     assert not client.alive and error_of(client.call("probe_audio", {"path": ""})).kind == "version"
+
+
+def test_a_poll_returns_however_much_was_said(start, misbehaving):
+    """What takes long to take in is taken in over several polls, in order."""
+    notices = 'print(\'{"jsonrpc": "2.0", "method": "progress", "params": {"id": 2, "done": %d}}\' % i)'
+    code = f"print('{GREETING}')\nfor i in range(40): {notices}\nsys.stdout.flush(); time.sleep(60)"
+    client = start(misbehaving(code))
+    seen, in_one_poll = [], []
+
+    def slow(method, params):
+        time.sleep(2 * client_module.POLL_LIMIT_SECONDS)
+        seen.append(params["done"])
+
+    client.call("generate", {}, on_notice=slow)
+    deadline = time.monotonic() + PATIENCE
+    while len(seen) < 40 and time.monotonic() < deadline:
+        before = len(seen)
+        client.poll()
+        in_one_poll.append(len(seen) - before)
+    assert seen == list(range(40)) and max(in_one_poll) == 1

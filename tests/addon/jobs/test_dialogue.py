@@ -203,6 +203,35 @@ def test_a_range_of_a_line_is_made_again(api, part, stage):
         api.regenerate(ann, 10, 20)
 
 
+def test_a_silent_strip_stops_no_other(api, part, stage, recordings):
+    """It is left out and named, before, between or after others; alone it is an error."""
+    scene, ann, bob = stage
+    strips = strips_of(scene)
+    for name, channel, frame in (("Ann_0", 3, 1), ("Bob_2", 4, 140), ("Bob_3", 4, 400)):
+        strips.new_sound(name, str(recordings / "silent.wav"), channel, frame)
+    job = api.generate_dialogue(seed=1, steps=2)
+    assert (job.made, job.kept, len(job.left_out)) == (3, 0, 3) and len(job.takes) == 2
+    for strip, told in zip(("Ann_0", "Bob_2", "Bob_3"), job.left_out, strict=True):
+        assert strip in told and "silen" in told
+    assert part("takes.showing").shown_take(ann).frame_range[0] == pytest.approx(10, abs=1e-3)
+    again = api.generate_dialogue(seed=1, steps=2)
+    assert (again.made, again.kept, len(again.left_out)) == (0, 3, 3)
+    for name in ("Ann_1", "Ann_2", "Bob_1"):
+        strips.remove(strips[name])
+    before = scene_state()
+    with pytest.raises(api.BackendError, match="silen"):
+        api.generate_dialogue(seed=1, steps=2)
+    assert scene_state() == before
+
+
+def test_a_speaker_of_another_basis_stops_no_other(api, part, stage, flame_like_head):
+    scene, *_ = stage
+    api.add_head("Carl", asset=flame_like_head)
+    strips_of(scene).new_sound("Carl_1", strips_of(scene)["Ann_1"].sound.filepath, 5, 10)
+    job = api.generate_dialogue(seed=1, steps=2)
+    assert job.made == 3 and len(job.takes) == 2 and "Carl_1" in " ".join(job.left_out)
+
+
 def test_overlaps_and_speakers_who_cannot(api, part, stage):
     scene, ann, bob = stage
     strips_of(scene)["Ann_2"].frame_start = 40

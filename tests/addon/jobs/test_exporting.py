@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mathutils.kdtree import KDTree
 from support.foreign_rigs import RIGS, build
+from support.read_only_disk import disk_at
 from support.scene_state import evaluated_vertices, scene_state
 
 TOLERANCE = 1e-4  # metres
@@ -169,6 +170,33 @@ def test_operators_export_the_selection(talking_head, tmp_path):
         assert (tmp_path / "a.abc").stat().st_size > 50_000
 
 
+def test_the_status_says_what_was_exported(talking_head, tmp_path):
+    """In place of what went before, which may have been an error."""
+    status = bpy.context.window_manager.diffposetalk_status
+    status.error, status.text = "Something went wrong before.", ""
+    assert bpy.ops.diffposetalk.export_fbx(filepath=str(tmp_path / "a.fbx")) == {"FINISHED"}
+    assert status.text == f"Exported {tmp_path / 'a.fbx'}" and not status.error
+    with pytest.raises(RuntimeError, match="does not exist"):
+        bpy.ops.diffposetalk.export_fbx(filepath=str(tmp_path / "nowhere" / "a.fbx"))
+    assert "does not exist" in status.error and not status.text
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "named"),
+    [
+        ("/a/first.blend", ".csv", "/a/first.csv"),
+        ("/a/first.BLEND", ".json", "/a/first.json"),
+        ("/a/first.npz", ".csv", "/a/first.npz"),
+        ("/a/take.2", ".csv", "/a/take.2.csv"),
+    ],
+)
+def test_the_proposed_name_of_motion(part, path, kind, named):
+    from types import SimpleNamespace
+
+    operator = part("ui.exchange.operators").DIFFPOSETALK_OT_export_motion
+    assert operator._named(SimpleNamespace(kind=kind), path) == named
+
+
 def test_bad_exports(api, talking_head, tmp_path):
     mesh, _ = talking_head
     empty = bpy.data.objects.new("Empty", None)
@@ -183,6 +211,31 @@ def test_bad_exports(api, talking_head, tmp_path):
         with pytest.raises(api.UserError):
             api.export_alembic(objects, path)
     assert scene_state() == before and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["fbx", "gltf", "usd", "alembic"])
+@pytest.mark.parametrize("fault", ["read-only", "full"])
+def test_a_disk_that_takes_nothing(api, private_head, tmp_path, kind, fault):
+    """A sentence, not the traceback of Blender's exporter; the scene and the disk are as they were."""
+    if not getattr(bpy.app.build_options, kind, True):
+        pytest.skip("this build of Blender does not write it")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    before = scene_state()
+    with disk_at(folder) as make_read_only:
+        if fault == "read-only":
+            make_read_only()
+        else:
+            with pytest.raises(OSError, match="No space"), (folder / "filling").open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+        with pytest.raises(api.UserError) as caught:
+            getattr(api, f"export_{kind}")(private_head, folder / "Ann")
+        assert {path.name for path in folder.iterdir()} <= {"filling"}
+    text = str(caught.value)
+    print(text)
+    assert "Traceback" not in text and "\n" not in text and text.endswith(".")
+    assert scene_state() == before
 
 
 def test_the_ending_says_which_exporter_writes_heads(api, part, tmp_path):
@@ -227,3 +280,80 @@ def test_all_that_belongs_to_a_character_is_exported(api, tmp_path, kind):
     assert {name.replace(" ", "_") for name in names} <= {name.replace(" ", "_") for name in came}
     assert not any("Someone" in name for name in came)
     assert other.name in bpy.context.scene.objects
+
+SECRET = "secret place"
+
+
+def everything_in(path):
+    """A file's content, and of a USD file its text."""
+    if path.suffix == ".usdc":
+        if hasattr(bpy.utils, "expose_bundled_modules"):  # since Blender 4.4
+            bpy.utils.expose_bundled_modules()
+        Sdf = pytest.importorskip("pxr.Sdf")
+        layer = Sdf.Layer.FindOrOpen(str(path))
+        return layer.ExportToString().encode()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def private_head(api, part, tmp_path):
+    """A head with a take and a texture, and settings, all of which name a folder that is nobody's business."""
+    folder = tmp_path / SECRET
+    folder.mkdir()
+    mesh, _ = api.add_head("Ann")
+    skin = bpy.data.images.new("skin", 4, 4)
+    skin.filepath_raw, skin.file_format = str(folder / "skin.png"), "PNG"
+    skin.save()
+    bpy.data.images.remove(skin)
+    skin = bpy.data.images.load(str(folder / "skin.png"))
+    material = bpy.data.materials.new("skin")
+    material.use_nodes = True
+    node = material.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image = skin
+    shader = next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
+    material.node_tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
+    mesh.data.materials.clear()
+    mesh.data.materials.append(material)
+    scene = bpy.context.scene
+    scene.diffposetalk.audio_path = scene.diffposetalk_workflow.transcript = str(folder / "line.wav")
+    count = 20
+    provenance = {"synthetic": True, "model": "m", "seed": 7, "audio_name": "line.wav"}
+    exp, zero = np.full((count, 50), 0.3, "f4"), np.zeros((count, 3), "f4")
+    motion = part("data.motion").Motion(exp, zero + 0.1, zero, 25.0, "arkit", (), provenance)
+    source = {"audio": str(folder / "line.wav"), "model": str(folder / "model"), "seed": 7}
+    keying = part("takes.keying")
+    target = part("faces.targets").find_target(mesh, 0.4)
+    take = keying.Take(motion, "line · take 1 (seed 7)", motion, source)
+    keying.key_performances([keying.Performance((target,), (take,), FIRST)])
+    scene.frame_set(2)
+    return mesh
+
+
+@pytest.mark.parametrize("kind", ["fbx", "gltf", "usd", "alembic"])
+def test_no_paths_and_no_raw_motion_are_exported(api, part, private_head, tmp_path, kind):
+    """The folder of the recording, model and textures, and the one that is exported to; provenance goes along."""
+    if not getattr(bpy.app.build_options, kind, True):
+        pytest.skip("this build of Blender does not write it")
+    action = private_head.data.shape_keys.animation_data.action
+    assert SECRET in action.diffposetalk.source and len(action.diffposetalk.raw) > 100
+    before = scene_state()
+    (tmp_path / "to send").mkdir()
+    path = getattr(api, f"export_{kind}")(private_head, tmp_path / "to send" / "Ann")
+    content = everything_in(path)
+    assert scene_state() == before and SECRET in action.diffposetalk.source
+    for private in (SECRET.encode(), str(tmp_path).encode(), action.diffposetalk.raw[:40].encode()):
+        assert private not in content, private
+    told = content + b"".join(p.read_bytes() for p in path.parent.glob("*.json"))
+    assert b"synthetic" in told and b"line.wav" in told
+
+
+def test_textures_come_back_from_fbx(api, private_head, tmp_path):
+    """They lie in the file, wherever it is moved to."""
+    path = api.export_fbx(private_head, tmp_path / "Ann")
+    (tmp_path / SECRET / "skin.png").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    path = path.rename(tmp_path / "elsewhere" / "Ann.fbx")
+    known = set(bpy.data.images)
+    bpy.ops.import_scene.fbx(filepath=str(path))
+    [skin] = [image for image in bpy.data.images if image not in known]
+    assert tuple(skin.size) == (4, 4) and skin.packed_file is not None

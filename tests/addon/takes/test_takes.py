@@ -57,6 +57,39 @@ def curve_of(part, action, text):
     raise AssertionError(text)
 
 
+def test_another_frame_rate_is_said_and_mended(api, part, key_takes):
+    """With one press for all takes of the head; a dialogue's take is sent to its lines."""
+    from types import SimpleNamespace
+
+    panel, scene, texts, pressed = part("ui.takes.panel"), bpy.context.scene, [], []
+    scene.render.fps = 25
+    head, _ = api.add_head()
+    first, second = key_takes([head], 2, start=11)
+    column = SimpleNamespace(label=lambda text="", **_: texts.append(text))
+    layout = SimpleNamespace(column=lambda **_: column, operator=lambda name, **_: pressed.append(name))
+    context = SimpleNamespace(scene=scene, region=SimpleNamespace(width=300))
+
+    def told():
+        texts.clear(), pressed.clear()
+        panel.draw_other_rate(layout, context, first)
+        return " ".join(texts), pressed
+
+    assert told() == ("", [])
+    scene.render.fps = 50
+    text, buttons = told()
+    assert "200 %" in text and buttons == ["diffposetalk.retime_to_scene"]
+    bpy.context.view_layer.objects.active = head
+    frames = [tuple(action.frame_range) for action in (first, second)]
+    assert bpy.ops.diffposetalk.retime_to_scene() == {"FINISHED"}
+    assert told() == ("", [])
+    for (start, end), action in zip(frames, (first, second), strict=True):
+        assert tuple(action.frame_range) == pytest.approx((start, start + 2 * (end - start)), abs=1e-3)
+    scene.render.fps = 30
+    source = part("takes.record").source_of(first.diffposetalk)
+    part("takes.spoken_lines").store_source(first, {**source, "lines": [{}]})
+    assert told()[1] == ["diffposetalk.generate_dialogue"]
+
+
 def test_takes_are_listed_shown_and_kept(api, part, key_takes):
     head, rig = api.add_head()
     other, _ = api.add_head("Other")

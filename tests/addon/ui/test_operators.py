@@ -49,6 +49,29 @@ def test_current_frame_and_new_seeds(settings, recordings):
     assert action.frame_range[0] == 77 and settings.seed != seed and action["seed"] == settings.seed
 
 
+def test_generating_again_makes_another_take(settings, recordings, part):
+    """The seed goes on past takes that the head has; with other settings, or for another head, it stays."""
+    bpy.ops.diffposetalk.add_head()
+    head = bpy.context.object
+    settings.audio_path, settings.head_strength = str(recordings / "speech.wav"), 0.7
+
+    def generated():
+        assert bpy.ops.diffposetalk.generate() == {"FINISHED"}
+        return bpy.context.object.data.shape_keys.animation_data.action["seed"]
+
+    settings.seed = 4
+    assert [generated(), generated(), generated()] == [4, 5, 6]
+    settings.seed, settings.takes = 3, 2  # 3 is new, 4 is not
+    assert generated() == 7 and settings.seed == 7
+    settings.seed, settings.takes, settings.speech_guidance = 4, 1, 1.5
+    assert generated() == 4
+    settings.start_frame = 50
+    assert generated() == 4
+    assert len(part("takes.record").takes_of(head)) == 7
+    bpy.ops.diffposetalk.add_head()
+    assert generated() == 4
+
+
 @pytest.mark.parametrize(
     "case", ["no audio", "missing audio", "nothing selected", "a light", "no motion file", "no strip"]
 )
@@ -67,7 +90,7 @@ def test_errors_are_shown_and_change_nothing(settings, recordings, case):
         light = bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT"))
         bpy.context.scene.collection.objects.link(light)
         light.select_set(True)
-        message = "No object is selected"
+        message = "“Lamp” cannot speak"
     elif case == "no motion file":
         settings.style, message = "MOTION_FILE", "No motion file is chosen"
     else:

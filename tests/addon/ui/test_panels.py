@@ -149,7 +149,7 @@ def test_a_disabled_generate_says_what_is_missing(api, part, drawn, recordings):
     cube = bpy.data.objects.new("Cube", bpy.data.meshes.new("Cube"))
     bpy.context.scene.collection.objects.link(cube)
     cube.select_set(True)
-    assert not generate.poll() and "No object is selected" in told()
+    assert not generate.poll() and "“Cube” cannot speak" in told()
     api.add_head("Ann")
     assert not generate.poll() and "No audio file is chosen" in told() and "Ann" in told()
     settings.audio_path = "/nowhere/speech.wav"

@@ -18,7 +18,7 @@ def test_extraction_finds_labels_tooltips_choices_and_what_panels_draw(texts):
     assert {
         "Generate",  # a button
         "Cancel the running job; nothing is changed",  # its tooltip
-        "Recording of speech, in any format that libsndfile reads (WAV, FLAC, OGG, MP3, ...)",  # a property's
+        "Recording of speech: WAV, FLAC, OGG, MP3, M4A, or a film, whose sound is taken",  # a property's
         "Third order, predicted and corrected: the fewest steps",  # a choice's
         "First Animation in Three Clicks",  # drawn
         "Start, Seed and Head",  # a panel
