@@ -43,6 +43,8 @@ BLENDERS_OWN = {
     "Temporary Files",
     "Window",
     "Toggle System Console",
+    "Playback",
+    "Sync to Audio",
 }
 NOT_OURS = {
     "demo_output/",
