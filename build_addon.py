@@ -49,7 +49,7 @@ def main() -> int:
     demo.add_argument("--output", type=Path, default=ROOT / "demo_output")
     demo.add_argument("--style", help="style preset (default: the model's own)")
     demo.add_argument("--seed", type=int, default=0)
-    demo.add_argument("--no-video", action="store_true", help="render the contact sheet only")
+    demo.add_argument("--no-video", action="store_true", help="make the contact sheet only")
     demo.set_defaults(run=run_demo)
     test = commands.add_parser("test", help="run all checks")
     test.add_argument("--only", choices=PARTS, action="append")
@@ -101,29 +101,24 @@ def run_demo(arguments: argparse.Namespace) -> None:
         earlier.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="diffposetalk-demo-") as private, stages(f"run in {described}"):
         make = [*command(ROOT / "demo" / "make_talking_head.py"), "--extension", str(extension)]
-        make += [
-            "--audio",
-            str(arguments.audio.resolve()),
-            "--output",
-            str(output),
-            "--seed",
-            str(arguments.seed),
-        ]
-        make += ["--frames", str(Path(private) / "frames")]
+        given = ["--frames", str(Path(private) / "frames"), "--audio", str(arguments.audio.resolve())]
+        make += [*given, "--output", str(output), "--seed", str(arguments.seed)]
         make += ["--style", arguments.style] if arguments.style else []
         make += ["--no-video"] if arguments.no_video else []
         environment = clean_environment(
             BLENDER_USER_RESOURCES=str(Path(private) / "blender"), DIFFPOSETALK_BACKEND_PYTHON=str(backend)
         )
         checked(make, environment)
-        sheet = [
-            str(backend),
-            str(ROOT / "demo" / "contact_sheet.py"),
-            "--frames",
-            str(Path(private) / "frames"),
-        ]
-        sheet += ["--audio", str(arguments.audio.resolve()), "--output", str(output / "contact_sheet.png")]
-        checked(sheet, clean_environment())
+        pictures = {"contact_sheet.py": ["--output", str(output / "contact_sheet.png")]}
+        if (video := output / "talking_head.mp4").is_file():
+            pictures["moving_picture.py"] = [
+                "--video",
+                str(video),
+                "--output",
+                str(video.with_suffix(".webp")),
+            ]
+        for script, written in pictures.items():
+            checked([str(backend), str(ROOT / "demo" / script), *given, *written], clean_environment())
     print(f"\nThe demo is in {output}:")
     for path in sorted(output.iterdir()):
         print(f"  {path.name:24} {path.stat().st_size / 1024:10,.0f} KiB")

@@ -13,18 +13,14 @@ from .errors import ModelError
 EXPRESSION_DIM = 50
 SHAPE_DIM = 100
 FPS = 25.0
-SAMPLERS = ("unipc", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "ddpm")
-"""By the names that `samplers.sample` knows them by; `ddpm` takes all N steps."""
-DETERMINISTIC_SAMPLERS = ("unipc", "dpmpp_2m", "ddim")
-"""Those that solve the ODE and draw no noise between their steps."""
 QUALITIES = ("final", "draft")
 """The model itself, or the faster student beside it (`draft`)."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Of the matrix products in sampling."""
 STYLE_WORDS = (
-    "a preset, a style of your library (its name, or library:NAME), a style file (.dptstyle), a motion file (.npz, "
-    ".csv, .json) or a video to take it from (FILE@120 from that frame on, FILE@mean from all of it), a style vector "
-    "(.npy), a mixture (0.7 calm + 0.3 Anna), or none"
+    "a preset, a style of your library (its name, or library:NAME), a style file (.dptstyle), a motion file (such as "
+    ".npz, .csv or .json) or a video to take it from (FILE@120 from that frame on, FILE@mean from all of it), a style "
+    "vector (.npy), a mixture (0.7 calm + 0.3 Anna), or none"
 )
 """All that a word for a style can be, for help and errors; `styles.request` reads it."""
 

@@ -41,7 +41,9 @@ def export_motion(item: bpy.types.Object, path: str | Path, fps: float | None = 
     return job.path
 
 
-export_fbx, export_alembic, export_gltf, export_usd = (exporter.write for exporter in exporting.EXPORTERS)
+export_fbx, export_alembic, export_gltf, export_usd = (
+    exporting.EXPORTER_OF[suffix].write for suffix in (".fbx", ".abc", ".glb", ".usdc")
+)
 
 
 def export_heads(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:

@@ -13,11 +13,34 @@ from typing import Any
 from .content_digest import content_digest
 from .errors import UserError
 
-SAMPLERS = ("unipc", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "ddpm")
 QUALITIES = ("final", "draft")
 GUIDANCE_LIMIT = 20.0
 FILES = ("motion", "vector", "file", "model")  # names under which a style names files
 BUILT_IN = ("speech_guidance", "style_guidance", "sampler", "steps", "threshold")  # what a draft has taken in
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How the panel shows a way from noise to motion.
+
+    number: by which saved scenes know it.
+    offered: in the menu; scripts, and scenes of before, may have chosen the others.
+    """
+
+    name: str
+    description: str
+    number: int
+    offered: bool = True
+
+
+SAMPLERS = {
+    "unipc": Sampler("UniPC", "Third order, predicted and corrected: the fewest steps", 2),
+    "dpmpp_2m": Sampler("DPM-Solver++ (2M)", "Second order: about 20 steps are enough", 0),
+    "dpmpp_2m_sde": Sampler("DPM-Solver++ (2M SDE)", "Second order with fresh noise at every step", 3, False),
+    "ddim": Sampler("DDIM", "First order: wants the most steps of the deterministic ones", 4, False),
+    "ddpm": Sampler("DDPM", "The paper's own sampling; takes all of the model's steps", 1),
+}
+"""All that the backend's `diffusion.samplers` has, by the same names."""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def docstring(node: Function | ast.ClassDef, what: str) -> list[str]:
     lines = text.splitlines()
     if isinstance(node, ast.ClassDef):
         lines = fields_as_section(lines)
-    return [*GoogleDocstring(lines, NAPOLEON, what=what).lines(), ""]
+    told = "\n".join(GoogleDocstring(lines, NAPOLEON, what=what).lines())  # some of its lines are several
+    return [*told.splitlines(), ""]
 
 
 def _as_literal(found: re.Match[str]) -> str:

@@ -37,7 +37,7 @@ ONLY_PARSED = re.compile(
     r"serve|train |evaluate |convert checkpoint|convert flame|style track|\S+ \S+ talk\.mp4"
     r"|.*(--ray|--model paper|_head)"
 )
-OTHER_PROGRAMS = {"ray", "hf", "tensorboard"}
+OTHER_PROGRAMS = {"cp", "ray", "hf", "tensorboard"}
 
 
 def commands(block: CodeBlock) -> list[list[str]]:

@@ -31,6 +31,29 @@ TESTED_KINDS = {
     "json mapping",
 }
 ADDON_PAGES = ["install", "first_animation", "styles", "directing", "characters"]
+LABEL_PAGES = [*ADDON_PAGES, "flame_and_checkpoints", "troubleshooting"]
+BLENDERS_OWN = {
+    "Edit",
+    "Preferences",
+    "Get Extensions",
+    "Install from Disk",
+    "System",
+    "Allow Online Access",
+    "File Paths",
+    "Temporary Files",
+    "Window",
+    "Toggle System Console",
+    "Playback",
+    "Sync to Audio",
+}
+NOT_OURS = {
+    "demo_output/",
+    "dist/",
+    "build/site",
+    "train/",
+    "validation/",
+    "test/",
+}  # made later, or the user's
 
 
 @lru_cache
@@ -82,6 +105,17 @@ def test_buttons_and_panels_that_pages_name_are_there(page: str) -> None:
     assert not [name for name in names if not set(name.split(" ▸ ")) <= lines]
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_files_and_modules_that_pages_name_are_there(page: str) -> None:
+    text = FENCE.sub("", PAGES[page])
+    named = {name for name in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9.]*)+)`", text) if name not in NOT_OURS}
+    places = [ROOT, ROOT / "backend" / "diffposetalk", ROOT / "blender_addon", ROOT / "tests"]
+    missing = [
+        n for n in named if not any((place / f"{n}{end}").exists() for place in places for end in ("", ".py"))
+    ]
+    assert not missing
+
+
 def test_modules_that_how_it_works_names_are_there() -> None:
     cells = re.findall(r"^\|.*\|$", PAGES["docs/how_it_works.md"], re.MULTILINE)
     backend = ROOT / "backend" / "diffposetalk"
@@ -91,6 +125,21 @@ def test_modules_that_how_it_works_names_are_there() -> None:
     assert len(named) > 25
     for name in named:
         assert any(path.exists() for path in (backend / f"{name}.py", backend / name, ROOT / name)), name
+
+
+@pytest.mark.parametrize("page", LABEL_PAGES)
+def test_labels_that_pages_name_are_there(page: str) -> None:
+    names = re.findall(r"(?<!\*)\*([A-Z][^*\n]*)\*(?!\*)", FENCE.sub("", PAGES[f"docs/{page}.md"]))
+    known = {line.strip().removesuffix(":") for line in strings_of("blender_addon").splitlines()}
+    assert not [name for name in names if not set(name.split(" ▸ ")) <= known | BLENDERS_OWN]
+
+
+def test_classes_and_tables_that_the_map_names_are_there() -> None:
+    folders = (ROOT / "blender_addon", ROOT / "backend" / "diffposetalk")
+    code = "\n".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py"))
+    named = set(re.findall(r"`([A-Z]\w+)`", PAGES["docs/code_map.md"]))
+    assert len(named) > 5
+    assert not [name for name in named if not re.search(rf"^(class )?{name}\b", code, re.MULTILINE)]
 
 
 def test_environment_variables_that_pages_name_are_read() -> None:

@@ -2,20 +2,23 @@
 """Samplers: plain functions from noise to clean motion over any denoiser callable.
 
 A denoiser is `denoise(x, step) -> x0_hat`: x of shape (B, T, D) at integer diffusion step `step`. Guidance,
-thresholding and the like are wrappers around that callable and unknown here.
+thresholding and the like are wrappers around that callable and unknown here. Needs no torch to be imported: what only
+asks for the samplers' names does not wait for it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from ..networks.schedule import NoiseSchedule
+    from ..networks.schedule import NoiseSchedule
 
-Denoise = Callable[[torch.Tensor, int], torch.Tensor]
-DrawNoise = Callable[[], torch.Tensor]
+Denoise = Callable[["torch.Tensor", int], "torch.Tensor"]
+DrawNoise = Callable[[], "torch.Tensor"]
 """Draws a standard normal of x's shape."""
 OnStep = Callable[[int, int], None]
 """Called after each step with (done, total)."""
@@ -70,6 +73,8 @@ def solver_steps(schedule: NoiseSchedule, count: int) -> list[int]:
     departs from it. Steps that round to the same integer are spread so that exactly `count` network
     evaluations remain.
     """
+    import torch
+
     count = min(count, schedule.steps)
     lam = schedule.half_log_snr()
     low, high = max(NOISY_HALF_LOG_SNR, lam[-1].item()), lam[0].item() + CLEAN_MARGIN
@@ -168,6 +173,8 @@ UNIPC_ORDER = 3
 
 def _unipc_weights(rates: list[float], h: float) -> list[float]:
     """Weights of the divided differences at `rates` (in steps of h): solve equation 6 of Zhao et al. 2023."""
+    import torch
+
     if not rates:
         return []
     if len(rates) == 1:
@@ -238,6 +245,23 @@ def _path(schedule: NoiseSchedule, steps: list[int]) -> tuple[list[float], list[
     return alpha, sigma, [math.log(a / s) if s else math.inf for a, s in zip(alpha, sigma, strict=True)]
 
 
+SOLVERS: dict[str, Callable[[Denoise, torch.Tensor, NoiseSchedule, int, OnStep | None], torch.Tensor]] = {
+    "unipc": sample_unipc,
+    "dpmpp_2m": sample_dpm_solver_pp_2m,
+    "ddim": sample_ddim,
+}
+"""By name, those that solve the ODE and draw no noise between their steps."""
+NOISY_SAMPLERS: dict[
+    str, Callable[[Denoise, torch.Tensor, NoiseSchedule, int, DrawNoise, OnStep | None], torch.Tensor]
+] = {
+    "dpmpp_2m_sde": sample_dpm_solver_pp_2m_sde,
+    "ddpm": lambda denoise, x, schedule, _, noise, on_step: sample_ddpm(denoise, x, schedule, noise, on_step),
+}
+"""By name, those that draw noise at every step; `ddpm` takes all N steps."""
+SAMPLERS = (*SOLVERS, *NOISY_SAMPLERS)
+"""All names, as users choose them by."""
+
+
 def sample(
     name: str,
     denoise: Denoise,
@@ -247,14 +271,7 @@ def sample(
     noise: DrawNoise,
     on_step: OnStep | None = None,
 ) -> torch.Tensor:
-    """Run the sampler of that name, one of `config.SAMPLERS`; arguments as of the functions themselves."""
-    if name == "ddpm":
-        return sample_ddpm(denoise, x, schedule, noise, on_step)
-    if name == "dpmpp_2m_sde":
-        return sample_dpm_solver_pp_2m_sde(denoise, x, schedule, count, noise, on_step)
-    solvers = {
-        "unipc": sample_unipc,
-        "dpmpp_2m": sample_dpm_solver_pp_2m,
-        "ddim": sample_ddim,
-    }
-    return solvers[name](denoise, x, schedule, count, on_step)
+    """Run the sampler of that name, one of `SAMPLERS`; arguments as of the functions themselves."""
+    if name in SOLVERS:
+        return SOLVERS[name](denoise, x, schedule, count, on_step)
+    return NOISY_SAMPLERS[name](denoise, x, schedule, count, noise, on_step)

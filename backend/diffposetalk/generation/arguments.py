@@ -7,7 +7,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import PRECISIONS, QUALITIES, SAMPLERS
+from ..config import PRECISIONS, QUALITIES
+from ..diffusion.samplers import SAMPLERS
 from .options import GenerationOptions
 
 if TYPE_CHECKING:

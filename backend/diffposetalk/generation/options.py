@@ -12,7 +12,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..config import QUALITIES, SAMPLERS, from_fields
+from ..config import QUALITIES, from_fields
+from ..diffusion.samplers import SAMPLERS
 from ..errors import DiffPoseTalkError
 from ..files.digest import content_digest
 
@@ -31,7 +32,7 @@ class GenerationOptions:
         shape: file of 100 identity coefficients; None is the mean of the training data.
         head_pose: False leaves the head rotation at zero.
         speech_guidance, style_guidance: w_a and w_s of equation 10, 0 to 20.
-        sampler: one of `config.SAMPLERS`.
+        sampler: one of `diffusion.samplers.SAMPLERS`.
         steps: network evaluations a window, 1 to N; `ddpm` always takes all N.
         threshold: ratio, low and high of `guidance.DynamicThreshold`; None is off.
         quality: `final`, or `draft` for the model's faster student, whose guidance and steps are built in.

@@ -9,11 +9,10 @@ from functools import partial
 
 import torch
 
-from ..config import DETERMINISTIC_SAMPLERS
 from ..diffusion.continuity import ContinuousDenoiser
 from ..diffusion.guidance import GuidedDenoiser, SparseBranch
 from ..diffusion.inpainting import FACE_FRAMES, HEAD_FRAMES, InpaintingDenoiser
-from ..diffusion.samplers import Denoise, sample
+from ..diffusion.samplers import SOLVERS, Denoise, sample
 from ..errors import Cancelled
 from ..motion.clip import MotionClip
 from ..networks.model import DiffPoseTalk
@@ -124,7 +123,7 @@ class WindowSampler:
     def _sparse(self, sampler: str) -> SparseBranch | None:
         """For a window to be sampled. Noise between steps would upset what is inferred from earlier ones."""
         every = self.model.config.sampling.sparse_guidance
-        if every == 1 or sampler not in DETERMINISTIC_SAMPLERS:
+        if every == 1 or sampler not in SOLVERS:
             return None
         return SparseBranch(every, self.model.schedule.half_log_snr().tolist())
 

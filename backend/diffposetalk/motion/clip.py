@@ -19,8 +19,6 @@ LARGEST = 1e4
 """Of coefficients and radians; expressions are a few units, and squares of larger ones soon are not numbers."""
 MAX_BYTES = 1 << 30
 """Of a motion file's arrays; a day at 25 frames a second has half of it."""
-MOTION_SUFFIXES = (".npz", ".csv", ".json")
-"""Of the files that hold motion in one format or another (`formats`)."""
 
 
 @dataclass

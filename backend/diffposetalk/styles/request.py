@@ -15,7 +15,6 @@ import torch
 
 from ..config import STYLE_WORDS
 from ..errors import StyleError
-from ..motion.clip import MOTION_SUFFIXES
 from ..networks.model import DiffPoseTalk
 from ..tracking.video import is_video
 from .library import find_style, library_folder, named_after
@@ -245,6 +244,12 @@ def style_name(asked: object) -> str:
 def _kind(word: str) -> Literal["motion", "vector", "file"] | None:
     """Which kind of file a word names by its suffix; None where it names none."""
     suffix = Path(word).suffix.lower()
+    if not suffix:
+        return None
+    from ..motion.formats import (
+        MOTION_SUFFIXES,
+    )  # its readers need SciPy, which names of styles do not wait for
+
     if suffix in MOTION_SUFFIXES or is_video(word):
         return "motion"
     return "vector" if suffix == ".npy" else "file" if suffix == SUFFIX else None

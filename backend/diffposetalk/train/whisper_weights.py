@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""OpenAI Whisper's published encoder weights, under the names that `transformers` and `whisper_encoder` give them."""
+"""OpenAI Whisper's published encoder weights, under the names that `networks.speech.whisper` gives them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RENAMES = (
 
 
 def load_whisper_encoder(path: Path) -> dict[str, torch.Tensor]:
-    """The encoder's state dict (float32) of OpenAI's `tiny.en.pt`, for `whisper_encoder.WhisperEncoder`.
+    """The encoder's state dict (float32) of OpenAI's `tiny.en.pt`, for `networks.speech.whisper.WhisperEncoder`.
 
     Raises:
         ModelError: the file's SHA-256 is not the one that OpenAI published.

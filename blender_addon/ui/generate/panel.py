@@ -6,6 +6,7 @@ import os
 import bpy
 
 from ...data import bundled
+from ...data.generation_options import SAMPLERS
 from ...faces import targets
 from ...install.preferences import chosen_model_directory
 from ...jobs import scene_settings
@@ -161,8 +162,9 @@ class DIFFPOSETALK_MT_sampler(bpy.types.Menu):
     bl_label = "Sampler"
 
     def draw(self, context: bpy.types.Context) -> None:
-        for name in properties.OFFERED_SAMPLERS:
-            self.layout.prop_enum(context.scene.diffposetalk, "sampler", name)
+        for name, sampler in SAMPLERS.items():
+            if sampler.offered:
+                self.layout.prop_enum(context.scene.diffposetalk, "sampler", name)
 
 
 class DIFFPOSETALK_PT_advanced(SubPanel, bpy.types.Panel):

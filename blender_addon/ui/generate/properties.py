@@ -5,6 +5,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ...data import bundled
+from ...data.generation_options import SAMPLERS
 from ...jobs import style_list
 from ...jobs.scene_settings import MAX_SEED
 from ..common.reference import start_property, window_property
@@ -17,7 +18,6 @@ HEAD_SOURCES = [
         "Your own FLAME model, which the add-on's preferences name; it shows FLAME's expressions",
     ),
 ]
-OFFERED_SAMPLERS = ("unipc", "dpmpp_2m", "ddpm")  # scripts and earlier scenes may have chosen others
 _DEFAULTS = bundled.sampling_defaults()
 
 
@@ -171,13 +171,7 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     sampler: EnumProperty(
         name="Sampler",
         description="Method by which noise becomes motion, step by step",
-        items=[
-            ("unipc", "UniPC", "Third order, predicted and corrected: the fewest steps", 2),
-            ("dpmpp_2m", "DPM-Solver++ (2M)", "Second order: about 20 steps are enough", 0),
-            ("dpmpp_2m_sde", "DPM-Solver++ (2M SDE)", "Second order with fresh noise at every step", 3),
-            ("ddim", "DDIM", "First order: wants the most steps of the deterministic ones", 4),
-            ("ddpm", "DDPM", "The paper's own sampling; takes all of the model's steps", 1),
-        ],
+        items=[(value, shown.name, shown.description, shown.number) for value, shown in SAMPLERS.items()],
         default=_DEFAULTS.sampler,
     )
 

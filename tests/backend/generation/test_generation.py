@@ -17,7 +17,8 @@ from support.made_recordings import speech
 from support.paths import BUNDLED_MODEL
 from support.waiting import PATIENCE
 
-from diffposetalk.config import SAMPLERS, ModelConfig
+from diffposetalk.config import ModelConfig
+from diffposetalk.diffusion.samplers import SAMPLERS
 from diffposetalk.errors import Cancelled, DeviceError, DiffPoseTalkError, ModelError
 from diffposetalk.generation.batching import generate, generate_lines
 from diffposetalk.generation.line import Line

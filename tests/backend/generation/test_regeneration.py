@@ -12,9 +12,8 @@ import torch
 from support.made_recordings import speech
 from support.paths import CLIP
 
-from diffposetalk.config import SAMPLERS
 from diffposetalk.diffusion.inpainting import MARGIN, InpaintingDenoiser, Standing, place_windows
-from diffposetalk.diffusion.samplers import sample
+from diffposetalk.diffusion.samplers import SAMPLERS, sample
 from diffposetalk.errors import Cancelled, DiffPoseTalkError
 from diffposetalk.generation.batching import generate, generate_lines
 from diffposetalk.generation.line import Line
