@@ -137,6 +137,7 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
 
     bl_idname = "diffposetalk.fetch_tracker"
     bl_label = "Fetch Face Tracker"
+    place = "FILES"
     job: FetchTracker
 
     @classmethod

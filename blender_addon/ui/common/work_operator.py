@@ -11,6 +11,7 @@ class WorkOperator(bpy.types.Operator):
     """An operator that reports what it did, or why it could not."""
 
     bl_options = {"REGISTER", "UNDO"}
+    place = job_status.PANELS  # where it is said what was done
 
     def act(self, context: bpy.types.Context) -> str:
         """Do it. Returns a sentence for the user, or nothing. Raises UserError."""
@@ -31,4 +32,4 @@ class WorkOperator(bpy.types.Operator):
     def _tell(self, context: bpy.types.Context, **told: str) -> None:
         """Let the panel say it in place of what went before, but not of a job that runs."""
         if not context.window_manager.diffposetalk_status.running:
-            job_status.show(context, running=False, **told)
+            job_status.show(context, running=False, place=self.place, **told)

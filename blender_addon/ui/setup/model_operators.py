@@ -69,6 +69,7 @@ class DIFFPOSETALK_OT_check_flame(JobOperator):
 
     bl_idname = "diffposetalk.check_flame"
     bl_label = "Check FLAME"
+    place = "FILES"
     job: FlameHead
 
     def start(self, context: bpy.types.Context) -> FlameHead:
@@ -86,6 +87,7 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
 
     bl_idname = "diffposetalk.convert_checkpoint"
     bl_label = "Convert Checkpoint"
+    place = "FILES"
     job: ConvertCheckpoint
 
     @classmethod
@@ -114,6 +116,7 @@ class DIFFPOSETALK_OT_check_model(JobOperator):
 
     bl_idname = "diffposetalk.check_model"
     bl_label = "Check Model"
+    place = "FILES"
     job: LoadModel
 
     def start(self, context: bpy.types.Context) -> LoadModel:

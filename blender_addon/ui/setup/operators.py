@@ -21,10 +21,14 @@ from ..common.job_operator import JobOperator
 from ..common.work_operator import WorkOperator
 
 
+BACKEND_PAGE = "BACKEND"
+
+
 class SetupOperator(JobOperator):
     """An operator that downloads packages, and shows what the tools say meanwhile."""
 
     job: SetupJob
+    place = BACKEND_PAGE
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -92,6 +96,10 @@ class ExtraOperator(SetupOperator):
 
     extra: Extra
 
+    def finish(self, context: bpy.types.Context) -> str:
+        installed = rpt_("{name} is installed, and starts").format(name=self.extra.title)
+        return f"{installed}. {super().finish(context)}"
+
     def start(self, context: bpy.types.Context) -> SetupJob:
         if addon_preferences().backend_python:
             raise UserError(f"In the Python that you chose as Backend Python, run: {self.extra.by_hand}.")
@@ -120,6 +128,7 @@ class DIFFPOSETALK_OT_remove_backend(WorkOperator):
     bl_idname = "diffposetalk.remove_backend"
     bl_label = "Remove Backend"
     bl_options = {"REGISTER"}
+    place = BACKEND_PAGE
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -136,15 +145,9 @@ class DIFFPOSETALK_OT_remove_backend(WorkOperator):
 
     def act(self, context: bpy.types.Context) -> str:
         session.stop()
-        try:
-            backend_setup.remove_environment()
-        except UserError as error:
-            job_status.show(context, running=False, error=str(error))
-            raise
-        text = rpt_("The backend was removed")
+        backend_setup.remove_environment()
         job_status.set_setup_log([])
-        job_status.show(context, running=False, text=text)
-        return text
+        return rpt_("The backend was removed")
 
 
 class DIFFPOSETALK_OT_copy_diagnostics(WorkOperator):
@@ -153,6 +156,7 @@ class DIFFPOSETALK_OT_copy_diagnostics(WorkOperator):
     bl_idname = "diffposetalk.copy_diagnostics"
     bl_label = "Copy Diagnostics"
     bl_options = {"REGISTER"}
+    place = BACKEND_PAGE
 
     def act(self, context: bpy.types.Context) -> str:
         manager = context.window_manager
@@ -175,6 +179,7 @@ class DIFFPOSETALK_OT_check_backend(JobOperator):
 
     bl_idname = "diffposetalk.check_backend"
     bl_label = "Check Backend"
+    place = BACKEND_PAGE
     job: BackendCheck
 
     def start(self, context: bpy.types.Context) -> BackendCheck:
