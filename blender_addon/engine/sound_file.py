@@ -5,7 +5,11 @@ from pathlib import Path
 
 import bpy
 
-SIGNATURES = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"), (0, b"\x30\x26\xb2\x75"))  # MP4, Matroska and WebM, Windows Media
+SIGNATURES = (
+    (4, b"ftyp"),
+    (0, b"\x1aE\xdf\xa3"),
+    (0, b"\x30\x26\xb2\x75"),
+)  # MP4, Matroska and WebM, Windows Media
 RATE = 48_000  # Hz; the backend hears 16 kHz
 
 
@@ -16,7 +20,10 @@ def decoded(path: str, folder: Path) -> str | None:
     """
     with open(path, "rb") as file:
         head = file.read(16)
-    if not any(head[at : at + len(mark)] == mark for at, mark in SIGNATURES) or not bpy.app.build_options.audaspace:
+    if (
+        not any(head[at : at + len(mark)] == mark for at, mark in SIGNATURES)
+        or not bpy.app.build_options.audaspace
+    ):
         return None
     import aud
 

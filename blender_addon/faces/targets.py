@@ -22,9 +22,7 @@ from .character import (
 )
 from .rig import ASSET_FILE_MARK, ASSET_MARK, BASIS_MARK, EXPRESSIONS_MARK, HEAD_MARK, JAW_OPEN_ANGLE_MARK
 
-NOT_A_HEAD = n_(
-    "“{name}” cannot speak. Select a head (Add Head makes one) or a mesh with ARKit shape keys."
-)
+NOT_A_HEAD = n_("“{name}” cannot speak. Select a head (Add Head makes one) or a mesh with ARKit shape keys.")
 NOBODY = n_("No object is selected. Select a head (Add Head makes one) or a mesh with ARKit shape keys.")
 BASIS_NAMES = {"arkit": "ARKit", "flame": "FLAME"}
 

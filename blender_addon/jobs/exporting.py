@@ -426,7 +426,9 @@ def _explained(target: Path) -> Iterator[None]:
 def _cause(error: Exception) -> str:
     """Why an exporter failed. Blender tells errors of its exporters in Python with their whole traceback."""
     lines = str(error.strerror if isinstance(error, OSError) else error).strip().splitlines()
-    raised = [found for line in lines if (found := re.match(r"\w*(?:Error|Exception): (?:\[.*?\] )?(.+)", line))]
+    raised = [
+        found for line in lines if (found := re.match(r"\w*(?:Error|Exception): (?:\[.*?\] )?(.+)", line))
+    ]
     cause = raised[-1].group(1) if raised and "Traceback" in str(error) else " ".join(lines)
     return cause.removeprefix("Error: ").rstrip(".")
 

@@ -25,7 +25,9 @@ def scene_state() -> dict[str, Any]:
             scene.frame_current,
             scene.sync_mode,
             scene.use_audio_scrub,
-            sorted((s.name, s.frame_final_start, s.mute) for s in editor.strips_all) if editor is not None else [],
+            sorted((s.name, s.frame_final_start, s.mute) for s in editor.strips_all)
+            if editor is not None
+            else [],
         )
     for item in bpy.data.objects:
         state[f"object {item.name}"] = (

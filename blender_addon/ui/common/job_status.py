@@ -48,7 +48,9 @@ def show(
     redraw()
     if not running:
         status.cancel_requested = False
-        if not bpy.app.timers.is_registered(redraw):  # once more when the operator has ended: buttons are free then
+        if not bpy.app.timers.is_registered(
+            redraw
+        ):  # once more when the operator has ended: buttons are free then
             bpy.app.timers.register(redraw, first_interval=REDRAW_SECONDS)
 
 

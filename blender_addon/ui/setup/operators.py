@@ -55,12 +55,12 @@ class SetupOperator(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         preferences = addon_preferences()
         preferences.backend_python = ""
-        if self.job.notes:
-            preferences.device = "cpu"
         job_status.set_setup_log([])
         environment = backend_setup.current_environment()
         assert environment is not None
         facts = environment.facts
+        if facts["chosen_device"] == "cpu":  # the one that was found does not work
+            preferences.device = "cpu"
         text = rpt_(
             "The backend is set up: PyTorch {torch}, device {device}, a second of motion in {seconds:.1f} s"
         ).format(torch=facts["torch"], device=facts["device"], seconds=facts["check_seconds"])

@@ -64,8 +64,12 @@ def draw_other_rate(layout: bpy.types.UILayout, context: bpy.types.Context, take
     )
     share = 100 * fps / keyed.fps
     draw_text(layout, text.format(fps=keyed.fps, rate=fps, share=share), context.region.width, "ERROR")
-    spoken = "lines" in record.source_of(take.diffposetalk)  # its strips keep their frames: each line goes to its own
-    layout.operator("diffposetalk.generate_dialogue" if spoken else "diffposetalk.retime_to_scene", icon="TIME")
+    spoken = "lines" in record.source_of(
+        take.diffposetalk
+    )  # its strips keep their frames: each line goes to its own
+    layout.operator(
+        "diffposetalk.generate_dialogue" if spoken else "diffposetalk.retime_to_scene", icon="TIME"
+    )
 
 
 class DIFFPOSETALK_PT_takes(SubPanel, bpy.types.Panel):

@@ -226,7 +226,10 @@ def test_a_disk_that_takes_nothing(api, private_head, tmp_path, kind, fault):
         if fault == "read-only":
             make_read_only()
         else:
-            with pytest.raises(OSError, match="No space"), (folder / "filling").open("wb", buffering=0) as file:
+            with (
+                pytest.raises(OSError, match="No space"),
+                (folder / "filling").open("wb", buffering=0) as file,
+            ):
                 while True:
                     file.write(bytes(4096))
         with pytest.raises(api.UserError) as caught:
@@ -280,6 +283,7 @@ def test_all_that_belongs_to_a_character_is_exported(api, tmp_path, kind):
     assert {name.replace(" ", "_") for name in names} <= {name.replace(" ", "_") for name in came}
     assert not any("Someone" in name for name in came)
     assert other.name in bpy.context.scene.objects
+
 
 SECRET = "secret place"
 

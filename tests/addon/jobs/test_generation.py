@@ -312,14 +312,22 @@ def test_what_telephones_record(api, part, recordings, quick, tmp_path, name):
     path = tmp_path / name
     sound = aud.Sound(str(recordings / "speech.wav"))
     sound.write(
-        str(path), 44_100, aud.CHANNELS_STEREO, aud.FORMAT_FLOAT32, aud.CONTAINER_MATROSKA, aud.CODEC_AAC, 128_000
+        str(path),
+        44_100,
+        aud.CHANNELS_STEREO,
+        aud.FORMAT_FLOAT32,
+        aud.CONTAINER_MATROSKA,
+        aud.CODEC_AAC,
+        128_000,
     )
     head, _ = api.add_head()
     result = api.generate(head, path, **quick)[0]
     assert key_frames(part, result.actions[0][0])[2] == pytest.approx(50, abs=2)
     action = part("takes.showing").shown_take(head)
     assert part("takes.record").source_of(action.diffposetalk)["audio"] == str(path)
-    assert action["audio_name"] == name and os.path.samefile(bpy.path.abspath(result.strip.sound.filepath), path)
+    assert action["audio_name"] == name and os.path.samefile(
+        bpy.path.abspath(result.strip.sound.filepath), path
+    )
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(api.BackendError, match=r"Matroska|video|sound"):
         api.generate(head, path, seed=5, **quick)

@@ -24,7 +24,12 @@ def preview(api, part, tmp_path, monkeypatch):
 
     monkeypatch.setattr(keying, "append_keys", counted)
     made = part("takes.preview").Preview(
-        bpy.context.scene, lambda: [showing.target_of(head)], 11.0, "neck", 1.0, frozenset(("LIPS", "UPPER", "HEAD"))
+        bpy.context.scene,
+        lambda: [showing.target_of(head)],
+        11.0,
+        "neck",
+        1.0,
+        frozenset(("LIPS", "UPPER", "HEAD")),
     )
     names, times = part("data.arkit").EXPRESSION_NAMES, np.arange(8 * WINDOW)[:, None] / 25.0
     speeds = 1.0 + np.arange(len(names)) / 20.0

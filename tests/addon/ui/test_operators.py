@@ -188,8 +188,12 @@ def test_how_a_job_ended_is_said_where_it_belongs(part):
 
     job_status, shown = part("ui.common.job_status"), {}
     setup, models = part("ui.setup.operators"), part("ui.setup.model_operators")
-    assert setup.DIFFPOSETALK_OT_install_tracking.place == setup.DIFFPOSETALK_OT_check_backend.place == "BACKEND"
-    assert models.DIFFPOSETALK_OT_check_model.place == part("ui.capture.operators").CLASSES[-1].place == "FILES"
+    assert (
+        setup.DIFFPOSETALK_OT_install_tracking.place == setup.DIFFPOSETALK_OT_check_backend.place == "BACKEND"
+    )
+    assert (
+        models.DIFFPOSETALK_OT_check_model.place == part("ui.capture.operators").CLASSES[-1].place == "FILES"
+    )
     assert part("ui.generate.operators").DIFFPOSETALK_OT_generate.place == "PANELS"
 
     def texts(place):
