@@ -20,7 +20,6 @@ from ..common import job_status
 from ..common.job_operator import JobOperator
 from ..common.work_operator import WorkOperator
 
-
 BACKEND_PAGE = "BACKEND"
 
 
