@@ -29,7 +29,7 @@ class WorkOperator(bpy.types.Operator):
             self.report({"INFO"}, text)
         return {"FINISHED"}
 
-    def _tell(self, context: bpy.types.Context, **told: str) -> None:
+    def _tell(self, context: bpy.types.Context, text: str = "", error: str = "") -> None:
         """Let the panel say it in place of what went before, but not of a job that runs."""
         if not context.window_manager.diffposetalk_status.running:
-            job_status.show(context, running=False, place=self.place, **told)
+            job_status.show(context, running=False, text=text, error=error, place=self.place)
