@@ -122,7 +122,7 @@ def _page(
         f"| left out | {' | '.join(BY_KEY[key].title for key in COLUMNS[:4])} |",
         f"| --- |{' --- |' * 4}",
     ]
-    paper = {row.method: row.cells for row in TABLE_1}
+    paper = {method: cells for rows in TABLE_1.values() for method, cells in rows.items()}
     for name, figures in found.items():
         if name == "all":
             continue

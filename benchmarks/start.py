@@ -22,7 +22,7 @@ import torch
 CLIP = Path(__file__).resolve().parents[1] / "flame_assets" / "clips" / "jfk.flac"
 
 SERVER = """
-from diffposetalk.server.jsonrpc import Call
+from diffposetalk.server.jsonrpc import Call, bind_params
 from diffposetalk.server.methods import Backend
 methods, call = Backend().methods(), Call(1, True, lambda message: note(message))
 note = lambda message: None
@@ -43,24 +43,26 @@ FIRST = """
 def note(message):
     if message.get("method") == "window":
         finish()
-methods["generate"].function(call, audio={clip!r}, output_dir=tempfile.mkdtemp(), seeds=[0], quality={quality!r})
+asked = dict(audio={clip!r}, output_dir=tempfile.mkdtemp(), seeds=[0], quality={quality!r})
+generate = methods["generate"].function
+generate(call, **bind_params(generate, asked))
 """
 MEASURE = """
 import json, os, resource, sys, tempfile, time
 began = time.monotonic()
 def finish():
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps([used.ru_utime + used.ru_stime, time.monotonic() - began, used.ru_maxrss / 1024]), flush=True)
+    print(json.dumps([used.ru_utime + used.ru_stime, time.monotonic() - began]), flush=True)
     os._exit(0)
 """
 
 
-def measure(code: str) -> tuple[float, float, float]:
-    """Processor seconds, seconds and peak MiB of a process that runs the code."""
+def measure(code: str) -> tuple[float, float]:
+    """Processor seconds and seconds of a process that runs the code."""
     command = [sys.executable, "-c", MEASURE + code + "\nfinish()\n"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    processor, seconds, memory = json.loads(done.stdout.splitlines()[-1])
-    return processor, seconds, memory
+    processor, seconds = json.loads(done.stdout.splitlines()[-1])
+    return processor, seconds
 
 
 def main() -> None:
@@ -81,14 +83,14 @@ def main() -> None:
         f"PyTorch {importlib.metadata.version('torch')}, {processor}; files in the system's cache, medians of "
         f"{arguments.rounds} rounds.",
         "",
-        "| until | processor (s) | clock (s) | peak memory (MiB) |",
-        "| --- | --- | --- | --- |",
+        "| until | processor (s) | clock (s) |",
+        "| --- | --- | --- |",
     ]
     for name in STAGES:
-        processor, seconds, memory = (
+        used, seconds = (
             statistics.median(figures) for figures in zip(*(each[name] for each in rounds), strict=True)
         )
-        lines.append(f"| {name} | {processor:.2f} | {seconds:.2f} | {memory:.0f} |")
+        lines.append(f"| {name} | {used:.2f} | {seconds:.2f} |")
     text = "\n".join(lines) + "\n"
     (arguments.out / "start.md").write_text(text, encoding="utf-8")
     print(text)

@@ -27,7 +27,6 @@ from .ui import FEATURES
 
 
 def register() -> None:
-    """Make the add-on known to Blender."""
     style_list.register()
     for feature in FEATURES:
         feature.register()
@@ -37,7 +36,6 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Take everything back, and end the backend."""
     atexit.unregister(session.stop)
     job.unregister()
     import_name.unregister()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -102,6 +102,9 @@ class SamplingConfig:
     """Steps from one evaluation of the branch without speech to the next, with the samplers that add no noise;
     1 evaluates it at every step."""
     speech_guidance: float = 1.15
+    added_guidance: dict[str, float] = field(default_factory=dict)
+    """What is added to the speech guidance of a group of channels (`motion.channel_groups`). Heads, brows and lids
+    follow the speech more loosely than lips do, and need a stronger pull to move as far and as fast as people's."""
     noisy_lips_guidance: float = 0.0
     """Speech guidance of the lips and the jaw in noisy recordings (`recording_noise`); 0: as in others."""
     style_guidance: float = 3.0
@@ -159,16 +162,11 @@ class ModelConfig:
         Raises:
             ModelError: unknown or missing fields, wrong types, or sizes that contradict each other.
         """
-        parts = {
-            "denoiser": DenoiserConfig,
-            "style_encoder": StyleEncoderConfig,
-            "speech_encoder": SpeechEncoderConfig,
-            "sampling": SamplingConfig,
-        }
         try:
             values = dict(data)
-            for name, part in parts.items():
-                values[name] = from_fields(part, values.get(name, {}))
+            for name, part in get_type_hints(cls).items():
+                if is_dataclass(part):
+                    values[name] = from_fields(part, values.get(name, {}))
             config: ModelConfig = from_fields(cls, values)
         except (TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"The model's config.json is not valid: {error}.", "model_config") from error
@@ -207,6 +205,8 @@ def fits(value: Any, hint: Any) -> bool:
         if origin is list or parts[-1] is Ellipsis:
             return all(fits(item, parts[0]) for item in value)
         return len(value) == len(parts) and all(map(fits, value, parts))
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
     if hint is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint is int:
@@ -216,7 +216,9 @@ def fits(value: Any, hint: Any) -> bool:
 
 def _check(config: ModelConfig) -> None:
     d, s, e = config.denoiser, config.style_encoder, config.speech_encoder
+    g = config.sampling
     limits = {
+        "fps": (config.fps, 1, 1000),
         "denoiser.width": (d.width, 8, 4096),
         "denoiser.layers": (d.layers, 1, 64),
         "denoiser.heads": (d.heads, 1, 64),
@@ -237,63 +239,41 @@ def _check(config: ModelConfig) -> None:
         "speech_encoder.mels": (e.mels, 8, 256),
         "speech_encoder.depth": (e.depth, 1, 64),
         "speech_encoder.positions": (e.positions, 50, 100_000),
-        "sampling.steps": (config.sampling.steps, 1, d.steps),
-        "sampling.sparse_guidance": (config.sampling.sparse_guidance, 1, d.steps),
-        "sampling.smooth_head": (config.sampling.smooth_head, 0, d.window),
-        "sampling.join_face": (config.sampling.join_face, 0, d.window),
-        "sampling.join_head": (config.sampling.join_head, 0, d.window),
+        "sampling.steps": (g.steps, 1, d.steps),
+        "sampling.sparse_guidance": (g.sparse_guidance, 1, d.steps),
+        "sampling.smooth_head": (g.smooth_head, 0, d.window),
+        "sampling.join_face": (g.join_face, 0, d.window),
+        "sampling.join_head": (g.join_head, 0, d.window),
+        "sampling.lips_temperature": (g.lips_temperature, 0, 1),
+        "sampling.noisy_lips_guidance": (g.noisy_lips_guidance, 0, 20),
+        "sampling.speech_guidance": (g.speech_guidance, 0, 20),
+        "sampling.style_guidance": (g.style_guidance, 0, 20),
+        **{f"sampling.added_guidance.{name}": (more, 0, 20) for name, more in g.added_guidance.items()},
     }
-    numbers = {
-        "fps": (config.fps, 1.0, 1000.0),
-        "sampling.lips_temperature": (config.sampling.lips_temperature, 0.0, 1.0),
-        "sampling.noisy_lips_guidance": (config.sampling.noisy_lips_guidance, 0.0, 20.0),
-        "sampling.speech_guidance": (config.sampling.speech_guidance, 0.0, 20.0),
-        "sampling.style_guidance": (config.sampling.style_guidance, 0.0, 20.0),
-    }
-    for name, (number, bottom, top) in numbers.items():
-        if not bottom <= number <= top:
-            raise ModelError(
-                f"The model's config.json has {name} = {number!r}, outside {bottom:g} to {top:g}.",
-                "model_config",
-            )
-    for name, pair in (("coefficient_range", config.coefficient_range), ("jaw_range", config.jaw_range)):
-        if pair is not None and not pair[0] < pair[1]:
-            raise ModelError(
-                f"The model's config.json has {name} = {list(pair)}, which does not rise.", "model_config"
-            )
-    names = config.expression_names
-    if names and not (len(names) == len(set(names)) == EXPRESSION_DIM and all(names)):
-        raise ModelError(
-            f"The model's config.json has expression_names that are not {EXPRESSION_DIM} different names.",
-            "model_config",
-        )
     for name, (value, low, high) in limits.items():
-        if not isinstance(value, int) or not low <= value <= high:
-            raise ModelError(
-                f"The model's config.json has {name} = {value!r}, outside {low} to {high}.", "model_config"
-            )
-    if d.motion_dim not in (EXPRESSION_DIM + 1, EXPRESSION_DIM + 4) or s.motion_dim != d.motion_dim:
-        raise ModelError(
-            f"The model's config.json has motion sizes {d.motion_dim} and {s.motion_dim}; "
-            "both must be 54 (with head rotation) or 51 (without).",
-            "model_config",
-        )
-    if not (0 <= d.dropout < 1 and 0 <= s.dropout < 1):
-        raise ModelError("The model's config.json has a dropout outside 0 to 1.", "model_config")
-    if (
-        d.style_dim != s.width
-        or d.width % 2
-        or s.width % 2
-        or d.width % d.heads
-        or s.width % s.heads
-        or e.width % e.heads
-    ):
-        raise ModelError(
-            "The model's config.json has widths and heads that do not fit together.", "model_config"
-        )
+        _need(low <= value <= high, f"{name} = {value!r}, outside {low} to {high}")
+    for name, pair in (("coefficient_range", config.coefficient_range), ("jaw_range", config.jaw_range)):
+        _need(pair is None or pair[0] < pair[1], f"{name} = {list(pair or ())}, which does not rise")
+    names = config.expression_names
+    _need(
+        not names or (len(names) == len(set(names)) == EXPRESSION_DIM and all(names)),
+        f"expression_names that are not {EXPRESSION_DIM} different names",
+    )
+    _need(
+        d.motion_dim in (EXPRESSION_DIM + 1, EXPRESSION_DIM + 4) and s.motion_dim == d.motion_dim,
+        f"motion sizes {d.motion_dim} and {s.motion_dim}; both must be 54 (with head rotation) or 51 (without)",
+    )
+    _need(0 <= d.dropout < 1 and 0 <= s.dropout < 1, "a dropout outside 0 to 1")
+    split = (d.width % d.heads, s.width % s.heads, e.width % e.heads, d.width % 2, s.width % 2)
+    _need(d.style_dim == s.width and not any(split), "widths and heads that do not fit together")
     if config.basis not in ("arkit", "flame"):
         raise ModelError(
             f"The model's basis {config.basis!r} is neither 'arkit' nor 'flame'.", "model_config"
         )
     if e.kind not in ("whisper", "hubert"):
         raise ModelError(f"The model's speech encoder {e.kind!r} is not known.", "model_config")
+
+
+def _need(sound: bool, otherwise: str) -> None:
+    if not sound:
+        raise ModelError(f"The model's config.json has {otherwise}.", "model_config")

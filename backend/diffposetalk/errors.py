@@ -9,6 +9,8 @@ Blender. Any other exception is a bug of ours.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST_MESSAGE = 1000  # characters
 
@@ -46,10 +48,13 @@ class DiffPoseTalkError(Exception):
     """Something a user can understand and act on.
 
     message: one or two sentences saying what happened and what to do.
-    kind: a short identifier such as ``audio_silent`` that programs may branch on.
+    kind: a short identifier such as ``audio_silent`` that programs may branch on; by default that of its class.
     """
 
     default_kind = "error"
+
+    def __init_subclass__(cls, kind: str | None = None) -> None:
+        cls.default_kind = kind or cls.default_kind
 
     def __init__(self, message: str, kind: str | None = None) -> None:
         self.message = one_line(message)
@@ -57,64 +62,58 @@ class DiffPoseTalkError(Exception):
         self.kind = kind or self.default_kind
 
 
-class AudioError(DiffPoseTalkError):
+DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError)
+"""What a file that is not there, damaged or of another kind makes its readers raise."""
+
+
+@contextmanager
+def refusing(refusal: DiffPoseTalkError, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise `refusal` instead of what the body raises of these kinds, by default of `DAMAGED`."""
+    kinds = kinds or DAMAGED
+    try:
+        yield
+    except kinds as error:
+        raise refusal from error
+
+
+class AudioError(DiffPoseTalkError, kind="audio_unreadable"):
     """The recording cannot be used; kinds begin with ``audio_``."""
 
-    default_kind = "audio_unreadable"
 
-
-class VideoError(DiffPoseTalkError):
+class VideoError(DiffPoseTalkError, kind="video_unreadable"):
     """A video cannot be read, or no face can be tracked in it; kinds begin with ``video_`` or ``tracker_``."""
 
-    default_kind = "video_unreadable"
 
-
-class ModelError(DiffPoseTalkError):
+class ModelError(DiffPoseTalkError, kind="model_invalid"):
     """A model directory or head asset is missing, damaged or of the wrong sort."""
 
-    default_kind = "model_invalid"
 
-
-class MotionError(DiffPoseTalkError):
+class MotionError(DiffPoseTalkError, kind="motion_invalid"):
     """A motion clip file cannot be read, or does not fit where it is used."""
 
-    default_kind = "motion_invalid"
 
-
-class StyleError(DiffPoseTalkError):
+class StyleError(DiffPoseTalkError, kind="style_invalid"):
     """A style preset, vector or reference motion cannot be used."""
 
-    default_kind = "style_invalid"
 
-
-class DataError(DiffPoseTalkError):
+class DataError(DiffPoseTalkError, kind="data_invalid"):
     """Training data cannot be used; kinds begin with ``data_``."""
 
-    default_kind = "data_invalid"
 
-
-class OutputError(DiffPoseTalkError):
+class OutputError(DiffPoseTalkError, kind="output_unwritable"):
     """A result cannot be written where it was asked for."""
 
-    default_kind = "output_unwritable"
 
-
-class DeviceError(DiffPoseTalkError):
+class DeviceError(DiffPoseTalkError, kind="device_unavailable"):
     """The requested compute device does not exist here, or ran out of memory."""
 
-    default_kind = "device_unavailable"
 
-
-class ProtocolError(DiffPoseTalkError):
+class ProtocolError(DiffPoseTalkError, kind="protocol_mismatch"):
     """Client and server do not speak the same protocol version."""
 
-    default_kind = "protocol_mismatch"
 
-
-class Cancelled(DiffPoseTalkError):  # noqa: N818 - a request of the user's, not an error
+class Cancelled(DiffPoseTalkError, kind="cancelled"):  # noqa: N818 - a request of the user's, not an error
     """The user cancelled the call; raised by long calls at their next checkpoint."""
-
-    default_kind = "cancelled"
 
     def __init__(self, message: str = "Cancelled.", kind: str | None = None) -> None:
         super().__init__(message, kind)

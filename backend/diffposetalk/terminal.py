@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from .errors import OutputError
@@ -24,19 +25,34 @@ def checked_output(path: Path, suffix: str) -> Path:
 
 
 class ProgressLine:
-    """Progress on standard error: one line rewritten on a terminal, a line every tenth elsewhere."""
+    """Progress on standard error: one line rewritten on a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:
         self.terminal = sys.stderr.isatty()
         self.shown = ("", -1)
+        self.next_time = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        step = 100 if self.terminal else 10
-        state = (stage, done * step // max(total, 1))
+        """Show each hundredth on a terminal, each tenth elsewhere."""
+        state = (stage, done * (100 if self.terminal else 10) // max(total, 1))
         if state != self.shown:
             self.shown = state
-            start, end = ("\r", " ") if self.terminal else ("", "\n")
-            print(f"{start}{stage} {100 * done // max(total, 1):3d} %", end=end, file=sys.stderr, flush=True)
+            self._show(f"{stage} {100 * done // max(total, 1):3d} %")
+
+    def count(self, done: int, total: int) -> None:
+        """Show how many lines are done: five times a second on a terminal, every ten seconds elsewhere."""
+        now = time.monotonic()
+        if now >= self.next_time:
+            self.next_time = now + (0.2 if self.terminal else 10.0)
+            self._show(f"{done} of {total} lines")
+
+    def remark(self, text: str) -> None:
+        """Leave a line of its own."""
+        self._show(text, "\n")
+
+    def _show(self, text: str, end: str = " ") -> None:
+        start, end = ("\r", end) if self.terminal else ("", "\n")
+        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the line."""

@@ -13,7 +13,7 @@ from ..data.adjustment import Adjustment
 from ..data.errors import UserError
 from ..jobs.batch import BatchJob, BatchResult
 from ..jobs.generation import GenerationJob, Keyed
-from ..version import VERSION
+from ..version import VERSION as __version__
 from .files import (
     export_alembic,
     export_fbx,
@@ -37,38 +37,4 @@ from .takes import (
     takes,
 )
 
-__all__ = [
-    "Adjustment",
-    "BackendError",
-    "BatchJob",
-    "BatchResult",
-    "GenerationJob",
-    "Keyed",
-    "UserError",
-    "__version__",
-    "add_head",
-    "add_style",
-    "adjust",
-    "batch",
-    "capture_performance",
-    "check_lips",
-    "export_alembic",
-    "export_fbx",
-    "export_gltf",
-    "export_heads",
-    "export_motion",
-    "export_usd",
-    "generate",
-    "generate_dialogue",
-    "import_motion",
-    "key_motion",
-    "push_to_nla",
-    "reduce_keys",
-    "regenerate",
-    "show_take",
-    "step_line",
-    "styles",
-    "takes",
-]
-
-__version__ = VERSION
+__all__ = ["__version__", *(name for name in dir() if not name.startswith("_"))]

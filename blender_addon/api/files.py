@@ -41,29 +41,7 @@ def export_motion(item: bpy.types.Object, path: str | Path, fps: float | None = 
     return job.path
 
 
-def export_fbx(
-    objects: Objects,
-    path: str | Path,
-    frame_range: tuple[int, int] | None = None,
-    preset: str = "BLENDER",
-) -> Path:
-    """Write animated heads as FBX; see `exporting.export_fbx`."""
-    return exporting.export_fbx(bpy.context, listed(objects), path, frame_range, preset)
-
-
-def export_gltf(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
-    """Write animated heads as binary glTF; see `exporting.export_gltf`."""
-    return exporting.export_gltf(bpy.context, listed(objects), path, frame_range)
-
-
-def export_usd(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
-    """Write animated heads as USD; see `exporting.export_usd`."""
-    return exporting.export_usd(bpy.context, listed(objects), path, frame_range)
-
-
-def export_alembic(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
-    """Write animated heads as Alembic; see `exporting.export_alembic`."""
-    return exporting.export_alembic(bpy.context, listed(objects), path, frame_range)
+export_fbx, export_alembic, export_gltf, export_usd = (exporter.write for exporter in exporting.EXPORTERS)
 
 
 def export_heads(objects: Objects, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
@@ -72,9 +50,8 @@ def export_heads(objects: Objects, path: str | Path, frame_range: tuple[int, int
     Raises:
         UserError: there is no exporter of that ending, or the file cannot be written.
     """
-    suffix = Path(str(path)).suffix.lower()
-    for exporter in exporting.EXPORTERS:
-        if exporter.suffix == suffix:
-            return exporter.write(bpy.context, listed(objects), path, frame_range)
-    endings = ", ".join(exporter.suffix for exporter in exporting.EXPORTERS)
-    raise UserError(f"“{path}” has no ending that heads are exported to: {endings} are.")
+    exporter = exporting.EXPORTER_OF.get(Path(str(path)).suffix.lower())
+    if exporter is None:
+        endings = ", ".join(exporting.EXPORTER_OF)
+        raise UserError(f"“{path}” has no ending that heads are exported to: {endings} are.")
+    return exporter.write(objects, path, frame_range)

@@ -13,8 +13,7 @@ from ..data.motion import read_motion, resample_motion
 from ..engine import flame_file
 from ..engine.flame_file import FlameHead
 from ..faces import rig
-from ..faces.targets import find_targets
-from ..takes import audio_strip, heard
+from ..takes import audio_strip, heard, showing
 from ..takes.keying import Performance, Take, key_performances, last_frame
 from .calls import Objects, listed, push_undo
 
@@ -48,9 +47,8 @@ def add_head(
         head = job.head
     else:
         head = bundled.bundled_head() if asset is None else load_head(asset)
-    head_and_rig = rig.add_head(
-        bpy.context, head, name, None if shape is None else np.asarray(shape, np.float32)
-    )
+    coefficients = None if shape is None else np.asarray(shape, np.float32)
+    head_and_rig = rig.add_head(bpy.context, head, name, coefficients)
     push_undo("Add Head")
     return head_and_rig
 
@@ -84,7 +82,7 @@ def key_motion(
     scene = scene or bpy.context.scene
     path = Path(bpy.path.abspath(str(motion)))
     clip = resample_motion(read_motion(path), audio_strip.frames_per_second(scene))
-    targets = tuple(find_targets(listed(objects), bundled.bundled_jaw_open_angle()))
+    targets = tuple(showing.targets_of(listed(objects)))
     performance = Performance(targets, (Take(clip, f"{path.stem} · motion"),), start_frame)
     [[actions]] = key_performances([performance], head_bone, head_strength)
     scene.frame_end = max(scene.frame_end, last_frame(clip, start_frame))

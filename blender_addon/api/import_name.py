@@ -22,11 +22,9 @@ class ConsoleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The import system asks everyone in turn; answer for NAME only."""
         return importlib.machinery.ModuleSpec(fullname, self) if fullname == NAME else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill the new module."""
         module.__doc__ = console.__doc__
         module.__dict__.update({name: getattr(console, name) for name in console.__all__})
 
@@ -35,12 +33,10 @@ _finder = ConsoleFinder()
 
 
 def register() -> None:
-    """Answer to the name, before a package of the same name that happens to be installed."""
     sys.meta_path.insert(0, _finder)
 
 
 def unregister() -> None:
-    """Answer no more, and forget the module."""
     sys.meta_path.remove(_finder)
     if getattr(sys.modules.get(NAME), "__loader__", None) is _finder:
         del sys.modules[NAME]

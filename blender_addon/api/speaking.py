@@ -2,6 +2,7 @@
 """Speech becomes motion, for scripts: one line, a dialogue, or a list of lines."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,6 @@ def generate(
         groups = [(item,) for item in items]
     else:
         raise UserError(f"{len(items)} objects and {len(paths)} recordings do not pair up.")
-    if takes < 1:
-        raise UserError("At least one take must be made.")
     speeches = [
         Speech(
             AudioSpan(audio_strip.check_audio_path(str(path)), audio_start, audio_seconds, start_frame),
@@ -103,7 +102,7 @@ def generate(
         for path, group in zip(paths, groups, strict=True)
     ]
     options = GenerationOptions(
-        seeds=tuple(range(seed, seed + takes)),
+        seeds=_seeds(seed, takes),
         style=asked_style(style),
         head_pose=head_motion,
         speech_guidance=speech_guidance,
@@ -112,12 +111,9 @@ def generate(
         steps=steps,
         quality=quality,
     )
-    settings = GenerationSettings(
-        options,
-        head_strength=head_strength,
+    settings = replace(
+        _settings(options, head_strength),
         head_bone=head_bone,
-        model_directory=chosen_model_directory(),
-        device=addon_preferences().device,
         convert_basis=convert_basis,
         parts=checked_parts(parts),
     )
@@ -154,15 +150,9 @@ def generate_dialogue(
         UserError, BackendError: it cannot be done; nothing was changed.
     """
     scene = scene or bpy.context.scene
-    if takes < 1:
-        raise UserError("At least one take must be made.")
+    options = GenerationOptions(_seeds(seed, takes), asked_style(style), steps=steps)
     lines, left_out = dialogue.dialogue_lines(scene)
-    settings = GenerationSettings(
-        GenerationOptions(tuple(range(seed, seed + takes)), asked_style(style), steps=steps),
-        head_strength=head_strength,
-        model_directory=chosen_model_directory(),
-        device=addon_preferences().device,
-    )
+    settings = _settings(options, head_strength)
     job = dialogue.DialogueJob(scene, lines, settings, only_changed, left_out)
     job.complete()
     push_undo("Generate Dialogue")
@@ -192,24 +182,29 @@ def batch(
     Raises:
         UserError: the list or the report cannot be read or written at all.
     """
-    settings = GenerationSettings(
-        GenerationOptions(steps=steps),
-        head_strength=head_strength,
-        model_directory=chosen_model_directory(),
-        device=addon_preferences().device,
-    )
+    settings = _settings(GenerationOptions(steps=steps), head_strength)
 
     def printed(done: int, total: int, result: BatchResult) -> None:
         detail = result.error or ", ".join(result.exports) or "keyed"
-        print(
-            f"[{done}/{total}] row {result.row} {result.state} in {result.seconds:.1f} s: {detail}",
-            flush=True,
-        )
+        ended = f"row {result.row} {result.state} in {result.seconds:.1f} s"
+        print(f"[{done}/{total}] {ended}: {detail}", flush=True)
 
     scene = scene or bpy.context.scene
     results = run_batch(jobs, settings, scene, place_sound, on_progress or printed, report)
     push_undo("Batch")
     return results
+
+
+def _seeds(seed: int, takes: int) -> tuple[int, ...]:
+    if takes < 1:
+        raise UserError("At least one take must be made.")
+    return tuple(range(seed, seed + takes))
+
+
+def _settings(options: GenerationOptions, head_strength: float) -> GenerationSettings:
+    """With the model and the device of the preferences."""
+    device = addon_preferences().device
+    return GenerationSettings(options, head_strength, model_directory=chosen_model_directory(), device=device)
 
 
 def _drive(job: GenerationJob, on_done: Callable[[GenerationJob], None] | None) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import bpy
 
-from ..data import bundled, style_library
-from ..faces.targets import find_targets
+from ..data import style_library
 from ..jobs import capture, style_list
 from ..jobs import styles as style_jobs
-from ..takes import scene_motion
+from ..takes import scene_motion, showing
 from .calls import Objects, listed, push_undo
 
 
@@ -49,18 +48,15 @@ def add_style(
     """
     chosen = style_jobs.ReferenceWindow(window, start_frame)
     if isinstance(reference, bpy.types.Object):
-        [target] = find_targets([reference], bundled.bundled_jaw_open_angle())
-        frames = frames or scene_motion.frame_range(bpy.context.scene, target, "ACTION")
-        job = style_jobs.style_of_animation(
-            bpy.context.scene, target, frames, name or "", chosen, description
-        )
+        scene, target = bpy.context.scene, showing.target_of(reference)
+        frames = frames or scene_motion.frame_range(scene, target, "ACTION")
+        job = style_jobs.style_of_animation(scene, target, frames, name or "", chosen, description)
     else:
         path = Path(bpy.path.abspath(str(reference)))
         if path.suffix.lower() == style_library.SUFFIX:
             return style_library.import_style(style_list.library_folder(), path)
-        job = style_jobs.ExtractStyle(
-            path, name or "", chosen, person=_person(face, neutral), description=description
-        )
+        person = _person(face, neutral)
+        job = style_jobs.ExtractStyle(path, name or "", chosen, person=person, description=description)
     job.complete()
     return job.result.path
 
@@ -89,7 +85,7 @@ def capture_performance(
         UserError: an object or the video cannot be used. BackendError: it cannot be tracked.
     """
     items = listed(objects)
-    find_targets(items, bundled.bundled_jaw_open_angle())
+    showing.targets_of(items)
     path = Path(bpy.path.abspath(str(video)))
     job = style_jobs.TrackVideo(path, _person(face, neutral))
     job.complete()

@@ -39,9 +39,7 @@ def adjust(item: bpy.types.Object | bpy.types.Action, **changes: float) -> Adjus
     Raises:
         UserError: there is no take, or no such field.
     """
-    action = item
-    if isinstance(item, bpy.types.Object):
-        action = _shown(item)
+    action = _shown(item) if isinstance(item, bpy.types.Object) else item
     unknown = set(changes) - set(Adjustment().__dict__)
     if unknown:
         raise UserError(f"“{sorted(unknown)[0]}” is nothing that can be adjusted.")

@@ -20,9 +20,7 @@ PROTOCOL_VERSION = 1
 CANCELLED_CODE = -32800
 HANDSHAKE_SECONDS = 180.0  # a cold disk takes its time to load torch
 POLL_SECONDS = 0.02
-POLL_GAP_SECONDS = (
-    1.0  # that one poll adds to a silence at most: the machine, or Blender, may have slept in between
-)
+POLL_GAP_SECONDS = 1.0  # that one poll adds to a silence at most: the machine, or Blender, may have slept
 POLL_LIMIT_SECONDS = 0.01  # after which what else the backend has said waits for the next poll
 LEAVE_SECONDS = 2.0  # for a backend that was told to end
 
@@ -112,6 +110,7 @@ class BackendClient:
         self._end: BackendError | None = None
         self._polled = time.monotonic()
         self._version = client_version
+        self.loaded: tuple[object, dict[str, Any]] | None = None  # model and device, and what was said of it
         self.process = MessageProcess([python, "-m", "diffposetalk", "serve"], environment)
         self.greeting = self.call(
             "initialize",
@@ -121,12 +120,10 @@ class BackendClient:
 
     @property
     def alive(self) -> bool:
-        """Whether calls can be made."""
         return self._end is None and self.process.alive
 
     @property
     def log(self) -> list[str]:
-        """The last lines of the backend's log."""
         return list(self.process.log)
 
     def call(
@@ -168,10 +165,8 @@ class BackendClient:
                 self._receive(value)
             elif kind == "garbage":
                 self._close(
-                    f"The backend's Python “{self.python}” answered something that is not the backend's "
-                    "protocol: "
-                    f"“{value}”. Set Backend Python in the add-on's preferences to the interpreter that "
-                    "has the "
+                    f"The backend's Python “{self.python}” answered something that is not the backend's protocol: "
+                    f"“{value}”. Set Backend Python in the add-on's preferences to the interpreter that has the "
                     "backend installed.",
                     "protocol",
                 )
@@ -180,8 +175,7 @@ class BackendClient:
         for call in list(self._calls.values()):
             if call.timeout is not None and call.silence > call.timeout:
                 self._close(
-                    f"The backend did not answer “{call.method}” in time and was stopped. Try again; if "
-                    "it happens "
+                    f"The backend did not answer “{call.method}” in time and was stopped. Try again; if it happens "
                     "again, check the backend in the add-on's preferences.",
                     "timeout",
                 )
@@ -247,26 +241,20 @@ class BackendClient:
         if "No module named" in log and not self.greeting.done:
             missing = log.rsplit("No module named", 1)[1].strip().splitlines()[0].strip(" '\"")
             return (
-                f"The backend's Python “{self.python}” lacks the package “{missing}”. Press Set Up "
-                "Backend in the "
-                "add-on's preferences, or set Backend Python to the interpreter that has the backend "
-                "installed.",
+                f"The backend's Python “{self.python}” lacks the package “{missing}”. Press Set Up Backend in the "
+                "add-on's preferences, or set Backend Python to the interpreter that has the backend installed.",
                 "not_installed",
             )
         if code is not None and code < 0:
             known = {member.value: member.name for member in signal.Signals}
             name = known.get(-code, f"signal {-code}")
             hint = " The machine may have run out of memory." if name in ("SIGKILL", "SIGABRT") else ""
-            return (
-                f"The backend was ended from outside ({name}).{hint} Nothing was changed; try again.",
-                "died",
-            )
+            text = f"The backend was ended from outside ({name}).{hint} Nothing was changed; try again."
+            return text, "died"
         last = next((line for line in reversed(self.process.log) if line.strip()), "it said nothing")
-        advice = (
-            "Nothing was changed; try again."
-            if self.greeting.done
-            else "Check Backend Python in the add-on's preferences."
-        )
+        advice = "Check Backend Python in the add-on's preferences."
+        if self.greeting.done:
+            advice = "Nothing was changed; try again."
         return f"The backend ended with exit code {code}: {last}. {advice}", "died"
 
 

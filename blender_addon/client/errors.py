@@ -8,8 +8,7 @@ class BackendError(Exception):
     message: says what happened and what to do.
     kind: for programs; the backend's own kinds, or one of `start` (the process cannot be started),
         `not_installed` (it starts, but has no backend), `version` (it is not the add-on's), `protocol` (what it
-        says is not the protocol),
-        `died`, `timeout`, `cancelled`.
+        says is not the protocol), `died`, `timeout`, `cancelled`.
     """
 
     def __init__(self, message: str, kind: str) -> None:

@@ -23,9 +23,7 @@ from .errors import BackendError
 LOG_LINES = 200  # of the log's end that are kept to explain a death
 MAX_GARBAGE = 120  # characters of a line that is not a message, quoted in the error
 MAX_LINE = 1 << 24  # bytes of a message; paths, names and figures travel here, arrays do not
-WORKING_FOLDER = (
-    "diffposetalk-run-"  # how its name begins; the backend removes it where Blender no longer can
-)
+WORKING_FOLDER = "diffposetalk-run-"  # how its name begins; the backend removes what Blender no longer can
 MAX_LOG_LINE = 1 << 14  # bytes; what a library says without an end is cut into lines of this length
 
 Event = tuple[str, Any]  # ("message", dict), ("garbage", text) or ("end", None)
@@ -43,7 +41,6 @@ class MessageProcess:
         """
         if os.path.dirname(command[0]):  # not one that is looked for on the path
             command = [os.path.abspath(command[0]), *command[1:]]
-        self.command = command
         try:
             self.folder = tempfile.mkdtemp(prefix=WORKING_FOLDER)
         except OSError as error:
@@ -81,12 +78,10 @@ class MessageProcess:
 
     @property
     def pid(self) -> int:
-        """Process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs."""
         return self._process.poll() is None
 
     def send(self, message: dict[str, Any]) -> bool:

@@ -58,14 +58,10 @@ NAMES = tuple(field.name for field in fields(Adjustment))
 
 @lru_cache(maxsize=8)
 def _columns(names: tuple[str, ...]) -> dict[str, Any]:
-    """Indices of the channels that belong together."""
     at = {name: index for index, name in enumerate(names)}
     lower = [i for name, i in at.items() if part_of(name) == "LIPS"]
-    upper = [
-        i
-        for name, i in at.items()
-        if part_of(name) == "UPPER" and not name.startswith(("eyeBlink", "eyeLook"))
-    ]
+    moved = [name for name in names if not name.startswith(("eyeBlink", "eyeLook"))]
+    upper = [at[name] for name in moved if part_of(name) == "UPPER"]
     lids = [i for name, i in at.items() if name.startswith("eyeBlink")]
     sided = [i for i in (*lower, *upper) if names[i].endswith(("Left", "Right"))]
     signs = np.array([1.0 if names[i].endswith("Left") else -1.0 for i in sided])
@@ -179,13 +175,10 @@ def _blinks(lids: np.ndarray, fps: float, strength: float, rate: float) -> np.nd
         line = lids[first] * (1 - part) + lids[last] * part
         shapes.append(lids[first : last + 1] - line)
         resting[first : last + 1] = line
-    kept = (
-        [k for k in range(len(blinks)) if int((k + 1) * rate + 1e-9) > int(k * rate + 1e-9)]
-        if rate < 1
-        else None
-    )
-    peaks: list[int] = [blinks[k][1] for k in (kept if kept is not None else range(len(blinks)))]
-    placed = [(blinks[k][0], shapes[k]) for k in (kept if kept is not None else range(len(blinks)))]
+    share = min(rate, 1.0)
+    kept = [k for k in range(len(blinks)) if int((k + 1) * share + 1e-9) > int(k * share + 1e-9)]
+    peaks: list[int] = [blinks[k][1] for k in kept]
+    placed = [(blinks[k][0], shapes[k]) for k in kept]
     for added in range(round((rate - 1) * len(blinks)) if rate > 1 else 0):
         ends = np.sort(np.array([0, *peaks, len(lids) - 1]))
         gap = int(np.argmax(np.diff(ends)))
@@ -194,12 +187,11 @@ def _blinks(lids: np.ndarray, fps: float, strength: float, rate: float) -> np.nd
         lead = blinks[added % len(shapes)][1] - blinks[added % len(shapes)][0]
         peaks.append(middle)
         placed.append((middle - lead, shape))
-    result = resting
     for first, shape in placed:
-        begin, end = max(0, first), min(len(result), first + len(shape))
+        begin, end = max(0, first), min(len(resting), first + len(shape))
         if end > begin:
-            result[begin:end] += strength * shape[begin - first : end - first]
-    return np.clip(result, 0.0, 1.0)
+            resting[begin:end] += strength * shape[begin - first : end - first]
+    return np.clip(resting, 0.0, 1.0)
 
 
 def _closures(close: np.ndarray, jaw: np.ndarray, fps: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -71,13 +71,9 @@ def style_presets(model_directory: Path) -> tuple[StylePreset, ...]:
     """The presets of a model directory; none where there are none."""
     try:
         rows = json.loads((model_directory / "styles.json").read_text(encoding="utf-8"))
+        names = ("id", "name", "description")
         return tuple(
-            StylePreset(
-                str(row["id"]),
-                str(row["name"]),
-                str(row["description"]),
-                figures_text(row.get("measures")),
-            )
+            StylePreset(**{name: str(row[name]) for name in names}, figures=figures_text(row.get("measures")))
             for row in rows
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -105,16 +101,9 @@ def model_basis(model_directory: Path) -> str | None:
 
 
 def sampling_defaults(model_directory: Path = MODEL_DIRECTORY) -> SamplingDefaults:
-    """The defaults of a model directory."""
-    defaults = SamplingDefaults()
     try:
         sampling = json.loads((model_directory / "config.json").read_text(encoding="utf-8"))["sampling"]
-        return SamplingDefaults(
-            float(sampling.get("speech_guidance", defaults.speech_guidance)),
-            float(sampling.get("style_guidance", defaults.style_guidance)),
-            str(sampling.get("sampler", defaults.sampler)),
-            int(sampling.get("steps", defaults.steps)),
-            str(sampling.get("style", defaults.style)),
-        )
+        known = {name: value for name, value in asdict(SamplingDefaults()).items() if name in sampling}
+        return SamplingDefaults(**{name: type(value)(sampling[name]) for name, value in known.items()})
     except (OSError, ValueError, KeyError, TypeError):
-        return defaults
+        return SamplingDefaults()

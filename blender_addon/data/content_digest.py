@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from .errors import UserError
+from .errors import explained
 
 
 def content_digest(path: str | Path) -> str:
@@ -15,20 +15,15 @@ def content_digest(path: str | Path) -> str:
     Raises:
         UserError: it cannot be read.
     """
-    try:
+    with explained(f"The file “{path}” cannot be read"):
         status = os.stat(path)
         return _remembered(os.path.abspath(path), status.st_mtime_ns, status.st_size)
-    except OSError as error:
-        raise UserError(f"The file “{path}” cannot be read: {error.strerror}.") from error
 
 
 @functools.lru_cache(4096)
 def _remembered(path: str, changed: int, size: int) -> str:
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_digest(directory: Path, quality: str) -> str:
@@ -37,10 +32,8 @@ def model_digest(directory: Path, quality: str) -> str:
     Raises:
         UserError: the directory or a file in it cannot be read.
     """
-    try:
+    with explained(f"The model “{directory}” cannot be read"):
         paths = sorted(path for path in directory.iterdir() if path.suffix in (".json", ".safetensors"))
-    except OSError as error:
-        raise UserError(f"The model “{directory}” cannot be read: {error.strerror}.") from error
     counted = [path for path in paths if quality == "draft" or path.stem != "draft"]
     text = "\n".join(f"{path.name} {content_digest(path)}" for path in counted)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -7,6 +7,7 @@ FLAME's axes are x to the character's left, y up, z to the front; Blender's are 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from .errors import UserError
 
 LARGEST_SHAPE = 1 << 20  # bytes of a file's identity coefficients
 N_SHAPE = 100  # identity components in `shapedirs`; the expression components follow them
+_FLOATS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "uv", "material_colors",
+           "material_roughness")  # fmt: skip
+_INTEGERS = ("polygons", "uv_polygons", "polygon_material")
+_TEXTS = ("joint_names", "expression_names", "material_names")
 PARENTS = (-1, 0, 1, 1, 1)  # of root, neck, jaw, left eye, right eye
 POSED_JOINTS = ("neck", "jaw", "left_eye", "right_eye")  # joints of the 36 pose features, 9 each
 
@@ -91,29 +96,18 @@ def load_head(path: str | Path) -> HeadAsset:
 
 
 def _from_arrays(file_name: str, data: dict[str, np.ndarray]) -> HeadAsset:
-    """Take what Blender shows out of the file's arrays."""
     n_expressions = data["shapedirs"].shape[2] - N_SHAPE
+    arrays: dict[str, Any] = {name: data[name].astype(np.float32) for name in _FLOATS}
+    arrays |= {name: data[name].astype(np.int32) for name in _INTEGERS}
+    arrays |= {name: tuple(map(str, data[name])) for name in _TEXTS}
     return HeadAsset(
         file_name=file_name,
         name=str(data["name"]),
         basis=str(data["basis"]),
-        v_template=data["v_template"].astype(np.float32),
-        shapedirs=data["shapedirs"].astype(np.float32),
-        posedirs=data["posedirs"].astype(np.float32),
-        J_regressor=data["J_regressor"].astype(np.float32),
-        weights=data["weights"].astype(np.float32),
         parents=tuple(int(parent) if parent < 5 else -1 for parent in data["kintree_table"][0]),
-        joint_names=tuple(str(name) for name in data["joint_names"]),
-        expression_names=tuple(str(name) for name in data["expression_names"]),
         jaw_open_angle=float(data["jaw_open_angle"]),
         eye_look_angles=data.get("eye_look_angles", np.zeros((n_expressions, 2, 2), np.float32)),
-        polygons=data["polygons"].astype(np.int32),
-        uv=data["uv"].astype(np.float32),
-        uv_polygons=data["uv_polygons"].astype(np.int32),
-        material_names=tuple(str(name) for name in data["material_names"]),
-        polygon_material=data["polygon_material"].astype(np.int32),
-        material_colors=data["material_colors"].astype(np.float32),
-        material_roughness=data["material_roughness"].astype(np.float32),
+        **arrays,
     )
 
 

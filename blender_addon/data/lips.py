@@ -12,7 +12,7 @@ import numpy as np
 from . import arkit
 
 # How far each channel at 1 opens the inner lips of the bundled head near the closed mouth, as a share of jawOpen's 28
-# mm. `tests/addon/data/test_lips.py` holds them against the head.
+# mm. `tests/addon/data/test_lip_opening.py` holds them against the head.
 OPENING = {
     arkit.JAW_OPEN: 1.0, "mouthClose": -1.04, "mouthFunnel": 0.17, "mouthShrugLower": -0.115,
     "mouthShrugUpper": 0.108, "mouthUpperUpLeft": 0.084, "mouthUpperUpRight": 0.084, "mouthLowerDownLeft": 0.07,

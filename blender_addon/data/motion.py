@@ -41,7 +41,6 @@ class Motion:
 
     @property
     def seconds(self) -> float:
-        """Time from the first frame to the last."""
         return (len(self.exp) - 1) / self.fps
 
 

@@ -22,9 +22,8 @@ def motion_to_text(motion: Motion) -> str:
         "provenance": motion.provenance,
     }
     numbers = np.concatenate([motion.exp, motion.head, motion.jaw], axis=1).astype("<f4")
-    return (
-        json.dumps(described, ensure_ascii=True) + "\n" + base64.b64encode(numbers.tobytes()).decode("ascii")
-    )
+    packed = base64.b64encode(numbers.tobytes()).decode("ascii")
+    return json.dumps(described, ensure_ascii=True) + "\n" + packed
 
 
 @lru_cache(maxsize=8)
@@ -35,20 +34,14 @@ def motion_from_text(text: str) -> Motion:
         UserError: the text is damaged.
     """
     try:
-        head, _, packed = text.partition("\n")
-        described = json.loads(head)
+        line, _, packed = text.partition("\n")
+        described = json.loads(line)
         numbers = np.frombuffer(base64.b64decode(packed), "<f4").reshape(described["frames"], -1)
         channels = described["channels"]
         if numbers.shape[1] != channels + 6:
             raise ValueError("channels")
-        return Motion(
-            numbers[:, :channels],
-            numbers[:, channels : channels + 3],
-            numbers[:, channels + 3 :],
-            float(described["fps"]),
-            str(described["basis"]),
-            tuple(described["names"]),
-            described["provenance"],
-        )
+        exp, head, jaw = np.split(numbers, [channels, channels + 3], axis=1)
+        fps, names = float(described["fps"]), tuple(described["names"])
+        return Motion(exp, head, jaw, fps, str(described["basis"]), names, described["provenance"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError("The motion that is stored with this take is damaged; generate it again.") from error

@@ -5,12 +5,14 @@ The command line shares the folder. A style file is NumPy's `.npz`: `meta` (JSON
 bytes) and the motion it was read from; the backend writes and reads it, here it is listed, moved and copied.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 import tempfile
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,17 +101,14 @@ def figures_text(measures: Any) -> str:
     known = measures if isinstance(measures, dict) else {}
     figures = {name: value for name, value in known.items() if isinstance(value, int | float)}
     tempo = figures.get("head_tempo", 0.0)
+    every = f" about every {1 / tempo:.1f} s" if tempo > 0 else ""
     parts = [
         text.format(scale * figures[name])
         for name, text, scale in (
             ("mouth_opening", "mouth opens {:.0f} mm", 1),
             ("lip_activity", "lips move {:.0f} mm/s", 1),
             ("brow_activity", "brows move {:.0f} %", 100),
-            (
-                "head_amplitude",
-                "head moves {:.1f}°" + (f" about every {1 / tempo:.1f} s" if tempo > 0 else ""),
-                1,
-            ),
+            ("head_amplitude", "head moves {:.1f}°" + every, 1),
             ("blinks", "{:.0f} blinks a minute", 1),
         )
         if name in figures
@@ -156,12 +155,9 @@ def prepare_folder(folder: Path) -> Path:
     Raises:
         UserError: it cannot.
     """
-    try:
+    with _changing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+        tempfile.TemporaryFile(dir=folder).close()
     return folder
 
 
@@ -171,18 +167,14 @@ def rename_style(style: LibraryStyle, name: str) -> Path:
     same = target.name.casefold() == style.path.name.casefold()
     if not same and target.exists():
         raise UserError(f"The style library already has a style “{target.stem}”.")
-    try:
+    with _changing(style.path.parent):
         return style.path.rename(target)
-    except OSError as error:
-        raise _unwritable(style.path.parent, error) from error
 
 
 def delete_style(style: LibraryStyle) -> None:
     """Remove a style's file. Raises UserError: the folder is read-only."""
-    try:
+    with _changing(style.path.parent):
         style.path.unlink()
-    except OSError as error:
-        raise _unwritable(style.path.parent, error) from error
 
 
 def import_style(folder: Path, path: Path) -> Path:
@@ -191,31 +183,35 @@ def import_style(folder: Path, path: Path) -> Path:
     if entry.problem:
         raise UserError(entry.problem)
     target = prepare_folder(folder) / (free_name(folder, entry.name) + SUFFIX)
-    return _copy(path, target)
+    return copy_style(path, target)
 
 
 def export_style(style: LibraryStyle, target: Path) -> Path:
     """Copy a style out of the library. Raises UserError: it cannot be written there."""
     if target.suffix.lower() != SUFFIX:
         target = target.with_name(target.name + SUFFIX)
-    return _copy(style.path, target)
+    return copy_style(style.path, target)
 
 
-def _copy(source: Path, target: Path) -> Path:
-    """Copy whole or not at all."""
+def copy_style(source: Path, target: Path) -> Path:
+    """Copy a style's file whole or not at all. Raises UserError: the folder is read-only."""
     part = target.with_name(f".part-{os.getpid()}-{target.name}")
     try:
-        shutil.copyfile(source, part)
-        os.replace(part, target)
-    except OSError as error:
+        with _changing(target.parent):
+            shutil.copyfile(source, part)
+            os.replace(part, target)
+    finally:
         part.unlink(missing_ok=True)
-        raise _unwritable(target.parent, error) from error
     return target
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    reason = error.strerror or str(error)
-    return UserError(f"“{folder}” cannot be written to: {reason}. Nothing was changed.")
+@contextlib.contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"“{folder}” cannot be written to: {reason}. Nothing was changed.") from error
 
 
 def _array(path: Path, name: str) -> np.ndarray:

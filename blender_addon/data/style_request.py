@@ -49,9 +49,8 @@ def style_params(
     window: dict[str, Any] = {}
     if (match := _WINDOW.fullmatch(word)) and _kind(match["file"]) == "motion":
         word, chosen = match["file"], match["window"]
-        window = {"start_frame": int(chosen)} if chosen.isdecimal() else {"window": chosen}
-        if chosen == "auto":
-            window = {}
+        if chosen != "auto":
+            window = {"start_frame": int(chosen)} if chosen.isdecimal() else {"window": chosen}
     if kind := _kind(word):
         return {kind: place(word), **window}
     if word.casefold() in files and word not in (NONE, *presets):

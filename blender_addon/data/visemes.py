@@ -5,9 +5,10 @@ Each viseme is a pose of ARKit's mouth, written down below. The weights w of T f
 
     sum_t |P w_t - x_t|^2 + k_t (g w_t - o_t)^2 + s |w_t - w_{t-1}|^2 + r |w_t|^2,    w >= 0,  w <= 1
 
-(P: the poses as columns, x: the mouth of the motion; g: how far each viseme opens the lips, o: how far the motion does),
-a bounded least-squares problem, by accelerated projected gradients (FISTA, Beck and Teboulle 2009). The motion's own
-channels must not add up to more than they show, so r is small: it only decides between sets of visemes that look alike.
+(P: the poses as columns, x: the mouth of the motion; g: how far each viseme opens the lips, o: how far the motion
+does), a bounded least-squares problem, by accelerated projected gradients (FISTA, Beck and Teboulle 2009). The motion's
+own channels must not add up to more than they show, so r is small: it only decides between sets of visemes that look
+alike.
 
 A closure is written as jawOpen with as much mouthClose, which no viseme can show: only the opening of the lips is
 fitted, not these two. k grows where the lips are about to touch, and there the visemes never open them further than the

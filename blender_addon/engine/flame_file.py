@@ -5,7 +5,7 @@ FLAME's licence does not let it be passed on, so it comes from the user, as the 
 is converted into is kept in the add-on's own folder, under the name of the file's content.
 """
 
-import hashlib
+import contextlib
 import zipfile
 from collections.abc import Generator
 from pathlib import Path
@@ -14,6 +14,7 @@ import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import bundled
+from ..data.content_digest import content_digest
 from ..data.errors import UserError
 from ..data.head_asset import HeadAsset, load_head
 from ..install.preferences import addon_preferences
@@ -26,10 +27,8 @@ WHERE = (
     "preferences"
 )
 HEAD_ASSET_ARRAYS = {
-    "expression_names.npy",
-    "polygons.npy",
-    "basis.npy",
-}  # which FLAME's own files do not hold
+    f"{name}.npy" for name in ("expression_names", "polygons", "basis")
+}  # not in FLAME's own files
 
 
 def chosen_flame_file() -> Path:
@@ -59,18 +58,11 @@ def converted_file(path: Path) -> Path:
     Raises:
         UserError: the file cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if set(archive.namelist()) >= HEAD_ASSET_ARRAYS:
-                return path
-    except (OSError, zipfile.BadZipFile):
-        pass  # a .pkl, or something that the conversion will refuse
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"The FLAME model “{path}” cannot be read: {error.strerror}.") from error
-    return heads_folder() / f"{path.stem}-{digest[:16]}-{VERSION}.npz"
+    # A .pkl is no archive, nor perhaps what the conversion will refuse.
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        if set(archive.namelist()) >= HEAD_ASSET_ARRAYS:
+            return path
+    return heads_folder() / f"{path.stem}-{content_digest(path)[:16]}-{VERSION}.npz"
 
 
 def heads_folder() -> Path:

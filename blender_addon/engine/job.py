@@ -25,9 +25,7 @@ from . import session, sound_file
 DEVICE_LOST = "device_lost"  # as the backend calls it
 PROBE_SECONDS = 120.0  # for a recording's length and digest
 CANCEL_SECONDS = 5.0  # after which a backend that does not give a call up is killed
-SILENCE_SECONDS = (
-    300.0  # after which a backend that says nothing during a call is killed; it tells of every step
-)
+SILENCE_SECONDS = 300.0  # after which a backend that says nothing during a call is killed
 LOAD_SECONDS = 600.0  # the same while a model is loaded
 
 _line: list["BackendJob"] = []  # the job that has the backend, and those that wait for it
@@ -43,7 +41,6 @@ class BackendJob(Job):
         self._readable: dict[str, str] = {}  # by the recording's own path
 
     def _course(self) -> Steps:
-        """Wait until the jobs before have ended, then go to work."""
         text = self.text
         _line.append(self)
         while _line[0] is not self:
@@ -63,7 +60,6 @@ class BackendJob(Job):
             super()._attend()
 
     def cancel(self) -> None:
-        """Give up, and ask the backend to give up the call under way."""
         before = self.cancelling
         super().cancel()
         if self.cancelling and not before and self._call is not None:
@@ -152,18 +148,18 @@ class BackendJob(Job):
         self, folder: Path, device: str, *, anew: bool = False
     ) -> Generator[None, None, dict[str, Any]]:
         """Load a model where it is not loaded, or `anew`; the generator's value is what the backend says of it."""
-        model = None if anew else session.loaded_model(folder, device)
-        if model is None:
-            session.forget_loaded()
+        client, asked = self._backend(), {"model": str(folder), "device": device}
+        if anew or client.loaded is None or client.loaded[0] != asked:
+            client.loaded = None
             self.text = rpt_("Loading the model")
-            model = yield from self.ask("load_model", {"model": str(folder), "device": device}, LOAD_SECONDS)
-            session.note_loaded(folder, device, model)
-        return model
+            model = yield from self.ask("load_model", asked, LOAD_SECONDS)
+            client.loaded = asked, model
+        return client.loaded[1]
 
-    def show_progress(self, method: str, params: dict[str, Any]) -> None:
-        """Move the bar as the backend's notices say; for `ask`."""
+    def show_progress(self, method: str, params: dict[str, Any], low: float = 0.0, high: float = 1.0) -> None:
+        """Move the bar from `low` to `high` as the backend's notices say; for `ask`."""
         if method == "progress" and not self.cancelling:
-            self.progress = min(1.0, params["done"] / max(1, params["total"]))
+            self.progress = low + (high - low) * min(1.0, params["done"] / max(1, params["total"]))
 
 
 def register() -> None:

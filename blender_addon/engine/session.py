@@ -19,8 +19,6 @@ PYTHON_VARIABLE = "DIFFPOSETALK_BACKEND_PYTHON"  # stands in for the preference,
 
 _client: BackendClient | None = None
 _hubert = ""  # folder that it was started with
-_loaded: tuple[str, str] | None = None  # model directory and device that the running backend has loaded
-_model: dict[str, Any] = {}  # what it said of that model
 
 
 def backend_python() -> str:
@@ -33,11 +31,8 @@ def backend_python() -> str:
     if not chosen:
         installed = installed_python()
         if installed is None:
-            raise UserError(
-                setup_problem()
-                + " "
-                + rpt_("Or set Backend Python to an interpreter that has the backend's packages.")
-            )
+            otherwise = rpt_("Or set Backend Python to an interpreter that has the backend's packages.")
+            raise UserError(f"{setup_problem()} {otherwise}")
         return str(installed)
     path = bpy.path.abspath(chosen)
     if os.path.isdir(path):
@@ -66,57 +61,27 @@ def client() -> BackendClient:
     if _client is not None and (not _client.alive or _client.python != python or _hubert != hubert):
         stop()
     if _client is None:
-        _client, _hubert = BackendClient(python, _backend_environment(hubert), VERSION), hubert
+        folder = bundled.BACKEND_DIRECTORY
+        environment = backend_environment(folder if (folder / "diffposetalk").is_dir() else None)
+        if hubert:
+            environment["DIFFPOSETALK_HUBERT"] = os.path.abspath(bpy.path.abspath(hubert))
+        _client, _hubert = BackendClient(python, environment, VERSION), hubert
     return _client
-
-
-def _backend_environment(hubert: str) -> dict[str, str]:
-    """Variables of the backend's process: with the bundled backend, and the HuBERT of the preferences."""
-    folder = bundled.BACKEND_DIRECTORY
-    environment = backend_environment(folder if (folder / "diffposetalk").is_dir() else None)
-    if hubert:
-        environment["DIFFPOSETALK_HUBERT"] = os.path.abspath(bpy.path.abspath(hubert))
-    return environment
-
-
-def loaded_model(model_directory: Path, device: str) -> dict[str, Any] | None:
-    """What the running backend told of this model when it loaded it on this device, or None."""
-    return _model if _loaded == (str(model_directory), device) else None
-
-
-def note_loaded(model_directory: Path, device: str, model: dict[str, Any]) -> None:
-    """Remember what the running backend has loaded."""
-    global _loaded, _model
-    _loaded, _model = (str(model_directory), device), model
-
-
-def forget_loaded() -> None:
-    """Another model is about to be loaded, and whether it will be is not known."""
-    global _loaded, _model
-    _loaded, _model = None, {}
 
 
 def greeting() -> dict[str, Any]:
     """What the running backend said of itself: versions and devices; empty where none runs or has answered."""
-    if (
-        _client is None
-        or not _client.alive
-        or not _client.greeting.done
-        or _client.greeting.error is not None
-    ):
+    if _client is None or not _client.alive or not _client.greeting.done or _client.greeting.error:
         return {}
     return _client.greeting.result
 
 
 def running_log() -> list[str]:
-    """The last lines of the log of the backend that runs, or ran last."""
     return _client.log if _client is not None else []
 
 
 def stop() -> None:
-    """End the backend, if it runs."""
     global _client
     if _client is not None:
         _client.stop()
     _client = None
-    forget_loaded()

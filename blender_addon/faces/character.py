@@ -184,10 +184,11 @@ def guess_mapping(item: bpy.types.Object) -> MappingTable:
             seen.add(keys)
             driven = driven_paths(keys)
             names[mesh.name] = [
-                name
-                for name in moving_keys(mesh)
-                if keys.key_blocks[name].path_from_id("value") not in driven
+                key.name for key in keys.key_blocks[1:] if key.path_from_id("value") not in driven
             ]
+    moving = {mesh.name: set(moving_keys(mesh)) for mesh in members if mesh.name in names}
+    if any(moving.values()):  # else they are yet to be sculpted, all of them
+        names = {mesh: [name for name in own if name in moving[mesh]] for mesh, own in names.items()}
     rows = guess_rows(names)
     rig = armature_of(item)
     choice = bones.pick_bones(rig) if rig is not None else BoneChoice()
@@ -303,6 +304,10 @@ def find_character(item: bpy.types.Object) -> Character:
             for row in guess_rows({mesh.name: names}) if names else ():
                 problems.setdefault(f"of “{mesh.name}” driven by something else", []).append(row.target)
     warnings = (*left_out_text(problems), *_unseen(members, rows))
+    if rig is not None and not choice.head and not choice.neck:
+        warnings += (
+            f"No bone of “{rig.name}” is known to be the head, which does not turn: choose it under Character",
+        )
     opens_by_bone = bool(choice.jaw) and choice.jaw_by in ("BONE", "BOTH")
     if not rows and not opens_by_bone:
         raise UserError(_nothing_to_key(item, members, warnings))

@@ -41,7 +41,11 @@ def face_groups(character: Character) -> list[Group]:
         groups.append(_group(n_("Jaw"), sources | jaw, {arkit.JAW_OPEN}))
         mouth = {name for name in arkit.EXPRESSION_NAMES if name.startswith(("mouth", "jaw", "cheekPuff"))}
         groups.append(_group(n_("Lips"), sources, mouth))
-    prefixes = {n_("Brows"): "brow", n_("Lids"): ("eyeBlink", "eyeSquint", "eyeWide"), n_("Gaze"): "eyeLook"}
+    prefixes = {
+        n_("Brows"): ("brow",),
+        n_("Lids"): ("eyeBlink", "eyeSquint", "eyeWide"),
+        n_("Gaze"): ("eyeLook",),
+    }
     for name, prefix in prefixes.items():
         wanted = {channel for channel in arkit.EXPRESSION_NAMES if channel.startswith(prefix)}
         eyes = wanted if name == "Gaze" and choice.eye_left and choice.eye_right else set()

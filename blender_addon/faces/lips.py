@@ -2,11 +2,11 @@
 """Where the inner lips of a character's mesh are, and how far what moves the face parts them.
 
 Names say what a shape key means, not what it does: how far one opens the mouth differs from character to character. So
-the lips are found once per character, as the vertices of its skin that lie on each other at rest and part when the mouth
-opens, and what every key and bone does to their gap is measured there.
+the lips are found once per character, as the vertices of its skin that lie on each other at rest and part when the
+mouth opens, and what every key and bone does to their gap is measured there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -66,6 +66,33 @@ def jaw_place(rig: bpy.types.Object, jaw: str) -> Place:
     return "BONE", rig.name, jaw, "TURN_PITCH"
 
 
+class _Tried:
+    """An armature at rest, whose bones are tried."""
+
+    def __init__(self, rig: bpy.types.Object, axes: np.ndarray, eye_distance: float) -> None:
+        """Args: as of `bone_change`."""
+        self.rig, self.axes, self.eye_distance = rig, axes, eye_distance
+        self._still: dict[str, np.ndarray] = {}
+
+    def still(self, mesh: bpy.types.Object) -> np.ndarray:
+        """The vertices of a mesh while the armature rests."""
+        if mesh.name not in self._still:
+            bpy.context.view_layer.update()
+            self._still[mesh.name] = vertices_of(mesh)
+        return self._still[mesh.name]
+
+    def posed(self, mesh: bpy.types.Object, places: Sequence[tuple[Place, float]]) -> np.ndarray:
+        """The vertices of a mesh when channels of bones have some values."""
+        for (_, _, target, channel), value in places:
+            change = bone_change(self.rig, target, channel, value, self.axes, self.eye_distance)
+            self.rig.pose.bones[target].matrix_basis @= change
+        bpy.context.view_layer.update()
+        vertices = vertices_of(mesh)
+        for (_, _, target, _), _ in places:
+            self.rig.pose.bones[target].matrix_basis = Matrix()
+        return vertices
+
+
 def find_lips(
     meshes: Sequence[bpy.types.Object],
     rows: Sequence[Row],
@@ -98,10 +125,11 @@ def find_lips(
     if not opening:
         return None
     axes = None if rig is None else bones.character_axes(rig, head, neck)
+    tried = None if rig is None or axes is None else _Tried(rig, axes, eye_distance)
     with _resting(rig, {place[2] for place in opening if place[0] == "BONE"} | _bones_of(rows)):
         best: tuple[float, Lips] | None = None
         for mesh in meshes:
-            moved = _movement(mesh, opening, rig, axes, eye_distance)
+            moved = _movement(mesh, opening, tried)
             found = _find_pairs(mesh, moved)
             if found is None:
                 continue
@@ -124,7 +152,7 @@ def find_lips(
             if (place[0] == "KEY" and place[1] != mesh.name) or place[0] == "PROPERTY":
                 continue
             amount = 1.0 if place[0] == "KEY" else TURN if place[3].startswith("TURN") else MOVE
-            moved = _movement(mesh, {place: amount}, rig, axes, eye_distance)
+            moved = _movement(mesh, {place: amount}, tried)
             parted = float(((moved[lips.lower] - moved[lips.upper]) @ lips.down).mean())
             responses[place] = parted / amount / lips.full
     return Lips(lips.mesh, lips.upper, lips.lower, lips.down, lips.rest, lips.full, responses)
@@ -214,36 +242,20 @@ def _resting(rig: bpy.types.Object | None, moved: set[str]) -> Iterator[None]:
         bpy.context.view_layer.update()
 
 
-def _movement(
-    mesh: bpy.types.Object,
-    places: Mapping[Place, float],
-    rig: bpy.types.Object | None,
-    axes: np.ndarray | None,
-    eye_distance: float,
-) -> np.ndarray:
+def _movement(mesh: bpy.types.Object, places: Mapping[Place, float], tried: _Tried | None) -> np.ndarray:
     """(V, 3) movement of a mesh's vertices when what rows move is set to some values; the armature rests."""
     rest = rest_vertices(mesh)
     moved = np.zeros_like(rest)
-    turned: list[bpy.types.PoseBone] = []
-    for (kind, name, target, channel), value in places.items():
+    turned = []
+    for place, value in places.items():
+        kind, name, target, _ = place
         if kind == "KEY" and name == mesh.name:
             moved += value * key_offsets(mesh, target)
-        elif kind == "BONE" and rig is not None and axes is not None and target in rig.pose.bones:
-            turned.append(rig.pose.bones[target])
-    if not turned or rig is None or axes is None:
+        elif kind == "BONE" and tried is not None and target in tried.rig.pose.bones:
+            turned.append((place, value))
+    if not turned or tried is None:
         return moved
-    bpy.context.view_layer.update()
-    before = vertices_of(mesh)
-    for (kind, _, target, channel), value in places.items():
-        if kind == "BONE" and target in rig.pose.bones:
-            rig.pose.bones[target].matrix_basis @= bone_change(
-                rig, target, channel, value, axes, eye_distance
-            )
-    bpy.context.view_layer.update()
-    after = vertices_of(mesh)
-    for bone in turned:
-        bone.matrix_basis = Matrix()
-    bpy.context.view_layer.update()
+    before, after = tried.still(mesh), tried.posed(mesh, turned)
     if len(before) < len(rest) or len(after) != len(before):
         return moved
     return moved + (after - before)[: len(rest)]  # subdivision keeps the mesh's own vertices first
@@ -300,9 +312,9 @@ def _find_pairs(mesh: bpy.types.Object, moved: np.ndarray) -> tuple[np.ndarray, 
     parted = [pair for pair in parted if pair[2] >= MIDDLE * widest]
     closest = min(pair[4] for pair in parted)
     parted = [pair for pair in parted if pair[4] <= closest + 0.15 * widest]
-    upper, lower = (np.array([pair[side] for pair in parted]) for side in (0, 1))
-    outermost = _outermost(rest, upper, lower, (moved[lower] - moved[upper]).mean(axis=0), widest)
-    return (upper[outermost], lower[outermost]) if outermost.sum() >= FEWEST_PAIRS else None
+    above, below = (np.array([pair[side] for pair in parted]) for side in (0, 1))
+    outermost = _outermost(rest, above, below, (moved[below] - moved[above]).mean(axis=0), widest)
+    return (above[outermost], below[outermost]) if outermost.sum() >= FEWEST_PAIRS else None
 
 
 def _outermost(
@@ -342,7 +354,7 @@ def _islands(edges: np.ndarray, count: int) -> np.ndarray:
             return labels
 
 
-def _neighbours(edges: np.ndarray, count: int):
+def _neighbours(edges: np.ndarray, count: int) -> Callable[[int], list[int]]:
     """Function from a vertex to those that edges connect with it."""
     both = np.concatenate([edges, edges[:, ::-1]])
     both = both[np.argsort(both[:, 0], kind="stable")]

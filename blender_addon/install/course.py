@@ -49,14 +49,12 @@ class Job:
         """Called once when the job has ended in any way; `state` says in which."""
 
     def _file_error(self, error: OSError) -> UserError:
-        """What the user is told of a file that cannot be used."""
         place = f" “{error.filename}”" if error.filename else ""
         reason = error.strerror or str(error)
         return UserError(f"A file{place} cannot be used: {reason}. Nothing was changed.")
 
     @property
     def cancelling(self) -> bool:
-        """Whether it was asked to give up."""
         return self._cancelled_at is not None
 
     def poll(self) -> str:

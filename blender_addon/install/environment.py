@@ -84,12 +84,10 @@ class Environment:
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """Names of the extras in it."""
         return tuple(name for name in self.facts.get("extras", ()) if name in EXTRAS)
 
     @property
     def outdated(self) -> bool:
-        """Whether this add-on wants other packages than are in it."""
         return self.facts.get("key") != packages_key(self.extras)
 
 
@@ -99,7 +97,6 @@ def environments_folder() -> Path:
 
 
 def python_in(environment: Path) -> Path:
-    """The interpreter of a virtual environment."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 

@@ -11,7 +11,6 @@ from .sources import Sources
 
 
 def addon_preferences() -> "bpy.types.AddonPreferences":
-    """This add-on's preferences."""
     return bpy.context.preferences.addons[ADDON].preferences
 
 

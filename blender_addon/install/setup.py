@@ -37,10 +37,12 @@ from .sources import Sources
 
 PYTHONS = ((3, 11), (3, 14))  # oldest and newest that the locked packages are made for
 MANAGED_PYTHON = "3.11"  # uv's own, where Blender's cannot serve
+ONLY_BINARY = ("--only-binary", ":all:")
 LOG_LINES = 400
 ANSWER_SECONDS = 600.0  # of silence of a backend that is checked
 CHECK_SECONDS = 1.0  # of the bundled recording
 FRAMES = 25  # that they give
+FACTS = ("python", "torch", "device", "chosen_device", "check_seconds")  # of the check, that are noted
 SPARE_DISK = 300_000_000  # bytes that must be free beyond what is planned
 
 
@@ -117,9 +119,8 @@ class SetupJob(Job):
             self._client.stop()
         if self.state != "done":
             shutil.rmtree(self._environment, ignore_errors=True)
-        self.log.append(
-            {"done": "Done.", "cancelled": "Cancelled."}.get(self.state, f"Failed: {self.failure}")
-        )
+        ends = {"done": "Done.", "cancelled": "Cancelled."}
+        self.log.append(ends.get(self.state, f"Failed: {self.failure}"))
         with contextlib.suppress(OSError):  # it is for reading afterwards only
             (self._folder / environment.LOG_FILE).write_text("\n".join(self.log) + "\n", encoding="utf-8")
 
@@ -133,9 +134,8 @@ class SetupJob(Job):
         uv = yield from self._uv()
         if self._anew:
             self.text = rpt_("Emptying uv's cache of the backend's packages")
-            yield from self._command(
-                [str(uv), "cache", "clean", *self._names()], "uv's cache cannot be emptied"
-            )
+            clean = [str(uv), "cache", "clean", *self._names()]
+            yield from self._command(clean, "uv's cache cannot be emptied")
         self.progress = 0.02
         yield from self._make_environment(uv)
         python = str(environment.python_in(self._environment))
@@ -150,7 +150,6 @@ class SetupJob(Job):
         self._use((yield from self._check(python)))
 
     def _remove_leftovers(self) -> None:
-        """Remove what installations that were broken off have left."""
         current = environment.current_environment()
         for path in self._folder.glob("e-*"):
             if current is None or path != current.folder:
@@ -174,15 +173,7 @@ class SetupJob(Job):
                 "uv or its venv package (Debian and Ubuntu: python3-venv); or choose a uv program, or a wheel folder "
                 "with uv's wheel in it, in the preferences",
             )
-        options = [
-            "--quiet",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-            "--require-hashes",
-            "--dest",
-            str(wheels),
-        ]
+        options = ["--quiet", "--no-deps", *ONLY_BINARY, "--require-hashes", "--dest", str(wheels)]
         yield from self._command(
             [python, "-m", "pip", "download", *options, "--requirement", str(uv_program.UV_LOCK)],
             "uv, which installs the packages, could not be fetched. Check the connection, and try again",
@@ -214,7 +205,7 @@ class SetupJob(Job):
         """Fetch and install the packages: all with checksums, PyTorch by the build for this machine."""
         self._watch_disk(Path((yield from self._output([str(uv), "cache", "dir"]))))
         pip = [str(uv), "pip"]
-        to = ["install", "--python", python, "--no-deps", "--only-binary", ":all:"]
+        to = ["install", "--python", python, "--no-deps", *ONLY_BINARY]
         failure = (
             "The packages could not be installed. Check the connection and the free disk space, and try again; what "
             "was fetched is kept"
@@ -229,17 +220,12 @@ class SetupJob(Job):
             self.text = rpt_("Choosing PyTorch's build")
             torch_lock = self._environment / environment.TORCH_LOCK.name
             wanted = self._environment / "torch.in"
-            wanted.write_text("\n".join(self._torch()) + "\n", encoding="utf-8")
-            options = [
-                "--quiet",
-                "--python",
-                python,
-                "--generate-hashes",
-                "--no-annotate",
-                "--no-header",
-                *build,
-            ]
-            options += ["--constraints", str(environment.REQUIREMENTS), "--only-binary", ":all:"]
+            lines = environment.REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+            wanted.write_text(
+                "\n".join(line for line in lines if line.startswith("torch==")) + "\n", encoding="utf-8"
+            )
+            options = ["--quiet", "--python", python, "--generate-hashes", "--no-annotate", "--no-header"]
+            options += [*build, "--constraints", str(environment.REQUIREMENTS), *ONLY_BINARY]
             options += [f"--no-emit-package={name}" for name in self._names() if name != "torch"]
             yield from self._command([*pip, "compile", *options, str(wanted), "-o", str(torch_lock)], failure)
         text = torch_lock.read_text(encoding="utf-8")
@@ -256,12 +242,7 @@ class SetupJob(Job):
         self.text = rpt_("Downloading and installing PyTorch")
         yield from self._command([*pip, *to, *checks, *build, "--requirement", str(torch_lock)], failure)
 
-    def _torch(self) -> list[str]:
-        lines = environment.REQUIREMENTS.read_text(encoding="utf-8").splitlines()
-        return [line for line in lines if line.startswith("torch==")]
-
     def _names(self) -> list[str]:
-        """Names of the backend's packages."""
         names: list[str] = []
         for path in (environment.REQUIREMENTS, environment.LOCK, *(extra.lock for extra in self.extras)):
             names += re.findall(r"^([A-Za-z0-9._-]+)==", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -283,9 +264,8 @@ class SetupJob(Job):
             device = "cpu"
             seconds = yield from self._generate(client, device)
         client.stop()
-        self.log.append(
-            f"One second of motion took {seconds:.1f} s on {greeting['device'] if device == 'auto' else device}."
-        )
+        used = greeting["device"] if device == "auto" else device
+        self.log.append(f"One second of motion took {seconds:.1f} s on {used}.")
         return {**greeting, "chosen_device": device, "check_seconds": round(seconds, 2)}
 
     def _generate(self, client: BackendClient, device: str) -> Generator[None, None, float]:
@@ -297,9 +277,8 @@ class SetupJob(Job):
         output.mkdir(exist_ok=True)
         began = time.monotonic()
         asked = {"audio": str(bundled.EXAMPLE_CLIP), "audio_seconds": CHECK_SECONDS, "seeds": [0]}
-        answer = yield from self._answer(
-            client.call("generate", {**asked, "output_dir": str(output)}, ANSWER_SECONDS)
-        )
+        call = client.call("generate", {**asked, "output_dir": str(output)}, ANSWER_SECONDS)
+        answer = yield from self._answer(call)
         seconds = time.monotonic() - began
         with np.load(answer["takes"][0]["path"], allow_pickle=False) as clip:
             motion = np.concatenate([clip["exp"], clip["pose"]], axis=1)
@@ -309,7 +288,6 @@ class SetupJob(Job):
         return seconds
 
     def _use(self, checked: dict[str, Any]) -> None:
-        """Let the new environment be the one in use, and remove the one from before."""
         before = environment.current_environment()
         size = sum(path.stat().st_size for path in self._environment.rglob("*") if path.is_file())
         names = tuple(extra.name for extra in self.extras)
@@ -318,10 +296,7 @@ class SetupJob(Job):
             "version": VERSION,
             "key": environment.packages_key(names),
             "extras": list(names),
-            **{
-                name: checked[name]
-                for name in ("python", "torch", "device", "chosen_device", "check_seconds")
-            },
+            **{name: checked[name] for name in FACTS},
             "seconds": round(time.monotonic() - self._began, 1),
             "bytes": size,
             "made": time.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -352,7 +327,6 @@ class SetupJob(Job):
         return call.result
 
     def _output(self, command: list[str]) -> Generator[None, None, str]:
-        """The last line that a command says."""
         yield from self._command(command, "uv does not work here")
         return self.log.pop()
 

@@ -20,14 +20,8 @@ SIZES = bundled.BACKEND_DIRECTORY / "install_sizes.json"
 # Variables that would lead the tools into another environment or change what is locked.
 _ASTRAY = (
     *("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_TARGET"),
-    *(
-        "UV_CONSTRAINT",
-        "UV_OVERRIDE",
-        "UV_EXCLUDE",
-        "UV_REQUIRE_HASHES",
-        "UV_NO_VERIFY_HASHES",
-        "UV_BREAK_SYSTEM_PACKAGES",
-    ),
+    *("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BREAK_SYSTEM_PACKAGES"),
+    *("UV_REQUIRE_HASHES", "UV_NO_VERIFY_HASHES"),
     *("PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_CONSTRAINT"),
 )
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
@@ -85,17 +79,13 @@ class Sources:
         if self.package_index:
             environment.update(UV_DEFAULT_INDEX=self.package_index, PIP_INDEX_URL=self.package_index)
         if self.wheel_folder:
-            environment.update(
-                UV_FIND_LINKS=self.wheel_folder, PIP_FIND_LINKS=Path(self.wheel_folder).as_uri()
-            )
+            environment["UV_FIND_LINKS"] = self.wheel_folder
+            environment["PIP_FIND_LINKS"] = Path(self.wheel_folder).as_uri()
         if self.wheels_only:
             environment.update(UV_NO_INDEX="1", UV_OFFLINE="1", PIP_NO_INDEX="1")
         if self.proxy:
-            environment.update(
-                dict.fromkeys(
-                    ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), self.proxy
-                )
-            )
+            names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy")
+            environment.update(dict.fromkeys(names, self.proxy))
         return environment
 
     def torch_options(self) -> list[str]:
@@ -136,7 +126,6 @@ class Plan:
         return self.download * 8 / (megabits * 1e6) + self.download / UNPACK_BYTES_PER_SECOND + 20
 
     def __str__(self) -> str:
-        """One line for people."""
         about = "" if self.exact else "about "
         slow, fast = (max(1, round(self.seconds(megabits) / 60)) for megabits in (20, 100))
         return (
@@ -146,7 +135,6 @@ class Plan:
 
 
 def size_text(number: float) -> str:
-    """Bytes for people."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
@@ -203,9 +191,8 @@ def _graphics() -> str:
 def system_name() -> str:
     """This system as `install_sizes.json` names it."""
     machine = platform.machine().lower()
-    machine = (
-        {"x86_64": "amd64", "arm64": "arm64"}.get(machine, machine) if sys.platform == "win32" else machine
-    )
+    if sys.platform == "win32" and machine == "x86_64":
+        machine = "amd64"
     return f"{sys.platform}-{machine}"
 
 

@@ -18,11 +18,6 @@ UV_VARIABLE = "DIFFPOSETALK_UV"  # stands in for the preference, e.g. in scripts
 UV_LOCK = bundled.BACKEND_DIRECTORY / "uv.lock.txt"
 
 
-def uv_name() -> str:
-    """The file name of uv's program."""
-    return "uv.exe" if os.name == "nt" else "uv"
-
-
 def locked_uv() -> tuple[str, frozenset[str]]:
     """The version of uv that the package names, and the SHA-256 of its wheels for all systems.
 
@@ -62,7 +57,7 @@ def find_uv(sources: Sources, folder: Path) -> Path | None:
 
 def kept_uv(folder: Path) -> Path:
     """Where the uv that the package names is kept."""
-    return folder / f"uv-{locked_uv()[0]}" / uv_name()
+    return folder / f"uv-{locked_uv()[0]}" / ("uv.exe" if os.name == "nt" else "uv")
 
 
 def fits_here(wheel: str) -> bool:
@@ -70,9 +65,8 @@ def fits_here(wheel: str) -> bool:
     tag = wheel.removesuffix(".whl").rpartition("-")[2]
     machine = platform.machine().lower()
     if sys.platform == "win32":
-        return tag == {"amd64": "win_amd64", "x86_64": "win_amd64", "arm64": "win_arm64"}.get(
-            machine, "win32"
-        )
+        known = {"amd64": "win_amd64", "x86_64": "win_amd64", "arm64": "win_arm64"}
+        return tag == known.get(machine, "win32")
     if sys.platform == "darwin":
         return tag.startswith("macosx") and tag.endswith(machine)
     musl = any(Path("/lib").glob("ld-musl-*"))

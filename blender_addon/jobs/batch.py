@@ -18,22 +18,17 @@ from typing import Any
 import bpy
 
 from ..client import BackendError
-from ..data.errors import UserError
+from ..data.errors import UserError, explained
 from ..data.text_file import read_text
 from ..takes import audio_strip, showing
 from ..takes.audio_strip import AudioSpan
-from . import exporting, motion_exchange, style_list
+from . import motion_exchange, style_list
+from .exporting import EXPORTER_OF
 from .generation import GenerationJob, GenerationSettings, Speech
 
-EXPORTS = {exporter.suffix: exporter.write for exporter in exporting.EXPORTERS}
-_NUMBERS: dict[str, type] = {
-    "seed": int,
-    "start": float,
-    "takes": int,
-    "audio_start": float,
-    "audio_seconds": float,
-}
-
+_NUMBERS = dict.fromkeys(("seed", "takes"), int) | dict.fromkeys(
+    ("start", "audio_start", "audio_seconds"), float
+)
 PASSED_OVER = {"output", "note"}  # columns that `diffposetalk batch` reads of the same list
 
 
@@ -97,12 +92,9 @@ def read_jobs(
     folder: Path | None = None
     if isinstance(source, str | Path):
         path = Path(bpy.path.abspath(str(source)))
-        rows: list[Any] = _file_rows(path)
-        folder = path.parent
-    else:
-        rows = list(source)
+        source, folder = _file_rows(path), path.parent
     jobs, bad = [], []
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(source, 1):
         try:
             jobs.append((number, _job(row, folder)))
         except UserError as error:
@@ -112,10 +104,8 @@ def read_jobs(
 
 
 def _file_rows(path: Path) -> list[Any]:
-    try:
+    with explained(f"The job list “{path}” cannot be read"):
         text = read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The job list “{path}” cannot be read: {error}.") from error
     if path.suffix.lower() == ".json":
         try:
             rows = json.loads(text)
@@ -172,7 +162,7 @@ def _job(row: Any, folder: Path | None) -> BatchJob:
     if job.takes < 1:
         raise UserError("“takes” is less than 1.")
     for path in job.export:
-        if Path(path).suffix.lower() not in {*EXPORTS, *motion_exchange.FORMATS}:
+        if Path(path).suffix.lower() not in {*EXPORTER_OF, *motion_exchange.FORMATS}:
             raise UserError(f"“{path}” has no ending that can be exported.")
     return job
 
@@ -243,23 +233,13 @@ def _run_job(
         keyed = made.results[0]
         result.actions = [action.name for by_take in keyed.actions for action in by_take]
         result.warnings = keyed.warnings
-        frames = (int(keyed.start_frame), keyed.last_frame)
-        _export(job.export, item, frames, result)
+        _export(job.export, item, (int(keyed.start_frame), keyed.last_frame), result)
     except (UserError, BackendError) as error:
         result.state, result.error = "failed", str(error)
     except Exception as error:  # one job must not end the night's batch
         result.state, result.error = "failed", f"{type(error).__name__}: {error}"
     result.seconds = round(time.monotonic() - began, 2)
     return result
-
-
-def _make_folder(path: str) -> None:
-    """Make the folder that a file is to be written to. Raises UserError."""
-    folder = Path(bpy.path.abspath(path)).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder “{folder}” cannot be made: {error.strerror}.") from error
 
 
 def _export(
@@ -269,10 +249,12 @@ def _export(
     failures = []
     for path in paths:
         try:
-            _make_folder(path)
-            export = EXPORTS.get(Path(path).suffix.lower())
+            folder = Path(bpy.path.abspath(path)).parent
+            with explained(f"The folder “{folder}” cannot be made"):
+                folder.mkdir(parents=True, exist_ok=True)
+            export = EXPORTER_OF.get(Path(path).suffix.lower())
             if export is not None:
-                written = export(bpy.context, [item], path, frames)
+                written = export.write([item], path, frames)
             else:
                 [action] = showing.chosen_takes([item])
                 job = motion_exchange.ExportMotionJob(action, path)
@@ -295,7 +277,5 @@ def _write_report(target: Path | None, results: list[BatchResult], total: int) -
         "failed": sum(result.state == "failed" for result in results),
         "results": [asdict(result) for result in sorted(results, key=lambda result: result.row)],
     }
-    try:
+    with explained(f"The report “{target}” cannot be written"):
         target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"The report “{target}” cannot be written: {error}.") from error

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ..data import bundled
 from ..data.head_asset import to_blender
 from ..data.motion import Motion, read_motion, resample_motion
 from ..faces.character import Curve
-from ..faces.targets import Target, find_targets
-from ..takes import audio_strip, heard
+from ..faces.targets import Target
+from ..takes import audio_strip, heard, showing
 from ..takes.keying import Performance, Take, add_curves, key_performances, last_frame
 from .styles import TrackedVideo
 
@@ -52,7 +51,7 @@ def key_capture(
         UserError: an object cannot be keyed, or shows another basis. Then nothing is changed.
     """
     motion = resample_motion(read_motion(tracked.motion), audio_strip.frames_per_second(scene))
-    targets = tuple(find_targets(objects, bundled.bundled_jaw_open_angle()))
+    targets = tuple(showing.targets_of(objects))
     take = Take(motion, f"{tracked.video.stem} · capture")
     [[actions]] = key_performances([Performance(targets, (take,), start_frame)], head_bone, head_strength)
     warnings = []
@@ -84,15 +83,12 @@ def _key_places(
     for target in targets:
         rig = target.rig
         if rig is None:
-            problems.append(
-                f"“{target.mesh.name}” is not a head made with Add Head: only its rotation was keyed."
-            )
-            continue
-        action = rig.animation_data.action if rig.animation_data is not None else None
-        if action not in actions:
+            name = target.mesh.name
+            problems.append(f"“{name}” is not a head made with Add Head: only its rotation was keyed.")
+        elif rig.animation_data is None or rig.animation_data.action not in actions:
             problems.append(f"The rig of “{target.mesh.name}” does not move: its place was not keyed.")
-            continue
-        add_curves(action, rig_places(rig, motion.translation), start_frame)
+        else:
+            add_curves(rig.animation_data.action, rig_places(rig, motion.translation), start_frame)
     return problems
 
 

@@ -37,6 +37,7 @@ def describe(last_error: str = "") -> str:
     """
     preferences = addon_preferences()
     environment = backend_setup.current_environment()
+    running = ", ".join(f"{name} {value}" for name, value in session.greeting().items())
     lines = [
         f"DiffPoseTalk {VERSION}",
         f"Blender {bpy.app.version_string} ({bpy.app.build_hash.decode(errors='replace')}), online access "
@@ -51,7 +52,7 @@ def describe(last_error: str = "") -> str:
         facts = ", ".join(f"{name} {value}" for name, value in environment.facts.items())
         lines.append(f"Environment: {facts}{', outdated' if environment.outdated else ''}")
     lines += [
-        f"Backend: {_running()}",
+        f"Backend: {running or 'not running'}",
         f"Device chosen: {preferences.device}",
         f"Model: {chosen_model_directory()}",
         f"Packages from: {package_sources_chosen()}",
@@ -71,11 +72,6 @@ def _backend_python() -> str:
         return session.backend_python()
     except UserError as error:
         return str(error)
-
-
-def _running() -> str:
-    greeting = session.greeting()
-    return ", ".join(f"{name} {value}" for name, value in greeting.items()) if greeting else "not running"
 
 
 def _setup_log() -> list[str]:

@@ -35,7 +35,7 @@ from .generation import (
     check_speeches,
     objects_of,
     remarks,
-    targets_of,
+    scene_of,
 )
 
 
@@ -102,23 +102,20 @@ def overlaps(lines: Sequence[DialogueLine], fps: float) -> list[str]:
 
 def _speaker(scene: bpy.types.Scene, strip: Any) -> bpy.types.Object | None:
     """Who speaks a strip: by the first rule that fits; without rules, whoever the strip's name begins with."""
-    rules = scene.diffposetalk_workflow.speakers
+    rules, name = scene.diffposetalk_workflow.speakers, strip.name.lower()
     for rule in rules:
         fits = {
             "CHANNEL": strip.channel == rule.channel,
-            "NAME": fnmatch.fnmatchcase(strip.name.lower(), rule.pattern.lower()),
+            "NAME": fnmatch.fnmatchcase(name, rule.pattern.lower()),
             "COLOR": rule.color != "NONE" and strip.color_tag == rule.color,
         }[rule.by]
         if fits and rule.object is not None:
             return rule.object
     if len(rules):
         return None
-    named = [
-        item
-        for item in scene.objects
-        if item.type == "MESH" and strip.name.lower().startswith(item.name.lower())
-    ]
-    return max(named, key=lambda item: len(item.name)) if named else None
+    meshes = (item for item in scene.objects if item.type == "MESH")
+    named = [item for item in meshes if name.startswith(item.name.lower())]
+    return max(named, key=lambda item: len(item.name), default=None)
 
 
 def line_keys(line: DialogueLine, settings: GenerationSettings) -> dict[int, str]:
@@ -240,31 +237,27 @@ class DialogueJob(GenerationJob):
 
     def _key_lines(self) -> None:
         """Write the takes of each speaker, or nothing."""
-        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
-        if scene is None:
-            raise UserError("The scene was removed while its motion was made.")
+        scene, settings = scene_of(self._scene), self.settings
         fps = audio_strip.frames_per_second(scene)
         by_speaker: dict[bpy.types.Object, list[tuple[float, dict[int, dict[str, Any]]]]] = {}
-        for (speech, uids), (strip, keys), known in zip(
-            self._speeches, self._lines, self._known, strict=True
-        ):
+        lines_made = zip(self._speeches, self._lines, self._known, strict=True)
+        for (speech, uids), (strip, keys), known in lines_made:
             by_seed = {seed: {**told, "strip": strip, "key": keys[seed]} for seed, told in known.items()}
-            [target] = targets_of(objects_of(uids))  # a mesh and an armature may be the same character
+            # A mesh and an armature may be the same character.
+            [target] = showing.targets_of(objects_of(uids))
             by_speaker.setdefault(target.owner, []).append((speech.span.frame, by_seed))
         performances = []
         for owner, lines in by_speaker.items():
             lines.sort(key=lambda line: line[0])
             first = lines[0][0]
             made = []
-            for number, seed in enumerate(self.settings.options.seeds, 1):
+            for number, seed in enumerate(settings.options.seeds, 1):
                 told = [{**by_seed[seed], "at": (frame - first) / fps * FPS} for frame, by_seed in lines]
                 together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
                 title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
-                made.append(
-                    Take(resample_motion(together, fps), title, together, {"lines": told, "seed": seed})
-                )
+                source = {"lines": told, "seed": seed}
+                made.append(Take(resample_motion(together, fps), title, together, source))
             performances.append(Performance((showing.target_of(owner),), tuple(made), first))
-        settings = self.settings
         actions = key_performances(performances, settings.head_bone, settings.strength, settings.parts)
         self.takes = [by_target[0] for by_take in actions for by_target in by_take]
         for performance in performances:

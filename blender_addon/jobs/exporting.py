@@ -12,7 +12,7 @@ import os
 import re
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,88 +33,130 @@ FBX_CONVENTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def export_fbx(
-    context: bpy.types.Context,
-    objects: Iterable[bpy.types.Object],
-    path: str | Path,
-    frame_range: tuple[int, int] | None = None,
-    preset: str = "BLENDER",
-) -> Path:
-    """Write heads with shape keys, bones and every frame of their animation.
+@dataclass(frozen=True)
+class File:
+    """A file to be written.
 
-    Import it into Blender with Animation Offset 0, else it comes one frame late.
-
-    Args:
-        objects: heads; a mesh stands for its armature and the other way round.
-        frame_range: first and last frame; None takes the keyed frames.
-        preset: one of FBX_CONVENTIONS, whose conventions of axes and scale are followed.
-
-    Raises:
-        UserError: there is nothing to export, the preset is unknown, or the file cannot be written.
+    objects: what goes into it.
+    frames: first and last frame.
     """
-    if preset not in FBX_CONVENTIONS:
-        raise UserError(f"The FBX preset is one of {', '.join(FBX_CONVENTIONS)}, not “{preset}”.")
-    with _writing(context, objects, path, ".fbx", frame_range) as file:
-        bpy.ops.export_scene.fbx(
-            filepath=str(file.path),
-            use_selection=True,
-            object_types={"ARMATURE", "MESH"},
-            use_mesh_modifiers=False,  # shape keys are lost with them
-            use_armature_deform_only=True,
-            add_leaf_bones=False,
-            use_custom_props=True,
-            bake_anim=True,
-            bake_anim_use_all_bones=True,
-            bake_anim_use_nla_strips=False,
-            bake_anim_use_all_actions=False,
-            bake_anim_force_startend_keying=True,
-            bake_anim_step=1.0,
-            bake_anim_simplify_factor=0.0,
-            path_mode="COPY",  # textures lie in the file: their paths are private
-            embed_textures=True,
-            **FBX_CONVENTIONS[preset],
-        )
-        _without_folder(file.path)
-    return file.path
+
+    path: Path
+    objects: tuple[bpy.types.Object, ...]
+    frames: tuple[int, int]
 
 
-def export_gltf(
-    context: bpy.types.Context,
-    objects: Iterable[bpy.types.Object],
-    path: str | Path,
-    frame_range: tuple[int, int] | None = None,
-) -> Path:
-    """Write heads as binary glTF (`.glb`): shape keys, bones with all their influences, every frame.
+@dataclass(frozen=True)
+class Exporter:
+    """A kind of file that heads are written to.
 
-    Args:
-        objects, frame_range: as of `export_fbx`.
-
-    Raises:
-        UserError: there is nothing to export, the file cannot be written, or this Blender's exporter would leave
-            bones out.
+    run: has Blender write the file; takes one of `conventions`, where there are any.
+    conventions: that the user may choose from: value, name and description.
+    types: of the objects that go into the file.
+    built: the name of what Blender must be built with.
     """
-    with _writing(context, objects, path, ".glb", frame_range) as file:
-        _check_gltf(file.objects)
-        layered = any(block.animation_data.nla_tracks for block in _animated(file.objects))
-        bpy.ops.export_scene.gltf(
-            filepath=str(file.path),
-            export_format="GLB",
-            use_selection=True,
-            export_animations=True,
-            export_animation_mode="ACTIVE_ACTIONS",
-            export_bake_animation=layered,  # else only what has an Action of its own is sampled
-            export_force_sampling=True,
-            export_frame_range=True,
-            export_morph=True,
-            export_morph_normal=False,
-            export_skins=True,
-            export_all_influences=True,
-            export_optimize_animation_size=False,
-            export_extras=True,
-            export_apply=False,
+
+    name: str
+    suffix: str
+    tooltip: str
+    run: Callable[[File, str], object]
+    conventions: tuple[tuple[str, str, str], ...] = ()
+    types: tuple[str, ...] = ("MESH", "ARMATURE")
+    built: str = ""
+
+    def write(
+        self,
+        objects: bpy.types.Object | Iterable[bpy.types.Object],
+        path: str | Path,
+        frame_range: tuple[int, int] | None = None,
+        preset: str = "BLENDER",
+    ) -> Path:
+        """Write animated heads: shape keys, bones, every frame of their animation, and where it comes from.
+
+        Import FBX into Blender with Animation Offset 0, else it comes one frame late.
+
+        Args:
+            objects: heads; a mesh stands for its armature and the other way round.
+            path: its suffix is added where it is missing.
+            frame_range: first and last frame; None takes the keyed frames.
+            preset: of FBX, whose conventions of axes and scale are followed: BLENDER, UNITY or UNREAL.
+
+        Raises:
+            UserError: there is nothing to export, the preset is unknown, this Blender cannot write such files or would
+                leave something out, or the file cannot be written.
+        """
+        known = [value for value, *_ in self.conventions] or ["BLENDER"]
+        if preset not in known:
+            raise UserError(f"The {self.name} preset is one of {', '.join(known)}, not “{preset}”.")
+        if self.built and not getattr(bpy.app.build_options, self.built):
+            advice = "Use Blender from blender.org, or export FBX."
+            raise UserError(f"This build of Blender has no {self.name}. {advice}")
+        family = _family([objects] if isinstance(objects, bpy.types.Object) else objects)
+        target, scene = writable(path, self.suffix), bpy.context.scene
+        file = File(
+            target,
+            tuple(item for item in family if item.type in self.types),
+            frame_range or keyed_range(scene, family),
         )
-        _without_groups(file.path)
-    return file.path
+        stood = target.exists()
+        with _selected(bpy.context, file.objects), _framed(scene, file.frames), _described(file.objects):
+            try:
+                self.run(file, preset)
+            except (RuntimeError, OSError) as error:
+                if not stood:  # what was begun goes
+                    with contextlib.suppress(OSError):
+                        target.unlink(missing_ok=True)
+                text = f"“{target.name}” could not be exported: {_cause(error)}. Choose another place."
+                raise UserError(text) from error
+            if not target.is_file():
+                raise UserError(f"“{target}” could not be written.")
+        return target
+
+
+def _write_fbx(file: File, preset: str) -> None:
+    bpy.ops.export_scene.fbx(
+        filepath=str(file.path),
+        use_selection=True,
+        object_types={"ARMATURE", "MESH"},
+        use_mesh_modifiers=False,  # shape keys are lost with them
+        use_armature_deform_only=True,
+        add_leaf_bones=False,
+        use_custom_props=True,
+        bake_anim=True,
+        bake_anim_use_all_bones=True,
+        bake_anim_use_nla_strips=False,
+        bake_anim_use_all_actions=False,
+        bake_anim_force_startend_keying=True,
+        bake_anim_step=1.0,
+        bake_anim_simplify_factor=0.0,
+        path_mode="COPY",  # textures lie in the file: their paths are private
+        embed_textures=True,
+        **FBX_CONVENTIONS[preset],
+    )
+    _without_folder(file.path)
+
+
+def _write_gltf(file: File, preset: str) -> None:
+    _check_gltf(file.objects)
+    layered = any(block.animation_data.nla_tracks for block in _animated(file.objects))
+    bpy.ops.export_scene.gltf(
+        filepath=str(file.path),
+        export_format="GLB",
+        use_selection=True,
+        export_animations=True,
+        export_animation_mode="ACTIVE_ACTIONS",
+        export_bake_animation=layered,  # else only what has an Action of its own is sampled
+        export_force_sampling=True,
+        export_frame_range=True,
+        export_morph=True,
+        export_morph_normal=False,
+        export_skins=True,
+        export_all_influences=True,
+        export_optimize_animation_size=False,
+        export_extras=True,
+        export_apply=False,
+    )
+    _without_groups(file.path)
 
 
 def _check_gltf(objects: Iterable[bpy.types.Object]) -> None:
@@ -131,22 +173,7 @@ def _check_gltf(objects: Iterable[bpy.types.Object]) -> None:
             )
 
 
-def export_usd(
-    context: bpy.types.Context,
-    objects: Iterable[bpy.types.Object],
-    path: str | Path,
-    frame_range: tuple[int, int] | None = None,
-) -> Path:
-    """Write heads as USD (`.usdc`): shape keys as blend shapes, the armature as a skeleton, every frame.
-
-    Args:
-        objects, frame_range: as of `export_fbx`.
-
-    Raises:
-        UserError: there is nothing to export, this Blender has no USD, or the file cannot be written.
-    """
-    if not bpy.app.build_options.usd:
-        raise UserError("This build of Blender has no USD. Use Blender from blender.org, or export FBX.")
+def _write_usd(file: File, preset: str) -> None:
     known = bpy.ops.wm.usd_export.get_rna_type().properties
     options = {
         "selected_objects_only": True,
@@ -161,55 +188,35 @@ def export_usd(
         "relative_paths": True,
         "evaluation_mode": "RENDER",
     }
-    with _writing(context, objects, path, ".usdc", frame_range) as file:
-        bpy.ops.wm.usd_export(
-            filepath=str(file.path), **{name: value for name, value in options.items() if name in known}
-        )
-    return file.path
+    given = {name: value for name, value in options.items() if name in known}
+    bpy.ops.wm.usd_export(filepath=str(file.path), **given)
 
 
-def export_alembic(
-    context: bpy.types.Context,
-    objects: Iterable[bpy.types.Object],
-    path: str | Path,
-    frame_range: tuple[int, int] | None = None,
-) -> Path:
-    """Write the moving meshes as a vertex cache, and `<path>.json` saying where the motion comes from.
-
-    Args:
-        objects: heads; an armature stands for its mesh.
-        frame_range: first and last frame; None takes the keyed frames.
-
-    Raises:
-        UserError: there is nothing to export, this Blender has no Alembic, or the file cannot be written.
-    """
-    if not bpy.app.build_options.alembic:
-        raise UserError("This build of Blender has no Alembic. Use Blender from blender.org, or export FBX.")
-    with _writing(context, objects, path, ".abc", frame_range, types=("MESH",)) as file:
-        bpy.ops.wm.alembic_export(
-            filepath=str(file.path),
-            start=file.frames[0],
-            end=file.frames[1],
-            selected=True,
-            flatten=False,
-            uvs=True,
-            normals=True,
-            face_sets=True,
-            use_instancing=False,
-            evaluation_mode="RENDER",
-            as_background_job=False,
-        )
-        with file.path.open("rb") as written:
-            if written.read(len(COMPLETE_ALEMBIC)) != COMPLETE_ALEMBIC:  # of which Blender says nothing
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        origin = {mesh.name: provenance_of(mesh) for mesh in file.objects}
-        beside = file.path.with_suffix(".abc.json")
-        try:
-            beside.write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
-    return file.path
+def _write_alembic(file: File, preset: str) -> None:
+    """A vertex cache, and `<path>.json` saying where the motion comes from."""
+    bpy.ops.wm.alembic_export(
+        filepath=str(file.path),
+        start=file.frames[0],
+        end=file.frames[1],
+        selected=True,
+        flatten=False,
+        uvs=True,
+        normals=True,
+        face_sets=True,
+        use_instancing=False,
+        evaluation_mode="RENDER",
+        as_background_job=False,
+    )
+    with file.path.open("rb") as written:
+        if written.read(len(COMPLETE_ALEMBIC)) != COMPLETE_ALEMBIC:  # of which Blender says nothing
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    origin = {mesh.name: provenance_of(mesh) for mesh in file.objects}
+    beside = file.path.with_suffix(".abc.json")
+    try:
+        beside.write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _without_folder(path: Path) -> None:
@@ -250,27 +257,12 @@ def _without_own_groups(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-@dataclass(frozen=True)
-class Exporter:
-    """A kind of file that heads are written to.
-
-    write: takes the context, objects, a path and a range of frames; where there are conventions, also `preset`.
-    conventions: that the user may choose from: value, name and description.
-    """
-
-    name: str
-    suffix: str
-    tooltip: str
-    write: Callable[..., Path]
-    conventions: tuple[tuple[str, str, str], ...] = ()
-
-
 EXPORTERS = (
     Exporter(
         "FBX",
         ".fbx",
         "Export the selected heads with bones, shape keys and every keyed frame",
-        export_fbx,
+        _write_fbx,
         (
             ("BLENDER", "Blender", "Comes back into Blender as it was"),
             ("UNITY", "Unity", "-Z forward, Y up and scale applied, as Unity's importer expects it"),
@@ -281,21 +273,27 @@ EXPORTERS = (
         "Alembic",
         ".abc",
         "Export the selected heads as a vertex cache of every keyed frame",
-        export_alembic,
+        _write_alembic,
+        types=("MESH",),
+        built="alembic",
     ),
     Exporter(
         "glTF",
         ".glb",
         "Export the selected heads as binary glTF with bones, shape keys and every keyed frame",
-        export_gltf,
+        _write_gltf,
     ),
     Exporter(
         "USD",
         ".usdc",
         "Export the selected heads as USD with bones, shape keys and every keyed frame",
-        export_usd,
+        _write_usd,
+        built="usd",
     ),
 )
+
+
+EXPORTER_OF = {exporter.suffix: exporter for exporter in EXPORTERS}
 
 
 def provenance_of(item: bpy.types.Object) -> dict[str, Any]:
@@ -322,8 +320,7 @@ def keyed_range(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> 
     """First and last frame with keys of `objects`; the scene's range where there are none."""
     frames = [
         frame
-        for item in objects
-        for block in (item, getattr(item.data, "shape_keys", None))
+        for block in _animated(objects)
         for action, span in keying.played_actions(block)
         if any(True for _ in keying.action_curves(action))
         for frame in span
@@ -368,61 +365,6 @@ def writable(path: str | Path, suffix: str = "") -> Path:
     return target
 
 
-@dataclass(frozen=True)
-class File:
-    """A file to be written.
-
-    objects: what goes into it.
-    frames: first and last frame.
-    """
-
-    path: Path
-    objects: tuple[bpy.types.Object, ...]
-    frames: tuple[int, int]
-
-
-@contextlib.contextmanager
-def _writing(
-    context: bpy.types.Context,
-    objects: Iterable[bpy.types.Object],
-    path: str | Path,
-    suffix: str,
-    frame_range: tuple[int, int] | None,
-    types: tuple[str, ...] = ("MESH", "ARMATURE"),
-) -> Iterator[File]:
-    """What all exporters need: the heads selected, the scene at their frames, and where the motion comes from on them.
-
-    Args:
-        types: of the objects that go into the file.
-
-    Raises:
-        UserError: there is nothing to export, or the file cannot be written or was not.
-    """
-    family = _family(objects)
-    target = writable(path, suffix)
-    frames = frame_range or keyed_range(context.scene, family)
-    chosen = [item for item in family if item.type in types]
-    with _selected(context, chosen), _framed(context.scene, frames), _described(chosen), _explained(target):
-        yield File(target, tuple(chosen), frames)
-
-
-@contextlib.contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    """Turn an exporter's failure into an error for people; a file that was begun goes."""
-    stood = target.exists()
-    try:
-        yield
-    except (RuntimeError, OSError) as error:
-        if not stood:
-            with contextlib.suppress(OSError):
-                target.unlink(missing_ok=True)
-        raise UserError(
-            f"“{target.name}” could not be exported: {_cause(error)}. Choose another place."
-        ) from error
-    if not target.is_file():
-        raise UserError(f"“{target}” could not be written.")
-
-
 def _cause(error: Exception) -> str:
     """Why an exporter failed. Blender tells errors of its exporters in Python with their whole traceback."""
     lines = str(error.strerror if isinstance(error, OSError) else error).strip().splitlines()
@@ -434,7 +376,7 @@ def _cause(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _selected(context: bpy.types.Context, objects: list[bpy.types.Object]) -> Iterator[None]:
+def _selected(context: bpy.types.Context, objects: Sequence[bpy.types.Object]) -> Iterator[None]:
     """Select just `objects` in object mode, and put the selection back afterwards.
 
     Objects that are hidden are shown meanwhile.
@@ -493,7 +435,7 @@ def _framed(scene: bpy.types.Scene, frame_range: tuple[int, int]) -> Iterator[No
 
 
 @contextlib.contextmanager
-def _described(objects: list[bpy.types.Object]) -> Iterator[None]:
+def _described(objects: Sequence[bpy.types.Object]) -> Iterator[None]:
     """Say on the objects where their motion comes from, for exporters that write custom properties."""
     added: list[tuple[bpy.types.Object, str]] = []
     try:

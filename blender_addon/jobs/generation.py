@@ -6,6 +6,7 @@ cancelling, the scene is as it was. Objects are remembered by their session ids,
 them while the job runs.
 """
 
+import contextlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,12 +25,13 @@ from ..data.motion import Motion, read_motion, resample_motion
 from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
 from ..faces.rig import SHAPE_MARK
-from ..faces.targets import Target, check_basis, find_targets
+from ..faces.targets import Target, check_basis
 from ..takes import audio_strip, heard, record
 from ..takes.audio_strip import AudioSpan
 from ..takes.keying import Performance, Take, check_head_bone, key_performances, last_frame, unplayed_takes
 from ..takes.preview import Preview
 from ..takes.record import KeyedAs
+from ..takes.showing import targets_of
 
 CONVERT_BASIS = "turn on Convert to the Head's Basis (in scripts: convert_basis=True)"
 
@@ -90,9 +92,7 @@ class Keyed:
     last_frame: int
     warnings: list[str] = field(default_factory=list)
     synced: bool = False  # whether playback was made to follow the sound
-    residual: dict[str, float] | None = (
-        None  # mean, p95 and max mm that converting to the head's basis left over
-    )
+    residual: dict[str, float] | None = None  # mean, p95 and max mm that converting to the head's basis left
 
 
 @dataclass
@@ -128,7 +128,8 @@ class GenerationJob(BackendJob):
         self.settings = settings
         self.results: list[Keyed] = []
         self._scene = scene.session_uid
-        self._speeches = [(replace(speech, objects=()), _uids(speech.objects)) for speech in speeches]
+        uids = [tuple(item.session_uid for item in speech.objects) for speech in speeches]
+        self._speeches = [(replace(s, objects=()), ids) for s, ids in zip(speeches, uids, strict=True)]
         self._blocks = [
             {block.session_uid for target in targets_of(speech.objects) for block in target.blocks}
             for speech in speeches
@@ -182,7 +183,6 @@ class GenerationJob(BackendJob):
             **asked.to_params(),
             **({"heads": heads} if heads is not None else {}),
         }
-
         if self.settings.stream and heads is None:
             self._preview = self._preview_of(index)
 
@@ -193,10 +193,9 @@ class GenerationJob(BackendJob):
             if method != "progress" or told.get("stage") not in STAGES or self.cancelling:
                 return
             text, low, high = STAGES[told["stage"]]
-            part = min(1.0, told["done"] / max(1, told["total"]))
-            of = f" ({index + 1}/{len(self._speeches)})" if len(self._speeches) > 1 else ""
-            self.text = rpt_(text) + of
-            self.progress = (index + low + (high - low) * part) / len(self._speeches)
+            count = len(self._speeches)
+            self.text = rpt_(text) + (f" ({index + 1}/{count})" if count > 1 else "")
+            self.show_progress(method, told, (index + low) / count, (index + high) / count)
 
         try:
             told = yield from self.ask("generate", params, on_notice=on_notice)
@@ -204,23 +203,19 @@ class GenerationJob(BackendJob):
             if self._preview is not None:
                 self._preview.end()
                 self._preview = None
-        takes = told["takes"]
+        takes, seconds = told["takes"], float(told["audio"]["seconds"])
         return Generated(
             [read_motion(take["path"]) for take in takes],
             [int(take["seed"]) for take in takes],
-            float(told["audio"]["seconds"]),
-            {**source_of(speech.span, settings), "seconds": float(told["audio"]["seconds"])},
+            seconds,
+            {**source_of(speech.span, settings), "seconds": seconds},
         )
 
-    def _preview_of(self, index: int) -> Preview | None:
-        """What shows a recording's first take while it is made."""
+    def _preview_of(self, index: int) -> Preview:
         speech, uids = self._speeches[index]
-        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
-        if scene is None:
-            return None
         settings = self.settings
         return Preview(
-            scene,
+            scene_of(self._scene),
             lambda: targets_of(objects_of(uids)),
             speech.span.frame,
             settings.head_bone,
@@ -230,9 +225,7 @@ class GenerationJob(BackendJob):
 
     def _key(self, generated: list[Generated]) -> None:
         """Write everything into the scene, or nothing."""
-        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
-        if scene is None:
-            raise UserError("The scene was removed while its motion was made.")
+        scene, settings = scene_of(self._scene), self.settings
         fps = audio_strip.frames_per_second(scene)
         performances = []
         for (speech, uids), made in zip(self._speeches, generated, strict=True):
@@ -254,44 +247,37 @@ class GenerationJob(BackendJob):
                 raise UserError(
                     f"A part of “{name}” was removed while its motion was made. Nothing was keyed."
                 )
-        strips: list[Any] = []
-        results = []
-        try:
-            for (speech, _), made, performance in zip(self._speeches, generated, performances, strict=True):
-                strip, warning = None, ""
-                if speech.place_sound:
-                    strip, warning = audio_strip.place_sound(
-                        scene, speech.span.path, round(speech.span.frame), made.seconds
-                    )
-                if strip is not None:
-                    strips.append(strip)
-                results.append(
-                    Keyed(
-                        [target.mesh for target in performance.targets],
-                        speech.span.path,
-                        made.seeds,
-                        [],
-                        strip,
-                        speech.span.frame,
-                        last_frame(performance.takes[0].motion, speech.span.frame),
-                        [warning] if warning else [],
-                        residual=made.takes[0].provenance.get("conversion_residual_mm"),
-                    )
+        sounds: list[tuple[Any | None, str]] = []
+        with contextlib.ExitStack() as on_failure:
+            for (speech, _), made in zip(self._speeches, generated, strict=True):
+                path, frame = speech.span.path, round(speech.span.frame)
+                placed = speech.place_sound
+                sounds.append(
+                    audio_strip.place_sound(scene, path, frame, made.seconds) if placed else (None, "")
                 )
-            settings = self.settings
+                if sounds[-1][0] is not None:
+                    on_failure.callback(audio_strip.remove_strip, scene, sounds[-1][0])
             actions = key_performances(performances, settings.head_bone, settings.strength, settings.parts)
-        except BaseException:
-            for strip in strips:
-                audio_strip.remove_strip(scene, strip)
-            raise
-        for result, by_take, performance in zip(results, actions, performances, strict=True):
-            result.actions = by_take
-            result.warnings += remarks(performance.targets, scene)
+            on_failure.pop_all()
+        for performance, made, by_take, (strip, warning) in zip(
+            performances, generated, actions, sounds, strict=True
+        ):
+            result = Keyed(
+                [target.mesh for target in performance.targets],
+                made.source["audio"],
+                made.seeds,
+                by_take,
+                strip,
+                performance.start_frame,
+                last_frame(performance.takes[0].motion, performance.start_frame),
+                [*([warning] if warning else []), *remarks(performance.targets, scene)],
+                residual=made.takes[0].provenance.get("conversion_residual_mm"),
+            )
             scene.frame_end = max(scene.frame_end, result.last_frame)
-        if strips:
-            results[0].synced = audio_strip.play_in_sync(scene)
+            self.results.append(result)
+        if any(strip is not None for strip, _ in sounds):
+            self.results[0].synced = audio_strip.play_in_sync(scene)
         heard.follow_takes()
-        self.results = results
 
 
 def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
@@ -400,23 +386,26 @@ def _check_bases(targets: Sequence[Target], basis: str, convert: bool) -> None:
             flame_file.chosen_flame_file()
 
 
-def targets_of(objects: Sequence[bpy.types.Object]) -> list[Target]:
-    """What of the objects can be keyed. Raises UserError."""
-    return find_targets(objects, bundled.bundled_jaw_open_angle())
-
-
-def _uids(objects: Sequence[bpy.types.Object]) -> tuple[int, ...]:
-    return tuple(item.session_uid for item in objects)
-
-
-def objects_of(uids: tuple[int, ...]) -> list[bpy.types.Object]:
+def objects_of(uids: Sequence[int]) -> list[bpy.types.Object]:
     """The objects with these session ids.
 
     Raises:
         UserError: one has been removed meanwhile.
     """
     by_uid = {item.session_uid: item for item in bpy.data.objects}
-    missing = [uid for uid in uids if uid not in by_uid]
-    if missing:
-        raise UserError("An object was removed while its motion was made. Nothing was keyed.")
-    return [by_uid[uid] for uid in uids]
+    try:
+        return [by_uid[uid] for uid in uids]
+    except KeyError:
+        raise UserError("An object was removed meanwhile. Nothing was changed.") from None
+
+
+def scene_of(uid: int) -> bpy.types.Scene:
+    """The scene with this session id.
+
+    Raises:
+        UserError: it has been removed meanwhile.
+    """
+    for scene in bpy.data.scenes:
+        if scene.session_uid == uid:
+            return scene
+    raise UserError("The scene was removed meanwhile. Nothing was changed.")

@@ -11,9 +11,9 @@ import numpy as np
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..client import BackendError
-from ..data import adjustment, bundled
-from ..data.errors import UserError
-from ..data.motion import Motion, resample_motion, write_motion
+from ..data import bundled
+from ..data.errors import UserError, explained
+from ..data.motion import Motion, write_motion
 from ..data.text_file import read_text
 from ..engine import flame_file
 from ..engine.job import BackendJob, Steps
@@ -22,6 +22,7 @@ from ..faces.lips import shown_gap
 from ..faces.targets import Target
 from ..takes import audio_strip, record, showing
 from ..takes.spoken_lines import FPS, SpokenLine, spoken_lines
+from .generation import scene_of
 
 WORD_SIGN, CLOSURE_SIGN = "“", "✕ "  # what the names of our markers begin with, to take them away again
 CLOSED = 0.15  # of the gap's 95th percentile: lips that are closer count as closed, as the engine counts them
@@ -32,14 +33,12 @@ OF_ONE_LINE = ("audio_", "data_")  # kinds of errors that say nothing of the oth
 
 @dataclass(frozen=True)
 class _Check:
-    """A line, its take's motion with its changes, how that is keyed, what is said, the head's asset,
-    and who shows it."""
+    """A line, its take's motion with its changes, how that is keyed, what is said, and who shows it."""
 
     line: SpokenLine
     motion: Motion
     keyed: record.KeyedAs
     said: str
-    head: str
     target: Target
 
 
@@ -79,8 +78,8 @@ class LipCheckJob(BackendJob):
                     "check."
                 )
             target = showing.target_of(showing.owner_of_take(action))
-            keyed, motion = record.read_keyed(action.diffposetalk), _as_keyed(action, target)
-            name = target.head_file
+            keyed = record.read_keyed(action.diffposetalk)
+            motion = showing.with_hand_edits(action, target, showing.changed_motion(action))
             for line in lines:
                 try:
                     audio_strip.check_audio_path(line.source["audio"])
@@ -88,7 +87,7 @@ class LipCheckJob(BackendJob):
                 except UserError as error:
                     self.problems.append(_named(line, error))
                     continue
-                self._lines.append(_Check(line, motion, keyed, said, name, target))
+                self._lines.append(_Check(line, motion, keyed, said, target))
         if not self._lines:
             raise UserError(" ".join(self.problems))
         self._device = device
@@ -135,9 +134,7 @@ class LipCheckJob(BackendJob):
             self.closures += len(missed)
         if not sources:
             raise UserError(" ".join(self.problems))
-        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
-        if scene is None:
-            raise UserError("The scene was removed while the lips were checked.")
+        scene = scene_of(self._scene)
         self.source = " and ".join(sorted(sources, reverse=True))
         clear_markers(scene)
         for name, at in markers:
@@ -153,8 +150,8 @@ class LipCheckJob(BackendJob):
         """
         who = check.target.character
         lips = lips_of(who, check.target.jaw_open_angle) if who is not None else None
-        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
-        if who is None or lips is None or scene is None or scene != bpy.context.scene:
+        scene = scene_of(self._scene)
+        if who is None or lips is None or scene != bpy.context.scene:
             return None
         present = scene.frame_current, scene.frame_subframe
         millimetres = 1e3 * scene.unit_settings.scale_length
@@ -165,9 +162,8 @@ class LipCheckJob(BackendJob):
 
         try:
             first, last = frame(0.0), frame(check.line.frames / FPS)
-            level = np.percentile(
-                [gap(at) for at in range(first, last + 1, max(1, (last - first) // LEVELS))], 95
-            )
+            seen = range(first, last + 1, max(1, (last - first) // LEVELS))
+            level = np.percentile([gap(at) for at in seen], 95)
             limit = max(CLOSED * level, 0.01 * lips.full * millimetres)
             missed = []
             for start, stop, phone, word in expected:
@@ -186,7 +182,7 @@ class LipCheckJob(BackendJob):
             directory = Path(line.source.get("model") or bundled.MODEL_DIRECTORY)
             yield from self.load_model(directory, self._device)
             self.text = rpt_("Checking the lips")
-        head = yield from flame_file.head_file(self, motion.basis, check.head)
+        head = yield from flame_file.head_file(self, motion.basis, check.target.head_file)
         shown = slice(line.first, line.first + line.frames)
         part = replace(motion, exp=motion.exp[shown], head=motion.head[shown], jaw=motion.jaw[shown])
         later = (line.first - line.at) / FPS  # the first frame that the take shows, after the line's own
@@ -204,15 +200,7 @@ class LipCheckJob(BackendJob):
         return (yield from self.ask("check_lip_sync", given))
 
 
-def _as_keyed(action: bpy.types.Action, target: Target) -> Motion:
-    """A take's motion with its changes and the keys made by hand, at the speed of its recording. Raises UserError."""
-    raw, change = showing.raw_motion(action), showing.adjustment_of(action)
-    motion = resample_motion(adjustment.adjusted(raw, change), raw.fps, offset=change.time_offset)
-    return showing.with_hand_edits(action, target, motion)
-
-
 def _given(transcript: str | Mapping[str, str], line: SpokenLine) -> str:
-    """The transcript that was given for a line, or nothing."""
     if isinstance(transcript, str):
         return "" if line.strip else transcript.strip()
     return transcript.get(line.strip, "").strip()
@@ -230,10 +218,8 @@ def line_transcript(scene: bpy.types.Scene, line: SpokenLine) -> str:
     path = Path(line.source["audio"]).with_suffix(".txt")
     if not path.is_file():
         return ""
-    try:
+    with explained(f"The transcript “{path}” cannot be read"):
         return read_text(path, MAX_TRANSCRIPT_BYTES).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The transcript “{path}” cannot be read: {error}.") from error
 
 
 def _named(line: SpokenLine, error: Exception) -> str:

@@ -10,26 +10,16 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 
-from ..data import adjustment, bundled
-from ..data.errors import UserError
+from ..data.errors import UserError, explained
 from ..data.motion import Motion, read_motion, resample_motion, write_motion
 from ..engine.job import BackendJob, Steps
-from ..faces.targets import find_targets
 from ..takes import audio_strip, heard, record, showing
 from ..takes.keying import Performance, Take, key_performances, last_frame
 from .exporting import writable
+from .generation import objects_of, scene_of
 
 FORMATS = {".csv": "Live Link Face", ".json": "ARKit curves", ".npz": "motion clip"}
 SECONDS = 300.0
-
-
-def take_motion(action: bpy.types.Action) -> Motion:
-    """A take's motion with its changes, at the rate it was made at. Raises UserError."""
-    raw, change = showing.raw_motion(action), showing.adjustment_of(action)
-    keyed = record.read_keyed(action.diffposetalk)
-    return resample_motion(
-        adjustment.adjusted(raw, change), raw.fps, offset=change.time_offset, stretch=keyed.stretch
-    )
 
 
 def _known_format(path: Path) -> Path:
@@ -55,16 +45,15 @@ class ExportMotionJob(BackendJob):
             BackendError: the backend cannot be started.
         """
         self.path = writable(_known_format(Path(str(path))))
-        self._motion, self._fps = take_motion(action), fps
+        stretch = record.read_keyed(action.diffposetalk).stretch
+        self._motion, self._fps = showing.changed_motion(action, stretch), fps
         super().__init__(rpt_("Exporting"))
 
     def _run(self) -> Steps:
         if self.path.suffix.lower() == ".npz":
-            try:
-                motion = self._motion
-                write_motion(self.path, motion if self._fps is None else resample_motion(motion, self._fps))
-            except OSError as error:
-                raise UserError(f"“{self.path}” cannot be written: {error}.") from error
+            motion = self._motion if self._fps is None else resample_motion(self._motion, self._fps)
+            with explained(f"“{self.path}” cannot be written"):
+                write_motion(self.path, motion)
             return
         given = write_motion(self._folder / "take.npz", self._motion)
         params = {"motion": str(given), "output": str(self.path), "fps": self._fps}
@@ -94,7 +83,7 @@ class ImportMotionJob(BackendJob):
         self.path = _known_format(Path(bpy.path.abspath(str(path))))
         if not self.path.is_file():
             raise UserError(f"The motion file “{self.path}” does not exist. Choose another one.")
-        find_targets(objects, bundled.bundled_jaw_open_angle())
+        showing.targets_of(objects)
         super().__init__(rpt_("Reading the motion"))
         self.results: list[bpy.types.Action] = []
         self._scene, self._start, self._head_bone = scene.session_uid, start_frame, head_bone
@@ -106,14 +95,7 @@ class ImportMotionJob(BackendJob):
             output = self._folder / "motion.npz"
             yield from self.ask("import_motion", {"path": str(path), "output": str(output)}, SECONDS)
             path = output
-        motion = read_motion(path)
-        by_uid = {item.session_uid: item for item in bpy.data.objects}
-        scene = next((s for s in bpy.data.scenes if s.session_uid == self._scene), None)
-        objects = [by_uid[uid] for uid in self._objects if uid in by_uid]
-        if scene is None or len(objects) < len(self._objects):
-            raise UserError(
-                "The scene or an object was removed while the motion was read. Nothing was keyed."
-            )
+        motion, scene, objects = read_motion(path), scene_of(self._scene), objects_of(self._objects)
         self.results = key_motion_take(scene, objects, motion, self.path.stem, self._start, self._head_bone)
 
 
@@ -126,7 +108,7 @@ def key_motion_take(
     head_bone: str = "neck",
 ) -> list[bpy.types.Action]:
     """Key motion that was not generated here as a take. Returns the first Action of each target; raises UserError."""
-    targets = tuple(find_targets(objects, bundled.bundled_jaw_open_angle()))
+    targets = tuple(showing.targets_of(objects))
     shown = resample_motion(motion, audio_strip.frames_per_second(scene))
     take = Take(shown, f"{name} · motion", motion, {"file": name})
     key_performances([Performance(targets, (take,), start_frame)], head_bone)

@@ -8,6 +8,7 @@ again from its own recording; a pause that follows a line whose end is made agai
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,7 @@ class RegenerationJob(BackendJob):
 
     def _standing(self) -> tuple[bpy.types.Action, Target]:
         """The take and its character, which undo may have replaced. Raises UserError."""
-        item = next((o for o in bpy.data.objects if o.session_uid == self._item), None)
-        if item is None:
-            raise UserError("The object was removed while its motion was made. Nothing was keyed.")
+        [item] = generation.objects_of([self._item])
         target = showing.target_of(item)
         for action in record.takes_of(target.owner):
             if action.diffposetalk.id == self._action:
@@ -142,47 +141,37 @@ class RegenerationJob(BackendJob):
                 **options.to_params(),
                 **({"heads": heads} if heads is not None else {}),
             }
-
-            def on_notice(method: str, told: dict[str, Any], done: int = done) -> None:
-                if method == "progress" and not self.cancelling:
-                    share = min(1.0, told["done"] / max(1, told["total"]))
-                    self.progress = 0.1 + 0.9 * (done + share) / len(self.parts)
-
+            low, high = (0.1 + 0.9 * number / len(self.parts) for number in (done, done + 1))
+            on_notice = partial(self.show_progress, low=low, high=high)
             answer = yield from self.ask("regenerate", params, on_notice=on_notice)
-            made[part.number] = [
-                spliced(part.line.raw, read_motion(take["path"]), part.start, part.stop)
-                for take in answer["takes"]
-            ]
+            motions = [read_motion(take["path"]) for take in answer["takes"]]
+            made[part.number] = [spliced(part.line.raw, motion, part.start, part.stop) for motion in motions]
         self.text = rpt_("Keying")
         yield
         action, target = self._standing()
         before, first = showing.raw_motion(action), self.request.first_frame
         for number, seed in enumerate(self.request.seeds):
-            motions = {line: by_seed[number] for line, by_seed in made.items()}
-            source, together = with_motions(action, motions)
+            source, together = with_motions(action, {line: again[number] for line, again in made.items()})
             title = f"{action.name.partition(' · from')[0]} · from {first:g} (seed {seed})"
             motion = spliced(before, together, self.start, self._last_change(spoken_lines(action)))
-            again = showing.duplicate(action, target, title, motion)
-            store_source(again, source)
-            self.results.append(again)
+            take = showing.duplicate(action, target, title, motion)
+            store_source(take, source)
+            self.results.append(take)
         showing.show_take(self.results[0], target)
 
     def _last_change(self, lines: Sequence[SpokenLine]) -> int:
         """The frame of the take's motion before which it changes: after the pause where a line's end was made again."""
         last = self.parts[-1]
-        following = lines[last.number + 1 :]
-        if last.stop < last.line.frames or not following:
-            return self.stop
-        return max(self.stop, following[0].first)
+        following = lines[last.number + 1 :] if last.stop == last.line.frames else ()
+        return max([self.stop, *(line.first for line in following[:1])])
 
     def _given(
         self, action: bpy.types.Action, target: Target, part: LinePart, groups: dict[str, list[str]]
     ) -> tuple[Motion, list[dict[str, Any]]]:
         """A line's motion with what was made by hand in it, and what to hold."""
         raw = part.line.raw
-        hold: list[dict[str, Any]] = []
-        if self.request.hold:
-            hold.append({"groups": held_groups(self.request.hold, raw.basis)})
+        held = held_groups(self.request.hold, raw.basis)  # in the whole range
+        hold: list[dict[str, Any]] = [{"groups": held}] if held else []
         if not self.request.hold_hand_made:
             return raw, hold
         keyed = record.read_keyed(action.diffposetalk)
@@ -202,14 +191,9 @@ class RegenerationJob(BackendJob):
             group = "head" if edit.channel == "head" else of_channel.get(edit.channel, others)
             if raw.basis != "arkit" and group in FACE:  # a converted take of a model with other groups
                 group = others
-            if part.start <= frame < part.stop and group not in hold_names(hold):
+            if part.start <= frame < part.stop and group not in held:
                 hold.append({"groups": [group], "start": frame, "stop": frame + 1})
         return replace(raw, exp=exp), hold
-
-
-def hold_names(hold: Sequence[dict[str, Any]]) -> set[str]:
-    """The groups that are held in a whole range."""
-    return {group for entry in hold if "start" not in entry for group in entry["groups"]}
 
 
 def held_groups(hold: frozenset[str], basis: str) -> list[str]:
@@ -266,8 +250,3 @@ def clip_range(raw: Motion, keyed: KeyedAs, offset: float, request: RangeRequest
             f"{keyed.start_frame:g} to {last:g}."
         )
     return start, stop
-
-
-def groups_held(flags: Sequence[bool]) -> frozenset[str]:
-    """Names of the groups whose switches are on, in the order of GROUPS."""
-    return frozenset(name for name, on in zip(GROUPS, flags, strict=True) if on)

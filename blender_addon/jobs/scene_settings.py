@@ -9,6 +9,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..data import bundled
 from ..data.errors import UserError
 from ..data.generation_options import GenerationOptions
+from ..data.mapping import PARTS
 from ..faces import targets
 from ..install.preferences import addon_preferences, chosen_model_directory
 from ..takes import audio_strip
@@ -57,9 +58,8 @@ def speech_span(context: bpy.types.Context) -> AudioSpan:
     if settings.audio_source == "STRIP":
         strip = audio_strip.active_sound_strip(context)
         if strip is None:
-            raise UserError(
-                rpt_("No sound strip is active in the sequencer. Select one, or choose an audio file.")
-            )
+            text = rpt_("No sound strip is active in the sequencer. Select one, or choose an audio file.")
+            raise UserError(text)
         return audio_strip.span_of_strip(strip, context.scene)
     path = audio_strip.check_audio_path(settings.audio_path)
     frame = context.scene.frame_current if settings.start_at == "CURRENT" else settings.start_frame
@@ -105,5 +105,4 @@ def generation_settings(scene: bpy.types.Scene) -> GenerationSettings:
 def chosen_parts(scene: bpy.types.Scene) -> frozenset[str]:
     """Which of `mapping.PARTS` are to be keyed."""
     settings = scene.diffposetalk_workflow
-    flags = {"LIPS": settings.key_lips, "UPPER": settings.key_upper, "HEAD": settings.key_head}
-    return frozenset(part for part, on in flags.items() if on)
+    return frozenset(part for part in PARTS if getattr(settings, f"key_{part.lower()}"))

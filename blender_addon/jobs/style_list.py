@@ -24,9 +24,10 @@ OWN = "own:"  # before a library style's name in its identifier
 EXACT = 0xFFFFFF  # Blender's menus carry an item's number as a float: larger ones come out as others
 LOOK_SECONDS = 2.0  # between two looks at the library's folder
 
+Item = tuple[str, str, str, int, int]  # identifier, name, description, icon and number
 # Blender does not keep the strings of computed enum items; they must live as long as the menu.
-_items: list[tuple[str, str, str, int, int]] = []
-_searchable: list[tuple[str, str, str, int, int]] = []
+_items: list[Item] = []
+_searchable: list[Item] = []
 _own: tuple[float, Path | None, list[LibraryStyle]] = (0.0, None, [])
 _pictures: Any = None  # Blender's collection of previews
 
@@ -82,9 +83,7 @@ def find_choice(identifier: str) -> Choice | None:
     return next((choice for choice in choices() if choice.identifier == identifier), None)
 
 
-def style_items(
-    settings: bpy.types.PropertyGroup, context: bpy.types.Context | None
-) -> list[tuple[str, str, str, int, int]]:
+def style_items(settings: bpy.types.PropertyGroup, context: bpy.types.Context | None) -> list[Item]:
     """The menu of styles; number 0, which a new file has, is the model's own style, or none.
 
     The other numbers come from the ids, so that a saved choice survives a longer list.
@@ -103,9 +102,7 @@ def style_items(
     return _items
 
 
-def searchable_items(
-    operator: bpy.types.Operator, context: bpy.types.Context | None
-) -> list[tuple[str, str, str, int, int]]:
+def searchable_items(operator: bpy.types.Operator, context: bpy.types.Context | None) -> list[Item]:
     """The same list with what was said of each style in its name, so that a search finds it."""
     items = []
     for number, choice in enumerate(choices()):
@@ -155,12 +152,9 @@ def requested_style(choice: str) -> dict[str, Any] | None:
         return {"preset": choice}
     style = next((s for s in own_styles(fresh=True) if OWN + s.name == choice), None)
     if style is None:
-        name = choice.removeprefix(OWN)
-        raise UserError(
-            f"The style “{name}” is not in the style library any more. Choose another."
-            if name
-            else "The chosen style is not there any more. Choose another."
-        )
+        if name := choice.removeprefix(OWN):
+            raise UserError(f"The style “{name}” is not in the style library any more. Choose another.")
+        raise UserError("The chosen style is not there any more. Choose another.")
     if style.problem:
         raise UserError(style.problem)
     return {"file": str(style.path)}
@@ -217,13 +211,11 @@ def _icon(key: str, path: Path) -> int:
 
 
 def register() -> None:
-    """Make room for pictures."""
     global _pictures
     _pictures = bpy.utils.previews.new()
 
 
 def unregister() -> None:
-    """Free the pictures."""
     global _pictures
     if _pictures is not None:
         bpy.utils.previews.remove(_pictures)

@@ -6,9 +6,8 @@ leaves nothing. A video that has been tracked is not tracked again while Blender
 """
 
 import os
-import shutil
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..data import style_library
 from ..data.array_file import plain_arrays
-from ..data.errors import UserError
+from ..data.errors import UserError, explained
 from ..data.motion import write_motion
 from ..data.style_request import MOTION_SUFFIXES, VIDEO_SUFFIXES
 from ..engine import flame_file
@@ -39,21 +38,9 @@ class ReferenceWindow:
     window: str = "auto"
     start_frame: int | None = None
 
-
-@dataclass(frozen=True)
-class Machine:
-    """The model to load and where it computes; the tracker's model file, empty for the backend's own."""
-
-    model_directory: Path
-    device: str
-    tracker: str = ""
-
-
-def machine() -> Machine:
-    """Model, device and tracker of the preferences."""
-    chosen = addon_preferences()
-    tracker = bpy.path.abspath(chosen.tracker_model) if chosen.tracker_model else ""
-    return Machine(chosen_model_directory(), chosen.device, tracker)
+    def of(self, motion: Path) -> dict[str, Any]:
+        """A motion with these seconds, as the protocol has it."""
+        return {"motion": str(motion), "window": self.window, "start_frame": self.start_frame}
 
 
 @dataclass(frozen=True)
@@ -88,40 +75,32 @@ class Extracted:
     figures: str
     notes: tuple[str, ...] = ()
     plot: Path | None = None
-    starts: tuple[int, ...] = ()
-    tracked: TrackedVideo | None = field(default=None)
+    tracked: TrackedVideo | None = None
 
 
 _tracked: dict[tuple[Any, ...], TrackedVideo] = {}
 
 
 def plot_file() -> Path:
-    """Where the plot of a reference goes."""
     return session_folder() / f"plot-{os.urandom(4).hex()}.png"
 
 
 class ReferenceJob(BackendJob):
     """A job that reads a reference: motion, or a video that is tracked first."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, reference: Path | None = None) -> None:
+        """Start. Raises UserError where there is no such file."""
+        if reference is not None and not reference.is_file():
+            raise UserError(f"The file “{reference}” does not exist. Choose another one.")
         super().__init__(text)
-        self.machine = machine()
+        chosen = addon_preferences()
+        self._model, self._device = chosen_model_directory(), chosen.device
+        # The tracker's model file; None is the backend's own.
+        self._tracker = bpy.path.abspath(chosen.tracker_model) if chosen.tracker_model else None
 
     def model(self) -> Generator[None, None, dict[str, Any]]:
-        """Load the machine's model; the generator's value is what the backend says of it."""
-        return self.load_model(self.machine.model_directory, self.machine.device)
-
-    def heads(self, motion_basis: str, model_basis: str) -> Generator[None, None, dict[str, str] | None]:
-        """The heads between which a reference is converted, or None where it need not be.
-
-        Raises:
-            UserError: the user's FLAME is needed and not set.
-        """
-        if motion_basis == model_basis:
-            return None
-        motion = yield from flame_file.head_file(self, motion_basis)
-        model = yield from flame_file.head_file(self, model_basis)
-        return {"motion": str(motion), "model": str(model)}
+        """Load the model of the preferences; the generator's value is what the backend says of it."""
+        return self.load_model(self._model, self._device)
 
     def track(self, video: Path, person: Person = ANYONE) -> Generator[None, None, TrackedVideo]:
         """Track a video, or find that it has been; the generator's value is what came of it.
@@ -129,25 +108,20 @@ class ReferenceJob(BackendJob):
         Raises:
             UserError: packages or the tracker's model are missing. BackendError: it cannot be tracked.
         """
-        try:
+        with explained(f"The video “{video}” cannot be read"):
             state = video.stat()
-        except OSError as error:
-            raise UserError(f"The video “{video}” cannot be read: {error.strerror}.") from error
         if person.neutral is not None and not person.neutral.is_file():
             raise UserError(f"The picture of the neutral face “{person.neutral}” does not exist.")
-        key = (str(video), state.st_mtime_ns, state.st_size, person, self.machine.tracker)
+        key = (str(video), state.st_mtime_ns, state.st_size, person, self._tracker)
         if key in _tracked and _tracked[key].motion.is_file():
             return _tracked[key]
         yield from self._check_tracking()
         self.text = rpt_("Tracking {name}").format(name=video.name)
-
-        params = {
-            "video": str(video),
-            "output_dir": str(session_folder()),
-            "tracker": self.machine.tracker or None,
+        whose = {
             "face": None if person.face is None else list(person.face),
             "neutral": None if person.neutral is None else str(person.neutral),
         }
+        params = {**self._video_params(video), **whose}
         answer = yield from self.ask("track_video", params, on_notice=self.show_progress)
         self.progress = 0.0
         _tracked[key] = TrackedVideo(
@@ -160,17 +134,19 @@ class ReferenceJob(BackendJob):
         )
         return _tracked[key]
 
+    def _video_params(self, video: Path) -> dict[str, Any]:
+        return {"video": str(video), "output_dir": str(session_folder()), "tracker": self._tracker}
+
     def _check_tracking(self) -> Steps:
         self.text = rpt_("Looking for the face tracker")
-        params = {"tracker": self.machine.tracker or None}
-        status = yield from self.ask("tracking_status", params, STATUS_SECONDS)
+        status = yield from self.ask("tracking_status", {"tracker": self._tracker}, STATUS_SECONDS)
         if status["missing_packages"]:
             raise UserError(
                 "The backend lacks the packages that track faces in video. Press Install Video Tracking in the "
                 "add-on's preferences."
             )
         if status["tracker"] is None:
-            problem = status["problem"] if self.machine.tracker else ""
+            problem = status["problem"] if self._tracker else ""
             raise UserError(
                 "The face tracker's model is missing. In the add-on's preferences press Fetch Face Tracker, or "
                 f"choose the file face_landmarker.task there. {problem}".strip()
@@ -179,10 +155,35 @@ class ReferenceJob(BackendJob):
             raise UserError(status["problem"])
 
 
-class ExtractStyle(ReferenceJob):
-    """Taking the style of a reference; `result` is there when it is done."""
+class NewStyle(ReferenceJob):
+    """A job that adds a style to the library; `result` is there when it is done."""
 
     result: Extracted
+
+    def __init__(self, name: str, text: str, reference: Path | None = None) -> None:
+        """Start.
+
+        Args:
+            name: that the style gets, with a number where it is taken.
+
+        Raises:
+            UserError: there is no such reference, the name cannot be, or the library is read-only.
+        """
+        super().__init__(text, reference)
+        style_library.check_name(name)
+        self._name, self._library = name, style_library.prepare_folder(library_folder())
+        self._backend()
+
+    def make(self, method: str, params: dict[str, Any]) -> Steps:
+        """Have the backend write the style's file, and put it into the library."""
+        file = self._folder / (style_library.free_name(self._library, self._name) + style_library.SUFFIX)
+        answer = yield from self.ask(method, {**params, "output": str(file)})
+        target = style_library.copy_style(file, self._library / file.name)  # which may be on another disk
+        self.result = Extracted(target, str(answer["figures"]), tuple(answer["notes"]))
+
+
+class ExtractStyle(NewStyle):
+    """Taking the style of a reference."""
 
     def __init__(
         self,
@@ -210,17 +211,12 @@ class ExtractStyle(ReferenceJob):
         Raises:
             UserError: the reference does not exist, the name cannot be, or the library is read-only.
         """
-        _check_exists(reference, "style's reference")
-        self._library, self._name = library_folder(), name or style_library.name_from(reference)
-        style_library.check_name(self._name)
-        style_library.prepare_folder(self._library)
-        super().__init__(rpt_("Reading the style"))
+        super().__init__(name or style_library.name_from(reference), rpt_("Reading the style"), reference)
         self._reference = reference
         self._window = window or ReferenceWindow()
         self._person, self._description, self._basis = person, description, basis
         self._source = source or {"kind": "motion", "file": reference.name}
         self._remove = remove_reference
-        self._backend()
 
     def _tidy_up(self) -> None:
         if self._remove:
@@ -233,31 +229,21 @@ class ExtractStyle(ReferenceJob):
             motion, source = tracked.motion, {"kind": "video", "file": self._reference.name}
         model = yield from self.model()
         basis = self._basis or motion_basis(motion) or str(model["basis"])
-        heads = yield from self.heads(basis, str(model["basis"]))
+        heads: dict[str, str] | None = None
+        if basis != model["basis"]:
+            head = yield from flame_file.head_file(self, basis)
+            shown = yield from flame_file.head_file(self, str(model["basis"]))
+            heads = {"motion": str(head), "model": str(shown)}
         self.text = rpt_("Reading the style")
-        name = style_library.free_name(self._library, self._name)
-        file = self._folder / (name + style_library.SUFFIX)
-        read = {
-            "motion": str(motion),
-            "window": self._window.window,
-            "start_frame": self._window.start_frame,
-            "heads": heads,
-        }
-        extra = {
-            "description": self._description,
-            "source": source,
-            "notes": list(tracked.warnings) if tracked is not None else [],
-        }
-        answer = yield from self.ask("extract_style", {**read, **extra, "output": str(file)})
+        read = {**self._window.of(motion), "heads": heads}
         plot = None
         if motion.suffix.lower() != ".npy":
             plot = plot_file()
             yield from self.ask("preview_reference", {**read, "output": str(plot)})
-        target = self._library / file.name
-        move_into(file, target)
-        self.result = Extracted(
-            target, str(answer["figures"]), tuple(answer["notes"]), plot, tuple(answer["starts"]), tracked
-        )
+        notes = list(tracked.warnings) if tracked is not None else []
+        extra = {"description": self._description, "source": source, "notes": notes}
+        yield from self.make("extract_style", {**read, **extra})
+        self.result.plot, self.result.tracked = plot, tracked
 
 
 def style_of_animation(
@@ -286,10 +272,8 @@ def style_of_animation(
     )
 
 
-class MixStyles(ReferenceJob):
-    """Saving a mixture of two styles; `result` is there when it is done."""
-
-    result: Extracted
+class MixStyles(NewStyle):
+    """Saving a mixture of two styles."""
 
     def __init__(self, specs: list[dict[str, Any]], amounts: list[float], name: str) -> None:
         """Start.
@@ -301,23 +285,13 @@ class MixStyles(ReferenceJob):
         Raises:
             UserError: the name cannot be, or the library is read-only.
         """
-        self._library = library_folder()
-        style_library.check_name(name)
-        style_library.prepare_folder(self._library)
-        super().__init__(rpt_("Mixing the styles"))
-        self._specs, self._amounts, self._name = specs, amounts, name
-        self._backend()
+        super().__init__(name, rpt_("Mixing the styles"))
+        self._params = {"styles": specs, "amounts": amounts}
 
     def _run(self) -> Steps:
         yield from self.model()
         self.text = rpt_("Mixing the styles")
-        name = style_library.free_name(self._library, self._name)
-        file = self._folder / (name + style_library.SUFFIX)
-        params = {"styles": self._specs, "amounts": self._amounts, "output": str(file)}
-        answer = yield from self.ask("mix_styles", params)
-        target = self._library / file.name
-        move_into(file, target)
-        self.result = Extracted(target, str(answer["figures"]), tuple(answer["notes"]))
+        yield from self.make("mix_styles", self._params)
 
 
 class PreviewReference(ReferenceJob):
@@ -328,9 +302,7 @@ class PreviewReference(ReferenceJob):
     notes: tuple[str, ...]
 
     def __init__(self, reference: Path, window: ReferenceWindow) -> None:
-        """Start. Raises UserError where there is no such file."""
-        _check_exists(reference, "style's reference")
-        super().__init__(rpt_("Reading the reference"))
+        super().__init__(rpt_("Reading the reference"), reference)
         self._reference, self._window = reference, window
 
     def _run(self) -> Steps:
@@ -339,15 +311,10 @@ class PreviewReference(ReferenceJob):
             motion = (yield from self.track(motion)).motion
         yield from self.model()
         self.text = rpt_("Reading the reference")
-        plot = plot_file()
-        params = {
-            "motion": str(motion),
-            "window": self._window.window,
-            "start_frame": self._window.start_frame,
-            "output": str(plot),
-        }
+        self.plot = plot_file()
+        params = {**self._window.of(motion), "output": str(self.plot)}
         answer = yield from self.ask("preview_reference", params)
-        self.plot, self.count, self.notes = plot, int(answer["count"]), tuple(answer["notes"])
+        self.count, self.notes = int(answer["count"]), tuple(answer["notes"])
 
 
 class TrackVideo(ReferenceJob):
@@ -356,9 +323,7 @@ class TrackVideo(ReferenceJob):
     tracked: TrackedVideo
 
     def __init__(self, video: Path, person: Person = ANYONE) -> None:
-        """Start. Raises UserError where there is no such file."""
-        _check_exists(video, "video")
-        super().__init__(rpt_("Looking for the face tracker"))
+        super().__init__(rpt_("Looking for the face tracker"), video)
         self._video, self._person = video, person
 
     def _run(self) -> Steps:
@@ -367,11 +332,10 @@ class TrackVideo(ReferenceJob):
 
 @dataclass(frozen=True)
 class FoundFace:
-    """Someone in a video: where (shares of the picture), how large, and a picture."""
+    """Someone in a video: where (shares of the picture), and a picture."""
 
     x: float
     y: float
-    size: float
     picture: Path
 
 
@@ -381,23 +345,15 @@ class FindFaces(ReferenceJob):
     faces: tuple[FoundFace, ...]
 
     def __init__(self, video: Path) -> None:
-        """Start. Raises UserError where there is no such file."""
-        _check_exists(video, "video")
-        super().__init__(rpt_("Looking for the face tracker"))
+        super().__init__(rpt_("Looking for the face tracker"), video)
         self._video = video
 
     def _run(self) -> Steps:
         yield from self._check_tracking()
         self.text = rpt_("Looking for faces")
-        params = {
-            "video": str(self._video),
-            "output_dir": str(session_folder()),
-            "tracker": self.machine.tracker or None,
-        }
-        answer = yield from self.ask("find_faces", params)
+        answer = yield from self.ask("find_faces", self._video_params(self._video))
         self.faces = tuple(
-            FoundFace(float(f["x"]), float(f["y"]), float(f["size"]), Path(f["picture"]))
-            for f in answer["faces"]
+            FoundFace(float(f["x"]), float(f["y"]), Path(f["picture"])) for f in answer["faces"]
         )
 
 
@@ -420,11 +376,6 @@ class FetchTracker(BackendJob):
         self.path = str(answer["path"])
 
 
-def _check_exists(path: Path, name: str) -> None:
-    if not path.is_file():
-        raise UserError(f"The {name} “{path}” does not exist. Choose another one.")
-
-
 def motion_basis(path: Path) -> str | None:
     """The expression basis of a motion file; None where it does not say (the backend tells what is wrong with it)."""
     if path.suffix.lower() in (".csv", ".json"):
@@ -436,16 +387,3 @@ def motion_basis(path: Path) -> str | None:
         return str(plain_arrays(path, ("basis",), LONGEST_BASIS).get("basis", "flame"))
     except (OSError, OverflowError, ValueError):
         return None
-
-
-def move_into(file: Path, target: Path) -> None:
-    """Move a finished file into the library, whole or not at all. Raises UserError."""
-    part = target.with_name(f".part-{os.getpid()}-{target.name}")
-    try:
-        shutil.copyfile(file, part)  # the library may be on another disk
-        os.replace(part, target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UserError(
-            f"“{target.parent}” cannot be written to: {error.strerror}. Nothing was kept."
-        ) from error

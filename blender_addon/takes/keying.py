@@ -166,7 +166,6 @@ def add_curves(action: bpy.types.Action, curves: Sequence[Curve], start_frame: f
 
 
 def _write_curves(container: Any, curves: Sequence[Curve], start_frame: float) -> None:
-    """Write curves, one key a frame, into what holds an Action's curves."""
     enum = bpy.types.Keyframe.bl_rna.properties
     bezier = enum["interpolation"].enum_items["BEZIER"].value
     handle = enum["handle_left_type"].enum_items["AUTO_CLAMPED"].value
@@ -311,9 +310,8 @@ def unplayed_takes(blocks: Iterable[bpy.types.ID]) -> list[str]:
 
         if unseen(animation.action):
             solo = next(track.name for track in animation.nla_tracks if track.is_solo)
-            found[
-                f"“{name}” plays only its NLA track “{solo}”, which is set to Solo: its take is not seen."
-            ] = None
+            text = f"“{name}” plays only its NLA track “{solo}”, which is set to Solo: its take is not seen."
+            found[text] = None
         for track in animation.nla_tracks:
             if any(unseen(strip.action) for strip in track.strips):
                 found[f"The NLA track “{track.name}” of “{name}” is muted: its take is not seen."] = None
@@ -335,12 +333,10 @@ def _rest(block: bpy.types.ID, previous: bpy.types.Action, action: bpy.types.Act
     for curve in action_curves(previous):
         if (curve.data_path, curve.array_index) in kept:
             continue
-        if curve.data_path.endswith("rotation_euler"):
+        if curve.data_path.endswith(("rotation_euler", ".location")):
             block.path_resolve(curve.data_path)[curve.array_index] = 0.0
         elif curve.data_path.endswith("rotation_quaternion"):
             block.path_resolve(curve.data_path)[curve.array_index] = float(curve.array_index == 0)
-        elif curve.data_path.endswith(".location"):
-            block.path_resolve(curve.data_path)[curve.array_index] = 0.0
         elif curve.data_path.endswith(".value"):
             block.path_resolve(curve.data_path.removesuffix(".value")).value = 0.0
 

@@ -105,8 +105,7 @@ def bezier_keys(
             low, high, step = first + 1, first + 1, 1
             while high < stop and _fits(frames, values, slopes, first, min(stop, first + 2 * step), allowed):
                 step *= 2
-                high = min(stop, first + step)
-                low = high
+                low = high = min(stop, first + step)
             high = min(stop, first + 2 * step)
             while high - low > 1:  # the longest that fits lies between
                 middle = (low + high) // 2
@@ -160,7 +159,7 @@ def _reaches(
     """How far each curve of an Action moves the vertex that it moves most, in metres for each unit of its value."""
     paths = {(curve.data_path, curve.array_index) for curve in keying.action_curves(action)}
     if isinstance(block, bpy.types.Key):
-        scale = _scale(target)
+        scale = _scale(target.mesh)
         rest = _positions(block.reference_key)
         moves = {}
         for key in block.key_blocks:
@@ -171,23 +170,15 @@ def _reaches(
         for path, distances in moves.items():
             most = int(np.argmax(distances))
             # what moves one vertex together shares its error
-            yield (
-                path,
-                float(together[most]) if distances[most] > LEAST_REACH else 0.0,
-            )
+            yield path, float(together[most]) if distances[most] > LEAST_REACH else 0.0
         return
     if not isinstance(block, bpy.types.Object):
         return
-    scale = max(abs(value) for value in block.matrix_world.to_scale())
-    reach = _lever(target) * scale
+    scale = _scale(block)
+    reach = 3.0 * _lever(target) * scale  # three angles of up to two bones at once
+    known = {"rotation_euler": reach, "rotation_quaternion": 2.0 * reach, "location": 3.0 * scale}
     for path, index in paths:
-        if path.endswith(("rotation_euler", "rotation_quaternion")):
-            factor = 2.0 if path.endswith("quaternion") else 1.0
-            yield (path, index), 3.0 * factor * reach  # three angles of up to two bones at once
-        elif path.endswith("location"):
-            yield (path, index), 3.0 * scale
-        else:
-            yield (path, index), scale
+        yield (path, index), next((far for end, far in known.items() if path.endswith(end)), scale)
 
 
 def _positions(key: bpy.types.ShapeKey) -> np.ndarray:
@@ -196,8 +187,8 @@ def _positions(key: bpy.types.ShapeKey) -> np.ndarray:
     return flat.reshape(-1, 3)
 
 
-def _scale(target: Target) -> float:
-    return max(abs(value) for value in target.mesh.matrix_world.to_scale())
+def _scale(item: bpy.types.Object) -> float:
+    return max(abs(value) for value in item.matrix_world.to_scale())
 
 
 def _lever(target: Target) -> float:

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,21 +80,14 @@ def store(
 
 
 def write_keyed(take: bpy.types.PropertyGroup, keyed: KeyedAs) -> None:
-    """Note how a take's motion became keys."""
     take.start_frame, take.head_bone, take.strength = keyed.start_frame, keyed.head_bone, keyed.strength
     take.keyed_parts, take.fps, take.keyed_stretch = ",".join(sorted(keyed.parts)), keyed.fps, keyed.stretch
 
 
 def read_keyed(take: bpy.types.PropertyGroup) -> KeyedAs:
     """How a take's motion became keys."""
-    return KeyedAs(
-        take.start_frame,
-        take.head_bone,
-        take.strength,
-        frozenset(take.keyed_parts.split(",")),
-        take.fps,
-        take.keyed_stretch,
-    )
+    parts = frozenset(take.keyed_parts.split(","))
+    return KeyedAs(take.start_frame, take.head_bone, take.strength, parts, take.fps, take.keyed_stretch)
 
 
 def runs_at(keyed: KeyedAs, fps: float) -> bool:
@@ -118,7 +111,6 @@ def _objects(target: Target) -> list[bpy.types.Object]:
 
 
 def _marked(item: bpy.types.ID) -> str:
-    """The mark of an object, made now if it has none."""
     if MARK not in item:
         item[MARK] = uuid.uuid4().hex
     return str(item[MARK])
@@ -162,8 +154,7 @@ def take_blocks(action: bpy.types.Action, target: Target) -> Iterator[tuple[bpy.
             yield item.data.shape_keys, shown
 
 
-def _found(items: Iterable[bpy.types.Object], part: bpy.types.PropertyGroup) -> bpy.types.Object | None:
-    items = list(items)
+def _found(items: Sequence[bpy.types.Object], part: bpy.types.PropertyGroup) -> bpy.types.Object | None:
     marked = next((item for item in items if item.get(MARK) == part.mark), None)
     return marked or next((item for item in items if item.name == part.object), None)
 

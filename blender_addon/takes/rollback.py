@@ -13,6 +13,7 @@ import bpy
 from .record import MARK
 
 Place = tuple[str, int]  # data path and index of a curve
+Value = tuple[str, int, float]  # and what stands there
 
 
 @dataclass(frozen=True)
@@ -24,23 +25,24 @@ class Shown:
     slot: str
     blend: str
     tracks: int
-    values: tuple[tuple[str, int, float], ...]
+    values: tuple[Value, ...]
 
 
-def shown_by(block: bpy.types.ID, places: Iterable[Place]) -> Shown:
-    """What a data-block shows now.
-
-    Args:
-        places: of the values to note; those that are not there are left out.
-    """
+def values_at(block: bpy.types.ID, places: Iterable[Place]) -> tuple[Value, ...]:
+    """The numbers at some places of a data-block; those that are not there are left out."""
     values = []
     for path, index in places:
         with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):
             value = block.path_resolve(path)
             values.append((path, index, float(value if isinstance(value, int | float) else value[index])))
-    animation = block.animation_data
+    return tuple(values)
+
+
+def shown_by(block: bpy.types.ID, places: Iterable[Place]) -> Shown:
+    """What a data-block shows now, with its values at `places`."""
+    values, animation = values_at(block, places), block.animation_data
     if animation is None:
-        return Shown(False, None, "", "REPLACE", 0, tuple(values))
+        return Shown(False, None, "", "REPLACE", 0, values)
     slot = getattr(animation, "action_slot", None)
     return Shown(
         True,
@@ -48,7 +50,7 @@ def shown_by(block: bpy.types.ID, places: Iterable[Place]) -> Shown:
         "" if slot is None else slot.identifier,
         animation.action_blend_type,
         len(animation.nla_tracks),
-        tuple(values),
+        values,
     )
 
 
@@ -63,7 +65,12 @@ def show_again(block: bpy.types.ID, shown: Shown) -> None:
         animation.action_blend_type = shown.blend
         if not shown.animated and not animation.drivers and animation.action is None:
             block.animation_data_clear()
-    for path, index, value in shown.values:
+    set_values(block, shown.values)
+
+
+def set_values(block: bpy.types.ID, values: Iterable[Value]) -> None:
+    """Set numbers of a data-block; those that are not there are left out."""
+    for path, index, value in values:
         with contextlib.suppress(ValueError, KeyError, IndexError, TypeError, AttributeError):
             _set_value(block, path, index, value)
 
@@ -114,6 +121,5 @@ def all_or_nothing(blocks: Iterable[tuple[bpy.types.ID, Iterable[Place]]]) -> It
 
 
 def animated_blocks() -> Iterator[bpy.types.ID]:
-    """The data-blocks that takes animate."""
     yield from bpy.data.shape_keys
     yield from bpy.data.objects

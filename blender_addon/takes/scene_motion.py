@@ -184,14 +184,10 @@ def frame_range(
         return float(scene.frame_start), float(scene.frame_end)
     if which == "SELECTED":
         found = selected_range(target)
-        if found is None:
-            raise UserError(
-                f"No keys of “{target.mesh.name}” are selected. Select some, or choose other frames."
-            )
-        return found
-    found = animated_range(target)
+        problem = f"No keys of “{target.mesh.name}” are selected. Select some, or choose other frames."
+    else:
+        found = animated_range(target)
+        problem = f"“{target.mesh.name}” has no animation. Generate or key some, or choose other frames."
     if found is None:
-        raise UserError(
-            f"“{target.mesh.name}” has no animation. Generate or key some, or choose other frames."
-        )
+        raise UserError(problem)
     return found

@@ -20,25 +20,17 @@ from ..data.errors import UserError
 from ..data.motion import Motion, resample_motion
 from ..data.motion_text import motion_from_text, motion_to_text
 from ..faces.character import Curve
-from ..faces.targets import Target, find_target
+from ..faces.targets import Target, find_target, find_targets
 from . import heard, keying, record
 from .record import KeyedAs, is_take, read_keyed, take_actions, take_blocks, takes_of
 
 SAME_VALUE = 2e-5  # of a key that nobody has changed: float32 keeps values of a few units to 1e-6
 SAME_FRAME = 1e-3
 
-Values = dict[tuple[str, int], np.ndarray]
+Values = dict[tuple[str, int], np.ndarray]  # (data path, index) to the (T,) values of its keys
 
 _written: dict[str, tuple[str, dict[str, Values]]] = {}  # by take: what was applied, and the values by object
 _quiet = False
-
-
-@dataclass(frozen=True)
-class Laid:
-    """What a take's keys are, by data-block: (data path, index) to (T,) values from `start` on."""
-
-    start: float
-    blocks: dict[str, Values]
 
 
 def shown_take(owner: bpy.types.Object, target: Target | None = None) -> bpy.types.Action | None:
@@ -54,6 +46,11 @@ def shown_take(owner: bpy.types.Object, target: Target | None = None) -> bpy.typ
 def target_of(item: bpy.types.Object) -> Target:
     """What of an object can be keyed. Raises UserError."""
     return find_target(item, bundled.bundled_jaw_open_angle())
+
+
+def targets_of(items: Sequence[bpy.types.Object]) -> list[Target]:
+    """What of some objects can be keyed. Raises UserError."""
+    return find_targets(items, bundled.bundled_jaw_open_angle())
 
 
 def show_take(action: bpy.types.Action, target: Target) -> None:
@@ -104,7 +101,6 @@ def set_adjustment(action: bpy.types.Action, change: Adjustment) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Let properties be set without applying each."""
     global _quiet
     before, _quiet = _quiet, True
     try:
@@ -136,14 +132,14 @@ def owner_of_take(action: bpy.types.Action) -> bpy.types.Object:
     return found
 
 
-def laid_out(target: Target, raw: Motion, change: Adjustment, keyed: KeyedAs) -> Laid:
-    """The keys of a take with its changes."""
+def laid_out(target: Target, raw: Motion, change: Adjustment, keyed: KeyedAs) -> dict[str, Values]:
+    """The keys of a take with its changes, by data-block."""
     motion = adjustment.adjusted(raw, change)
     motion = resample_motion(motion, keyed.fps, change.time_offset, keyed.stretch)
     values: dict[str, Values] = {}
     for block, _, curves in keying.take_curves(target, motion, keyed.head_bone, keyed.strength, keyed.parts):
         values[_name(block)] = {(curve.data_path, curve.index): curve.values for curve in curves}
-    return Laid(keyed.start_frame, values)
+    return values
 
 
 def _name(block: bpy.types.ID) -> str:
@@ -170,25 +166,26 @@ def apply(action: bpy.types.Action, keyed: KeyedAs | None = None, raw: Motion | 
     target = target_of(owner_of_take(action))
     old_raw, old_keyed, change = motion_from_text(take.raw), read_keyed(take), adjustment_of(action)
     keyed = keyed or old_keyed
-    before = Laid(old_keyed.start_frame, _values_before(action, target, old_raw, old_keyed))
+    before = _values_before(action, target, old_raw, old_keyed)
     after = laid_out(target, raw or old_raw, change, keyed)
-    still = before.start == after.start and not take.reduced
+    start, old_start = keyed.start_frame, old_keyed.start_frame
+    still = start == old_start and not take.reduced
     for block, part in take_blocks(action, target):
         name = _name(block)
-        old, new = before.blocks.get(name, {}), after.blocks.get(name, {})
+        old, new = before.get(name, {}), after.get(name, {})
         curves = {(curve.data_path, curve.array_index): curve for curve in keying.action_curves(part)}
         for place, values in new.items():
             curve = curves.get(place)
             if curve is None:
                 if place not in old:  # a channel that was still before
-                    keying.add_curves(part, [Curve(place[0], place[1], "Face", values)], keyed.start_frame)
+                    keying.add_curves(part, [Curve(*place, "Face", values)], start)
             elif not curve.lock and not (still and place in old and np.array_equal(old[place], values)):
-                rewrite_curve(curve, before.start, old.get(place), after.start, values, take.reduced)
+                rewrite_curve(curve, old_start, old.get(place), start, values, take.reduced)
     if raw is not None:
         take.raw = motion_to_text(raw)
     record.write_keyed(take, keyed)
     take.applied, take.reduced = json.dumps(change.__dict__), False
-    _written[take.id] = (_state(change, keyed) + str(hash(take.raw)), after.blocks)
+    _written[take.id] = (_state(change, keyed) + str(hash(take.raw)), after)
 
 
 def _values_before(
@@ -200,7 +197,7 @@ def _values_before(
     state, values = _written.get(take.id, ("", {}))
     if state == _state(applied, keyed) + str(hash(take.raw)):
         return values
-    return laid_out(target, raw, applied, keyed).blocks
+    return laid_out(target, raw, applied, keyed)
 
 
 def rewrite_curve(
@@ -222,15 +219,6 @@ def rewrite_curve(
     count = len(points)
     keys = np.empty((count, 2), np.float32)
     points.foreach_get("co", keys.ravel())
-    if (
-        old is not None and count == len(old) == len(values) and start == old_start
-    ):  # the common case, quickly
-        frames = (start + np.arange(count)).astype(np.float32)
-        if (keys[:, 0] == frames).all() and (np.abs(keys[:, 1] - old) <= SAME_VALUE).all():
-            keys[:, 1] = values
-            points.foreach_set("co", keys.ravel())
-            curve.update()
-            return
     generated, index = generated_keys(keys, old_start, old)
     if old is not None and not anew and len(old) == len(values) and abs(start - old_start) < SAME_FRAME:
         keys[generated, 1] = values[index[generated]]
@@ -238,17 +226,12 @@ def rewrite_curve(
         curve.update()
         return
     by_hand = keys[~generated]
-    kinds = _key_kinds(curve)[~generated]
     frames = start + np.arange(len(values))
-    if len(by_hand):
-        free = np.abs(frames[:, None] - by_hand[None, :, 0]).min(axis=1) > 0.5
-    else:
-        free = np.ones(len(frames), bool)
+    free = np.abs(frames[:, None] - by_hand[None, :, 0]).min(axis=1, initial=np.inf) > 0.5
     known = old is not None and count > 0  # else all its keys were made or deleted by hand
     made = np.column_stack([frames[free], values[free]]) if known else np.empty((0, 2))
     together = np.concatenate([made, by_hand]).astype(np.float32)
-    default = _default_kinds(len(made))
-    kinds = np.concatenate([default, kinds])
+    kinds = np.concatenate([_default_kinds(len(made)), _key_kinds(curve)[~generated]])
     order = np.argsort(together[:, 0], kind="stable")
     points.clear()
     points.add(len(together))
@@ -273,11 +256,8 @@ def _key_kinds(curve: bpy.types.FCurve) -> np.ndarray:
 
 def _default_kinds(count: int) -> np.ndarray:
     enum = bpy.types.Keyframe.bl_rna.properties
-    row = [
-        enum["interpolation"].enum_items["BEZIER"].value,
-        enum["handle_left_type"].enum_items["AUTO_CLAMPED"].value,
-        enum["handle_right_type"].enum_items["AUTO_CLAMPED"].value,
-    ]
+    chosen = zip(_KINDS, ("BEZIER", "AUTO_CLAMPED", "AUTO_CLAMPED"), strict=True)
+    row = [enum[name].enum_items[kind].value for name, kind in chosen]
     return np.tile(np.array(row, np.int32), (count, 1))
 
 
@@ -412,6 +392,12 @@ def raw_motion(action: bpy.types.Action) -> Motion:
     if not is_take(action):
         raise UserError(f"“{action.name}” is not a take of DiffPoseTalk.")
     return motion_from_text(action.diffposetalk.raw)
+
+
+def changed_motion(action: bpy.types.Action, stretch: float = 1.0) -> Motion:
+    """A take's motion with its changes, at the rate it was made at. Raises UserError."""
+    raw, change = raw_motion(action), adjustment_of(action)
+    return resample_motion(adjustment.adjusted(raw, change), raw.fps, change.time_offset, stretch)
 
 
 def chosen_takes(items: Sequence[bpy.types.Object]) -> list[bpy.types.Action]:

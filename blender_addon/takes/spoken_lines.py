@@ -5,6 +5,7 @@ A take of Generate has one recording; a take of Generate Dialogue has one for ea
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,21 +51,14 @@ def spoken_lines(action: bpy.types.Action) -> list[SpokenLine]:
     if "lines" not in source:
         raw = showing.raw_motion(action)
         return [SpokenLine("", 0.0, len(raw.exp), raw, _found_now(source))] if source.get("audio") else []
-    lines = source["lines"]
-    raws = [motion_from_text(told["raw"]) for told in lines]
-    ends = [_first_frame(told["at"]) for told in lines[1:]]
-    return [
-        SpokenLine(
-            told["strip"],
-            told["at"],
-            max(
-                0, min([len(raw.exp), *(end - _first_frame(told["at"]) for end in ends[number : number + 1])])
-            ),
-            raw,
-            _found_now(told),
-        )
-        for number, (told, raw) in enumerate(zip(lines, raws, strict=True))
-    ]
+    found: list[SpokenLine] = []
+    cut_off = math.inf  # the frame where the line after begins
+    for told in reversed(source["lines"]):
+        raw, first = motion_from_text(told["raw"]), _first_frame(told["at"])
+        frames = int(max(0, min(len(raw.exp), cut_off - first)))
+        found.insert(0, SpokenLine(told["strip"], told["at"], frames, raw, _found_now(told)))
+        cut_off = first
+    return found
 
 
 def _found_now(source: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +88,6 @@ def with_motions(action: bpy.types.Action, motions: Mapping[int, Motion]) -> tup
 
 
 def store_source(action: bpy.types.Action, source: dict[str, Any]) -> None:
-    """Note what a take was made from."""
     action.diffposetalk.source = json.dumps(source, ensure_ascii=False)
 
 
@@ -107,8 +100,7 @@ def joined(parts: Sequence[tuple[float, Motion]]) -> Motion:
     Returns:
         Motion at 25 frames per second whose first frame is at the first line's time.
     """
-    begin = parts[0][0]
-    first = parts[0][1]
+    begin, first = parts[0]
     spans: list[tuple[int, Motion]] = []
     for seconds, motion in parts:
         at = (seconds - begin) * FPS
@@ -123,20 +115,17 @@ def joined(parts: Sequence[tuple[float, Motion]]) -> Motion:
         if number + 1 < len(spans):
             end = min(end, spans[number + 1][0])
         length = max(0, end - index)
-        exp[index:end], head[index:end], jaw[index:end] = (
-            motion.exp[:length],
-            motion.head[:length],
-            motion.jaw[:length],
-        )
+        for whole, part in ((exp, motion.exp), (head, motion.head), (jaw, motion.jaw)):
+            whole[index:end] = part[:length]
         ends.append(end)
     for end, (following, _) in zip(ends[:-1], spans[1:], strict=True):
         gap = following - end
         if gap <= 0 or end == 0:
             continue
         t = (np.arange(gap) + 1) / (gap + 1)
-        fade = FADE_SECONDS * FPS
-        down = _smooth(np.clip((np.arange(gap) + 1) / min(fade, gap / 2 + 0.5), 0, 1))[:, None]
-        up = _smooth(np.clip((gap - np.arange(gap)) / min(fade, gap / 2 + 0.5), 0, 1))[:, None]
+        fade = min(FADE_SECONDS * FPS, gap / 2 + 0.5)
+        down = _smooth(np.clip((np.arange(gap) + 1) / fade, 0, 1))[:, None]
+        up = down[::-1]
         for values in (exp, jaw):
             values[end:following] = values[end - 1] * (1 - down) + values[following] * (1 - up)
         over = _smooth(t)[:, None]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a face with keys stands still, and what helps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
@@ -35,34 +36,19 @@ def _of_takes(target: Target) -> Iterator[Obstacle]:
             rpt_("“{name}” has no take: press Generate with it selected").format(name=target.owner.name)
         )
     elif showing.shown_take(target.owner, target) is None:
-
-        def show() -> None:
-            showing.show_take(takes[0], target)
-
         text = rpt_("Another Action, or none, is shown instead of the take “{name}”")
-        yield Obstacle(text.format(name=takes[0].name), show)
+        yield Obstacle(text.format(name=takes[0].name), partial(showing.show_take, takes[0], target))
     for block in target.blocks:
         animation = block.animation_data
         for track in animation.nla_tracks if animation is not None else ():
-            generated = any(
-                strip.action is not None and strip.action.get("synthetic") for strip in track.strips
-            )
+            actions = [strip.action for strip in track.strips if strip.action is not None]
+            generated = any(action.get("synthetic") for action in actions)
             if generated and track.mute:
-
-                def hear(track: bpy.types.NlaTrack = track) -> None:
-                    track.mute = False
-
-                yield Obstacle(
-                    rpt_("The NLA track “{name}” with a take is muted").format(name=track.name), hear
-                )
+                text = rpt_("The NLA track “{name}” with a take is muted")
+                yield Obstacle(text.format(name=track.name), partial(setattr, track, "mute", False))
             if track.is_solo and not generated:
-
-                def unsolo(track: bpy.types.NlaTrack = track) -> None:
-                    track.is_solo = False
-
-                yield Obstacle(
-                    rpt_("Only the NLA track “{name}” is played (Solo)").format(name=track.name), unsolo
-                )
+                text = rpt_("Only the NLA track “{name}” is played (Solo)")
+                yield Obstacle(text.format(name=track.name), partial(setattr, track, "is_solo", False))
 
 
 def _of_keys(target: Target) -> Iterator[Obstacle]:
@@ -74,34 +60,18 @@ def _of_keys(target: Target) -> Iterator[Obstacle]:
         used = [keys.key_blocks[name] for name in _keyed(target, mesh) if name in keys.key_blocks]
         muted = [key for key in used if key.mute]
         if muted:
-
-            def unmute(muted: list[bpy.types.ShapeKey] = muted) -> None:
-                for key in muted:
-                    key.mute = False
-
             text = rpt_("Shape keys of “{name}” are muted: {count}")
-            yield Obstacle(text.format(name=mesh.name, count=len(muted)), unmute)
+            yield Obstacle(text.format(name=mesh.name, count=len(muted)), partial(_unmute, muted))
         if mesh.show_only_shape_key:
-
-            def unpin(mesh: bpy.types.Object = mesh) -> None:
-                mesh.show_only_shape_key = False
-
-            yield Obstacle(rpt_("“{name}” is pinned to its active shape key").format(name=mesh.name), unpin)
+            text = rpt_("“{name}” is pinned to its active shape key")
+            yield Obstacle(text.format(name=mesh.name), partial(setattr, mesh, "show_only_shape_key", False))
         if not keys.use_relative:
-
-            def relate(keys: bpy.types.Key = keys) -> None:
-                keys.use_relative = True
-
-            yield Obstacle(rpt_("The shape keys of “{name}” are absolute").format(name=mesh.name), relate)
+            text = rpt_("The shape keys of “{name}” are absolute")
+            yield Obstacle(text.format(name=mesh.name), partial(setattr, keys, "use_relative", True))
         short = [key for key in used if key.slider_max < 1.0 or key.slider_min > 0.0]
         if short:
-
-            def widen(short: list[bpy.types.ShapeKey] = short) -> None:
-                for key in short:
-                    key.slider_min, key.slider_max = min(key.slider_min, 0.0), max(key.slider_max, 1.0)
-
             text = rpt_("The ranges of shape keys of “{name}” cut their values off: {count}")
-            yield Obstacle(text.format(name=mesh.name, count=len(short)), widen)
+            yield Obstacle(text.format(name=mesh.name, count=len(short)), partial(_widen, short))
         moving = moving_keys(mesh)
         dead = [key.name for key in used if key.name not in moving]
         if dead:
@@ -109,20 +79,12 @@ def _of_keys(target: Target) -> Iterator[Obstacle]:
             yield Obstacle(text.format(name=mesh.name, names=", ".join(dead[:4])))
         for modifier in mesh.modifiers:
             if modifier.type == "ARMATURE" and modifier.object is not None and not modifier.show_viewport:
-
-                def switch_on(modifier: bpy.types.Modifier = modifier) -> None:
-                    modifier.show_viewport = True
-
-                yield Obstacle(
-                    rpt_("The armature of “{name}” is switched off").format(name=mesh.name), switch_on
-                )
+                text = rpt_("The armature of “{name}” is switched off")
+                yield Obstacle(text.format(name=mesh.name), partial(setattr, modifier, "show_viewport", True))
     rig = target.rig if target.character is None else target.character.rig
     if rig is not None and rig.data.pose_position == "REST":
-
-        def pose() -> None:
-            rig.data.pose_position = "POSE"
-
-        yield Obstacle(rpt_("The armature “{name}” shows its rest position").format(name=rig.name), pose)
+        text = rpt_("The armature “{name}” shows its rest position")
+        yield Obstacle(text.format(name=rig.name), partial(setattr, rig.data, "pose_position", "POSE"))
 
 
 def _keyed(target: Target, mesh: bpy.types.Object) -> set[str]:
@@ -135,16 +97,22 @@ def _keyed(target: Target, mesh: bpy.types.Object) -> set[str]:
 def _of_curves(target: Target) -> Iterator[Obstacle]:
     for block in target.blocks:
         action = block.animation_data.action if block.animation_data is not None else None
-        curves = list(keying.action_curves(action)) if action is not None else []
-        muted = [curve for curve in curves if curve.mute]
+        if action is None:
+            continue
+        muted = [curve for curve in keying.action_curves(action) if curve.mute]
         if muted:
-
-            def hear(muted: list[bpy.types.FCurve] = muted) -> None:
-                for curve in muted:
-                    curve.mute = False
-
             text = rpt_("Curves of “{name}” are muted: {count}")
-            yield Obstacle(text.format(name=action.name, count=len(muted)), hear)
+            yield Obstacle(text.format(name=action.name, count=len(muted)), partial(_unmute, muted))
+
+
+def _unmute(items: Iterable[bpy.types.ShapeKey | bpy.types.FCurve]) -> None:
+    for item in items:
+        item.mute = False
+
+
+def _widen(keys: Iterable[bpy.types.ShapeKey]) -> None:
+    for key in keys:
+        key.slider_min, key.slider_max = min(key.slider_min, 0.0), max(key.slider_max, 1.0)
 
 
 def take_away(obstacles: list[Obstacle]) -> int:

@@ -11,6 +11,7 @@ from ..data import arkit
 from ..data.motion import Motion
 from ..faces.targets import Target, check_basis
 from .keying import take_curves
+from .rollback import Value, set_values, values_at
 
 POSES: dict[str, dict[str, float]] = {
     "OPEN": {arkit.JAW_OPEN: 0.7, "mouthLowerDownLeft": 0.2, "mouthLowerDownRight": 0.2},
@@ -48,44 +49,19 @@ def show_pose(target: Target, pose: str) -> Callable[[], None]:
         UserError: it shows FLAME's expressions, each of which moves the whole face.
     """
     check_basis(target, "arkit", "press Generate to see it move")
-    before: list[tuple[bpy.types.bpy_struct, str, int, float]] = []
+    before: list[tuple[bpy.types.ID, tuple[Value, ...]]] = []
 
     def put_back() -> None:
-        for owner, name, index, value in reversed(before):
-            _write(owner, name, index, value)
+        for block, values in reversed(before):
+            set_values(block, values)
         bpy.context.view_layer.update()
 
     try:
         for block, _, curves in take_curves(target, pose_motion(pose, target.jaw_open_angle), "neck", 1.0):
-            for curve in curves:
-                owner, name = _place(block, curve.data_path)
-                before.append((owner, name, curve.index, _read(owner, name, curve.index)))
-                _write(owner, name, curve.index, float(curve.values[0]))
+            before.append((block, values_at(block, [(curve.data_path, curve.index) for curve in curves])))
+            set_values(block, [(curve.data_path, curve.index, float(curve.values[0])) for curve in curves])
     except BaseException:
         put_back()
         raise
     bpy.context.view_layer.update()
     return put_back
-
-
-def _place(block: bpy.types.ID, path: str) -> tuple[bpy.types.bpy_struct, str]:
-    """The owner of a property at a data path, and the property's name, or its key where it is a custom one."""
-    if path.endswith(('"]', "']")):
-        stem, _, key = path.rpartition("[")
-        return (block.path_resolve(stem) if stem else block), f"[{key}"
-    stem, _, name = path.rpartition(".")
-    return (block.path_resolve(stem) if stem else block), name
-
-
-def _read(owner: bpy.types.bpy_struct, name: str, index: int) -> float:
-    value = owner[name[2:-2]] if name.startswith("[") else getattr(owner, name)
-    return float(value[index] if hasattr(value, "__len__") else value)
-
-
-def _write(owner: bpy.types.bpy_struct, name: str, index: int, value: float) -> None:
-    if name.startswith("["):
-        owner[name[2:-2]] = value
-    elif hasattr(getattr(owner, name), "__len__"):
-        getattr(owner, name)[index] = value
-    else:
-        setattr(owner, name, value)

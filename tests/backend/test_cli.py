@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from support.made_recordings import bad_recordings
 
+import diffposetalk
+from diffposetalk import cli
 from diffposetalk.cli import main
 from diffposetalk.motion.clip import load_motion
 
@@ -141,6 +143,27 @@ def test_the_engine_can_be_told_how_to_compute(
 def test_help(run: Run, command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0 and "usage" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_what_the_addon_leaves_out_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[:2] == ["diffposetalk", command]]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(diffposetalk, "__path__", [str(tmp_path)])  # where neither is
+    done = run(command, "--help")
+    assert done.returncode == 2
+    assert "not part of the add-on's package" in told(done) and "./backend[train]" in told(done)
+
+
+def test_a_module_that_training_needs_is_another_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'accelerate'", name="accelerate")
+
+    monkeypatch.setattr(cli, "import_module", missing)
+    with pytest.raises(ModuleNotFoundError, match="accelerate"):
+        main(["train", "--help"])
 
 
 def test_bad_recordings_are_told_in_one_line(run: Run, tiny_model: Path, tmp_path: Path) -> None:

@@ -183,11 +183,15 @@ def unified_expressions():
         browOuterUp="BrowOuterUp?", cheekSquint="CheekSquint?", noseSneer="NoseSneer?",
     )  # fmt: skip
     face |= {"JawOpen": "jawOpen", "JawLeft": "jawLeft", "JawRight": "jawRight", "JawForward": "jawForward",
-             "MouthClosed": "mouthClose", "MouthRaiserUpper": "mouthShrugUpper", "MouthRaiserLower": "mouthShrugLower"}  # fmt: skip
+             "MouthClosed": "mouthClose", "MouthRaiserUpper": "mouthShrugUpper",
+             "MouthRaiserLower": "mouthShrugLower"}  # fmt: skip
     for side, _ in SIDES:
-        face |= {f"BrowInnerUp{side}": "browInnerUp", f"BrowPinch{side}": f"browDown{side}", f"CheekPuff{side}": "cheekPuff",
-                 f"MouthCornerSlant{side}": f"mouthSmile{side}", f"CheekSuck{side}": None, f"MouthTightener{side}": None,
-                 f"LipSuckCorner{side}": None, f"MouthUpperDeepen{side}": None, f"NasalDilation{side}": None}  # fmt: skip
+        face |= {f"BrowInnerUp{side}": "browInnerUp", f"BrowPinch{side}": f"browDown{side}",
+                 f"CheekPuff{side}": "cheekPuff",
+                 f"MouthCornerSlant{side}": f"mouthSmile{side}", f"CheekSuck{side}": None,
+                 f"MouthTightener{side}": None,
+                 f"LipSuckCorner{side}": None, f"MouthUpperDeepen{side}": None,
+                 f"NasalDilation{side}": None}  # fmt: skip
         for lip in ("Upper", "Lower"):
             face |= {f"LipSuck{lip}{side}": f"mouthRoll{lip}", f"LipFunnel{lip}{side}": "mouthFunnel",
                      f"LipPucker{lip}{side}": "mouthPucker", f"Mouth{lip}{side}": f"mouth{side}"}  # fmt: skip
@@ -197,18 +201,22 @@ def unified_expressions():
 
 def daz_genesis_9():
     """Daz Genesis 9's FACS morphs as its exporter names them; it has no eyeWide."""
-    single = ("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp",
-              "eyeSquint", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthSmile", "mouthStretch", "mouthUpperUp",
+    single = ("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut",
+              "eyeLookUp",
+              "eyeSquint", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthSmile", "mouthStretch",
+              "mouthUpperUp",
               "noseSneer")  # fmt: skip
     face = _sided(**{stem: f"facs_bs_{stem[0].upper()}{stem[1:]}?" for stem in single})
     face |= {"facs_bs_JawOpen": "jawOpen", "facs_bs_JawForward": "jawForward", "facs_bs_JawLeft": "jawLeft",
-             "facs_bs_JawRight": "jawRight", "facs_bs_MouthLeft": "mouthLeft", "facs_bs_MouthRight": "mouthRight"}  # fmt: skip
+             "facs_bs_JawRight": "jawRight", "facs_bs_MouthLeft": "mouthLeft",
+             "facs_bs_MouthRight": "mouthRight"}  # fmt: skip
     for side, _ in SIDES:
         face |= {f"facs_bs_BrowInnerUp{side}": "browInnerUp", f"facs_bs_CheekPuff{side}": "cheekPuff",
                  f"facs_bs_JawClench{side}": None}  # fmt: skip
         for lip in ("Upper", "Lower"):
             face |= {f"facs_bs_MouthClose{lip}{side}": "mouthClose", f"facs_bs_MouthFunnel{lip}{side}": "mouthFunnel",
-                     f"facs_bs_MouthPurse{lip}{side}": "mouthPucker", f"facs_bs_MouthRoll{lip}{side}": f"mouthRoll{lip}",
+                     f"facs_bs_MouthPurse{lip}{side}": "mouthPucker",
+                     f"facs_bs_MouthRoll{lip}{side}": f"mouthRoll{lip}",
                      f"facs_bs_MouthShrug{lip}{side}": f"mouthShrug{lip}",
                      f"facs_bs_MouthPress{lip}{side}": f"mouthPress{side}"}  # fmt: skip
     return Rig({"Genesis9": {f"Genesis9__{key}": channel for key, channel in face.items()}})
@@ -224,12 +232,16 @@ def daz_genesis_8():
 def faceshift():
     """Faceshift's 48 shapes, which have no mouthClose, mouthPress, and both lips' sides in one."""
     face = _sided(
-        eyeBlink="EyeBlink_!", eyeSquint="EyeSquint_!", eyeLookDown="EyeDown_!", eyeLookIn="EyeIn_!", eyeLookOut="EyeOut_!",
-        eyeLookUp="EyeUp_!", eyeWide="EyeOpen_!", browDown="BrowsD_!", browOuterUp="BrowsU_!", mouthFrown="MouthFrown_!",
-        mouthSmile="MouthSmile_!", mouthDimple="MouthDimple_!", mouthStretch="LipsStretch_!", cheekSquint="CheekSquint_!",
+        eyeBlink="EyeBlink_!", eyeSquint="EyeSquint_!", eyeLookDown="EyeDown_!", eyeLookIn="EyeIn_!",
+        eyeLookOut="EyeOut_!",
+        eyeLookUp="EyeUp_!", eyeWide="EyeOpen_!", browDown="BrowsD_!", browOuterUp="BrowsU_!",
+        mouthFrown="MouthFrown_!",
+        mouthSmile="MouthSmile_!", mouthDimple="MouthDimple_!", mouthStretch="LipsStretch_!",
+        cheekSquint="CheekSquint_!",
     )  # fmt: skip
     face |= {"BrowsU_C": "browInnerUp", "JawFwd": "jawForward", "JawLeft": "jawLeft", "JawOpen": "jawOpen",
-             "JawRight": "jawRight", "MouthLeft": "mouthLeft", "MouthRight": "mouthRight", "LipsFunnel": "mouthFunnel",
+             "JawRight": "jawRight", "MouthLeft": "mouthLeft", "MouthRight": "mouthRight",
+             "LipsFunnel": "mouthFunnel",
              "LipsUpperClose": "mouthRollUpper", "LipsLowerClose": "mouthRollLower", "LipsPucker": "mouthPucker",
              "ChinLowerRaise": "mouthShrugLower", "ChinUpperRaise": "mouthShrugUpper", "Puff": "cheekPuff",
              "LipsUpperUp": "mouthUpperUp?", "LipsLowerDown": "mouthLowerDown?", "Sneer": "noseSneer?"}  # fmt: skip
@@ -240,7 +252,8 @@ def faceshift():
 def fuse():
     """Adobe Fuse's shapes, as far as they are ARKit's."""
     face = _sided(
-        eyeBlink="Blink_?", browDown="BrowsDown_?", browOuterUp="BrowsUp_?", eyeWide="EyesWide_?", mouthFrown="Frown_?",
+        eyeBlink="Blink_?", browDown="BrowsDown_?", browOuterUp="BrowsUp_?", eyeWide="EyesWide_?",
+        mouthFrown="Frown_?",
         mouthLowerDown="LowerLipDown_?", mouth="Midmouth_?", noseSneer="NoseScrunch_?", mouthSmile="Smile_?",
         eyeSquint="Squint_?", mouthUpperUp="UpperLipUp_?", jaw="Jaw_?",
     )  # fmt: skip
@@ -249,7 +262,8 @@ def fuse():
                  f"MouthWhistle_NarrowAdjust_{side}": "mouthFunnel", f"BrowsIn_{side}": None,
                  f"BrowsOuterLower_{side}": None, f"JawRotateY_{side}": None, f"JawRotateZ_{side}": None}  # fmt: skip
     face |= {"JawForeward": "jawForward", "MouthOpen": "jawOpen", "LowerLipIn": "mouthRollLower",
-             "UpperLipIn": "mouthRollUpper", "JawBackward": None, "Jaw_Down": None, "Jaw_Up": None, "LowerLipOut": None,
+             "UpperLipIn": "mouthRollUpper", "JawBackward": None, "Jaw_Down": None, "Jaw_Up": None,
+             "LowerLipOut": None,
              "MouthDown": None, "MouthUp": None, "TongueUp": None, "UpperLipOut": None}  # fmt: skip
     return Rig({"Body": face})
 

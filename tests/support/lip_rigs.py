@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Characters whose lips can be measured: real lips, teeth and eyes, keyed and boned as other tools do it.
 
-The surface is the bundled head's with another identity and size, so that it has an inside of the mouth, teeth and lips that
-lie on each other; what the keys are called and show, and what the bones carry, is each tool's own. Where the lips are is
-known from the head's file and not from what the add-on finds.
+The surface is the bundled head's with another identity and size, so that it has an inside of the mouth, teeth and lips
+that lie on each other; what the keys are called and show, and what the bones carry, is each tool's own. Where the lips
+are is known from the head's file and not from what the add-on finds.
 """
 
 import subprocess
@@ -77,7 +77,8 @@ VISEMES = {
     "sil": {}, "PP": {**both("mouthPress", 0.6), "mouthRollLower": 0.3, "mouthRollUpper": 0.3},
     "FF": {"mouthRollLower": 0.7, "jawOpen": 0.06, **both("mouthUpperUp", 0.4)},
     "TH": {"jawOpen": 0.22, **both("mouthUpperUp", 0.2)}, "DD": {"jawOpen": 0.18, **both("mouthLowerDown", 0.3)},
-    "kk": {"jawOpen": 0.25}, "CH": {"jawOpen": 0.1, "mouthFunnel": 0.6}, "SS": {"jawOpen": 0.05, **both("mouthStretch", 0.5)},
+    "kk": {"jawOpen": 0.25}, "CH": {"jawOpen": 0.1, "mouthFunnel": 0.6},
+    "SS": {"jawOpen": 0.05, **both("mouthStretch", 0.5)},
     "nn": {"jawOpen": 0.15, **both("mouthUpperUp", 0.1)}, "RR": {"jawOpen": 0.15, "mouthFunnel": 0.3},
     "aa": VOWELS["A"], "E": VOWELS["E"], "I": VOWELS["I"], "O": VOWELS["O"], "U": VOWELS["U"],
 }  # fmt: skip
@@ -108,7 +109,8 @@ def _vrm() -> LipRig:
 def _vroid_with_dead_keys() -> LipRig:
     rig = _vrm()
     dead = ("jawOpen", "jawForward", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight",
-            "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight", "tongueOut", "cheekPuff")  # fmt: skip
+            "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight", "tongueOut",
+            "cheekPuff")  # fmt: skip
     rig.keys |= {name: {} for name in dead}
     return rig
 
@@ -264,7 +266,8 @@ def _build_bones(rig: LipRig, face: Face, mesh: bpy.types.Object, skin: np.ndarr
     for side in ("left_eye", "right_eye"):
         if side in rig.bones:
             weights[side] = face.eyes[side].astype(float)
-    weights["head"] = np.clip(1.0 - sum(w for role, w in weights.items() if role != "head"), 0.0, 1.0)
+    others = sum((w for role, w in weights.items() if role != "head"), np.zeros(len(face.vertices)))
+    weights["head"] = np.clip(1.0 - others, 0.0, 1.0)
     for role, values in weights.items():
         group = mesh.vertex_groups.new(name=rig.bones[role])
         for weight in np.unique(values[values > 1e-4].round(4)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run by the backend's Python: lines that the bundled model speaks, with where the lips close and open, as `closures.npz`.
+"""Run by the backend's Python: `closures.npz`, lines that the bundled model speaks, and where the lips close and open.
 
 Usage: python make_closures.py CORPUS OUT.npz
 

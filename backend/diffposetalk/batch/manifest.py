@@ -26,7 +26,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,20 +38,6 @@ from ..styles.request import StyleRequest
 
 FOREIGN = frozenset({"object", "start", "start_frame", "export", "note"})
 """Columns that Blender's console reads of the same manifest, and remarks."""
-COLUMNS = (
-    "audio",
-    "output",
-    "style",
-    "style_start_frame",
-    "seed",
-    "takes",
-    "seeds",
-    "audio_start",
-    "audio_seconds",
-    "shape",
-    "speech_guidance",
-    "style_guidance",
-)
 EXTRA = "\0more"
 """Stands for what a row has beyond the header's columns."""
 MAX_BYTES = 1 << 28
@@ -93,14 +79,16 @@ class Job:
         """Path of a take's clip inside the output folder: the seed is in the name where there are several."""
         return f"{self.output}.npz" if len(self.seeds) == 1 else f"{self.output}-seed{seed}.npz"
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready data; `from_dict` is its inverse."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Job:
-        """A job from what `to_dict` gave."""
+        """The job that `asdict` gave."""
         return cls(**{**data, "seeds": tuple(data["seeds"])})
+
+
+COLUMNS = (
+    *(field.name for field in fields(Job) if field.name != "row"),
+    *("style_start_frame", "seed", "takes"),
+)
 
 
 @dataclass(frozen=True)
@@ -304,19 +292,17 @@ def _csv_values(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[in
     while True:
         line = reader.line_num + 1
         try:
-            fields = next(reader, None)
+            cells = next(reader, None)
         except csv.Error as error:
             raise ManifestError(
                 f"The manifest “{path.name}” is not a well-formed table from line {line} on: {error}."
             ) from error
-        if fields is None:
+        if cells is None:
             return
-        if not any(field.strip() for field in fields):
-            continue
-        values = dict(zip(header, [field.strip() for field in fields], strict=False))
-        if any(field.strip() for field in fields[len(header) :]):
-            values[EXTRA] = fields[len(header)]
-        yield line, values
+        cells = [cell.strip() for cell in cells]
+        if any(cells):
+            beyond = {EXTRA: cells[len(header)]} if any(cells[len(header) :]) else {}
+            yield line, dict(zip(header, cells, strict=False)) | beyond
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

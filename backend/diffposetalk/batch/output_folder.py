@@ -5,45 +5,37 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from ..errors import OutputError
 
 LOCK_NAME = ".diffposetalk-batch.lock"
 
 
-class OutputFolder:
-    """Holds the folder for one batch while it is entered; the system lets go of it even where that is killed.
+@contextmanager
+def output_folder(folder: str | Path) -> Iterator[Path]:
+    """Hold the folder for one batch, given as an absolute path; the system lets go of it even where that is killed.
 
     Raises:
-        OutputError: on entering; it cannot be made or written to, or (kind output_busy) another batch has it.
+        OutputError: it cannot be made or written to, or (kind output_busy) another batch has it.
     """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).absolute()
-        self.handle = -1
-
-    def __enter__(self) -> OutputFolder:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.handle = os.open(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
-        except (OSError, ValueError) as error:
-            raise OutputError(f"The folder “{self.folder}” cannot be written to: {error}.") from error
-        if not _lock(self.handle):
-            os.close(self.handle)
-            raise OutputError(
-                f"Another batch is writing into “{self.folder}”. Wait for it, or choose another folder.",
-                "output_busy",
-            )
-        for part in self.folder.rglob(".part-*.npz"):
+    folder = Path(folder).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"The folder “{folder}” cannot be written to: {error}.") from error
+    try:
+        if not _lock(handle):
+            text = f"Another batch is writing into “{folder}”. Wait for it, or choose another folder."
+            raise OutputError(text, "output_busy")
+        for part in folder.rglob(".part-*.npz"):
             part.unlink(missing_ok=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self.handle)
+        yield folder
+    finally:
+        os.close(handle)
 
 
 def clip_path(folder: Path, name: str) -> Path:

@@ -21,7 +21,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class SpeakingActor:
         """Outcomes of a block of jobs, both as JSON texts."""
         outcomes: list[Outcome] = []
         self.speaker.run((Job.from_dict(json.loads(text)) for text in block["job"]), outcomes.append)
-        return {"outcome": [json.dumps(outcome.to_dict()) for outcome in outcomes]}
+        return {"outcome": [json.dumps(asdict(outcome)) for outcome in outcomes]}
 
 
 def run_on_cluster(
@@ -200,7 +200,7 @@ def _outcomes(
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
     size = max(1, min(MAX_BLOCK, math.ceil(len(jobs) / (workers * BLOCKS_PER_WORKER))))
-    rows = [{"job": json.dumps(job.to_dict())} for job in jobs]
+    rows = [{"job": json.dumps(asdict(job))} for job in jobs]
     done = ray.data.from_items(rows, override_num_blocks=math.ceil(len(rows) / size)).map_batches(
         SpeakingActor,
         fn_constructor_args=(work,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,6 @@ class BatchReport:
         self.began = time.monotonic()
         self.facts: dict[str, Any] = {}
 
-    def add(self, outcome: Outcome) -> None:
-        """Take an outcome in."""
-        self.outcomes.append(outcome)
-
     def count(self, status: str) -> int:
         """Jobs of that status so far."""
         return sum(outcome.status == status for outcome in self.outcomes)
@@ -46,6 +43,8 @@ class BatchReport:
         """The report as JSON-ready data, rows in the manifest's order."""
         took = time.monotonic() - self.began
         seconds = sum(outcome.seconds for outcome in self.outcomes)
+        rows = [asdict(outcome) for outcome in sorted(self.outcomes, key=lambda outcome: outcome.row)]
+        told = ("row", "audio", "kind", "message")
         return {
             "diffposetalk": VERSION,
             "manifest": self.manifest.name,
@@ -62,13 +61,9 @@ class BatchReport:
             **self.facts,
             "failures": [
                 *({"row": bad.row, "kind": "row", "message": bad.message} for bad in self.bad),
-                *(
-                    {"row": o.row, "audio": o.audio, "kind": o.kind, "message": o.message}
-                    for o in sorted(self.outcomes, key=lambda o: o.row)
-                    if o.status == FAILED
-                ),
+                *({key: row[key] for key in told} for row in rows if row["status"] == FAILED),
             ],
-            "rows": [outcome.to_dict() for outcome in sorted(self.outcomes, key=lambda o: o.row)],
+            "rows": rows,
         }
 
     def write(self, folder: Path) -> dict[str, Any]:

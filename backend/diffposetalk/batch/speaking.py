@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,6 @@ class Outcome:
     kind: str = ""
     message: str = ""
     attempts: int = 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return asdict(self)
 
 
 @dataclass
@@ -240,8 +236,6 @@ def _failure(job: Job, error: Exception) -> Outcome:
         kind, message = "file", f"“{error.filename}”: {error.strerror or error}."
     else:
         log.error("unforeseen error in row %d", job.row, exc_info=error)
-        kind, message = (
-            "internal",
-            f"An internal error occurred ({type(error).__name__}: {error}). See the log.",
-        )
+        message = f"An internal error occurred ({type(error).__name__}: {error}). See the log."
+        kind = "internal"
     return Outcome(job.row, job.audio, job.output, FAILED, kind=kind, message=message)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,10 +43,10 @@ class TakeKeys:
             StyleError, OSError: a file that the job names is not there.
         """
         asked = chosen_request(self.model, options.style)
-        style = (
-            None if asked is None else json.dumps(asked.content(self.model, content_digest), sort_keys=True)
-        )
-        made_with = replace(options, style=None if style is None else {"content": style})
+        style = None
+        if asked is not None:
+            style = {"content": json.dumps(asked.content(self.model, content_digest), sort_keys=True)}
+        made_with = replace(options, style=style)
         parts = [*self.common, audio_sha256, [job.audio_start, job.audio_seconds], made_with.key()]
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -61,10 +62,4 @@ def stored_key(path: Path) -> str | None:
         return None
     except (ValueError, KeyError, AttributeError, RecursionError):
         # Damaged after it was written, or another tool's: only a file that is no archive at all is replaced.
-        return "" if path.is_file() and _is_archive(path) else None
-
-
-def _is_archive(path: Path) -> bool:
-    import zipfile
-
-    return zipfile.is_zipfile(path)
+        return "" if path.is_file() and zipfile.is_zipfile(path) else None

@@ -10,8 +10,9 @@ file whose copies differ is refused, because our network would not do what it wa
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ from ..networks.schedule import NoiseSchedule
 from ..networks.style_encoder import StyleEncoder
 
 Tensors = dict[str, torch.Tensor]
+
+_malformed = partial(ModelError, kind="checkpoint_format")
+_unfitting = partial(ModelError, kind="checkpoint_shape")
+_unpaired = partial(ModelError, kind="checkpoint_pair")
+_unsupported = partial(ModelError, kind="checkpoint_unsupported")
+_no_statistics = partial(ModelError, kind="model_statistics")
 
 # Released name, or beginning of one, to ours.
 _DENOISER_NAMES = {
@@ -83,12 +90,7 @@ _LARGEST_OPTION = 10_000
 
 @dataclass(frozen=True)
 class CheckpointSummary:
-    """What a conversion made.
-
-    Attributes:
-        folder: the model directory.
-        config: its configuration.
-    """
+    """The model directory that a conversion made, and its configuration."""
 
     folder: Path
     config: ModelConfig
@@ -126,10 +128,9 @@ def convert_checkpoint(
     """
     destination = Path(destination)
     if statistics is None:
-        raise ModelError(
+        raise _no_statistics(
             "Give the statistics of the release (--statistics stats_train.npz): a model that runs without them "
-            "makes violent motion.",
-            "model_statistics",
+            "makes violent motion."
         )
     _check_destination(destination)
     sources = {"denoiser": Path(denoiser), "style encoder": Path(style_encoder)}
@@ -140,15 +141,13 @@ def convert_checkpoint(
     s_config = _style_config(s_args, s_tensors, s_what)
     if d_config.motion_dim != s_config.motion_dim:
         words = ("with", "without") if d_config.motion_dim > s_config.motion_dim else ("without", "with")
-        raise ModelError(
-            f"{d_what} was trained {words[0]} and {s_what} {words[1]} head pose: they are of different releases.",
-            "checkpoint_pair",
+        raise _unpaired(
+            f"{d_what} was trained {words[0]} and {s_what} {words[1]} head pose: they are of different releases."
         )
     if d_config.style_dim != s_config.width:
-        raise ModelError(
+        raise _unpaired(
             f"{d_what} takes styles of {d_config.style_dim} values, {s_what} gives {s_config.width}: they are "
-            "of different releases.",
-            "checkpoint_pair",
+            "of different releases."
         )
     stats = _read_statistics(Path(statistics), d_config.motion_dim)
     tensors = _renamed(d_tensors, _DENOISER_NAMES, d_what) | _renamed(s_tensors, _STYLE_NAMES, s_what)
@@ -168,9 +167,7 @@ def convert_checkpoint(
             ),
             provenance={
                 "converted_from": "released checkpoints of DiffPoseTalk (Sun et al. 2024)",
-                "files": {
-                    f"{path.name}": file_sha256(path) for path in (*sources.values(), Path(statistics))
-                },
+                "files": {path.name: file_sha256(path) for path in (*sources.values(), Path(statistics))},
                 "iterations": {"denoiser": d_iteration, "style_encoder": s_iteration},
             },
         ).to_dict()
@@ -188,7 +185,7 @@ def _read(path: Path, role: str) -> tuple[dict[str, Any], Tensors, int]:
     parts = {"denoiser": "model", "style encoder": "encoder"}
     content = read_torch_file(path)
     if not isinstance(content, dict):
-        raise ModelError(f"{what} holds no {role}, only a {type(content).__name__}.", "checkpoint_format")
+        raise _malformed(f"{what} holds no {role}, only a {type(content).__name__}.")
     for other, part in parts.items():
         if part in content and other != role and parts[role] not in content:
             raise ModelError(
@@ -197,16 +194,12 @@ def _read(path: Path, role: str) -> tuple[dict[str, Any], Tensors, int]:
             )
     state, args = content.get(parts[role]), content.get("args")
     if not isinstance(state, dict) or not isinstance(args, argparse.Namespace):
-        raise ModelError(
-            f"{what} is not a released {role}: it needs “args” and “{parts[role]}”.", "checkpoint_format"
-        )
+        raise _malformed(f"{what} is not a released {role}: it needs “args” and “{parts[role]}”.")
     tensors: Tensors = {}
     places: set[int] = set()
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            raise ModelError(
-                f"{what} holds something that is not a tensor among its weights.", "checkpoint_format"
-            )
+            raise _malformed(f"{what} holds something that is not a tensor among its weights.")
         tensors[key] = value.float().contiguous()
         if tensors[key].untyped_storage().data_ptr() in places:  # safetensors holds every tensor by itself
             tensors[key] = tensors[key].clone()
@@ -230,16 +223,10 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _denoiser_config(options: dict[str, Any], tensors: Tensors, what: str) -> DenoiserConfig:
     """Sizes of a released denoiser: read off its tensors, checked against its options."""
-    for option, value in _ONLY.items():
-        if options.get(option) not in (None, value):
-            raise ModelError(
-                f"{what} was trained with {option} = {_shown(options[option])}; only {value!r} is supported.",
-                "checkpoint_unsupported",
-            )
+    _check_options(options, _ONLY, what)
     if options["no_use_learnable_pe"]:
-        raise ModelError(
-            f"{what} was trained with fixed positions (no_use_learnable_pe); only learnable ones are supported.",
-            "checkpoint_unsupported",
+        raise _unsupported(
+            f"{what} was trained with fixed positions (no_use_learnable_pe); only learnable ones are supported."
         )
     _, previous, motion_dim = _shape(tensors, "start_motion_feat", 3, what)
     _, tokens, width = _shape(tensors, "denoising_net.PE", 3, what)
@@ -250,62 +237,54 @@ def _denoiser_config(options: dict[str, Any], tensors: Tensors, what: str) -> De
         # Trained without the indicator of padding: a column of zeros makes our network ignore it.
         weight = tensors["denoising_net.feature_proj.weight"]
         tensors["denoising_net.feature_proj.weight"] = torch.nn.functional.pad(weight, (0, 1))
-    sizes = {
-        "n_motions": tokens - 1 - previous,
-        "n_prev_motions": previous,
-        "d_style": style_dim,
-        "feature_dim": width,
-        "n_layers": _layers(tensors, "denoising_net.transformer.layers."),
-        "mlp_ratio": _shape(tensors, "denoising_net.transformer.layers.0.linear1.weight", 2, what)[0]
-        // width,
-        "n_diff_steps": rows - 1,
-        "no_head_pose": motion_dim == EXPRESSION_DIM + 1,
-    }
+    window, steps = tokens - 1 - previous, rows - 1
+    sizes = {"n_motions": window, "n_prev_motions": previous, "d_style": style_dim, "n_diff_steps": steps}
     _agree(options, sizes, what)
     config = DenoiserConfig(
-        motion_dim=motion_dim,
-        width=width,
-        heads=_whole(options, "n_heads", what),
-        layers=sizes["n_layers"],
-        mlp_ratio=sizes["mlp_ratio"],
-        window=sizes["n_motions"],
+        **_transformer(options, tensors, "denoising_net.transformer.layers.", width, motion_dim, what),
+        window=window,
         previous=previous,
-        steps=sizes["n_diff_steps"],
+        steps=steps,
         align_mask_width=_whole(options, "align_mask_width", what),
         shape_dim=SHAPE_DIM,
         style_dim=style_dim,
     )
-    _check_size(config.width, config.heads, what)
     _check_tables(config, tensors, what)
     return config
 
 
 def _style_config(options: dict[str, Any], tensors: Tensors, what: str) -> StyleEncoderConfig:
     """Sizes of a released style encoder."""
-    if options.get("rot_repr") not in (None, "aa"):
-        raise ModelError(
-            f"{what} was trained with rot_repr = {_shown(options['rot_repr'])}; only 'aa' is supported.",
-            "checkpoint_unsupported",
-        )
+    _check_options(options, ("rot_repr",), what)
     width, motion_dim = _shape(tensors, "motion_proj.weight", 2, what)
+    sizes = _transformer(options, tensors, "transformer.layers.", width, motion_dim, what)
+    return StyleEncoderConfig(**sizes, window=_whole(options, "n_motions", what), shared_position=True)
+
+
+def _check_options(options: dict[str, Any], names: Iterable[str], what: str) -> None:
+    for option in names:
+        if options.get(option) not in (None, _ONLY[option]):
+            raise _unsupported(
+                f"{what} was trained with {option} = {_shown(options[option])}; only {_ONLY[option]!r} is supported."
+            )
+
+
+def _transformer(
+    options: dict[str, Any], tensors: Tensors, layers: str, width: int, motion_dim: int, what: str
+) -> dict[str, Any]:
+    """The sizes that both networks have; `layers`: beginning of the names of the transformer's."""
     sizes = {
         "feature_dim": width,
-        "n_layers": _layers(tensors, "transformer.layers."),
-        "mlp_ratio": _shape(tensors, "transformer.layers.0.linear1.weight", 2, what)[0] // width,
+        "n_layers": _layers(tensors, layers),
+        "mlp_ratio": _shape(tensors, f"{layers}0.linear1.weight", 2, what)[0] // width,
         "no_head_pose": motion_dim == EXPRESSION_DIM + 1,
     }
     _agree(options, sizes, what)
-    config = StyleEncoderConfig(
-        motion_dim=motion_dim,
-        width=width,
-        heads=_whole(options, "n_heads", what),
-        layers=sizes["n_layers"],
-        mlp_ratio=sizes["mlp_ratio"],
-        window=_whole(options, "n_motions", what),
-        shared_position=True,
-    )
-    _check_size(config.width, config.heads, what)
-    return config
+    heads = _whole(options, "n_heads", what)
+    if heads < 1 or width % heads or width % 2:
+        raise _unfitting(f"{what} has {heads} heads, which do not divide its width of {width}.")
+    own = {"layers": sizes["n_layers"], "mlp_ratio": sizes["mlp_ratio"]}
+    return {"motion_dim": motion_dim, "width": width, "heads": heads, **own}
 
 
 def _speech_config(tensors: Tensors, what: str) -> SpeechEncoderConfig:
@@ -371,9 +350,8 @@ def _check_tables(config: DenoiserConfig, tensors: Tensors, what: str) -> None:
         if held is None:
             continue
         if held.shape != table.shape or float((held.float() - table).abs().max()) > tolerance:
-            raise ModelError(
-                f"{what} holds a {name} other than its options describe; it cannot be converted faithfully.",
-                "checkpoint_unsupported",
+            raise _unsupported(
+                f"{what} holds a {name} other than its options describe; it cannot be converted faithfully."
             )
 
 
@@ -384,9 +362,7 @@ def _renamed(tensors: Tensors, names: Mapping[str, str], what: str) -> Tensors:
             continue
         old = next((old for old in names if key.startswith(old)), None)
         if old is None:
-            raise ModelError(
-                f"{what} holds a tensor that no released one has ({_shown(key)}).", "checkpoint_format"
-            )
+            raise _malformed(f"{what} holds a tensor that no released one has ({_shown(key)}).")
         out[names[old] + key.removeprefix(old)] = value
     if "null_style" in out:
         out["null_style"] = out["null_style"].reshape(1, -1)
@@ -397,22 +373,22 @@ def _read_statistics(path: Path, motion_dim: int) -> Tensors:
     """Means and deviations of motion vectors and shape, float32, and the jaw's rest about y and z."""
     what = f"“{path.name}”"
     if not path.is_file():
-        raise ModelError(f"There is no statistics file “{path}”.", "model_statistics")
+        raise _no_statistics(f"There is no statistics file “{path}”.")
     sizes = {"shape": SHAPE_DIM, "exp": EXPRESSION_DIM, "pose": 6}
     names = {f"{part}_{kind}": size for part, size in sizes.items() for kind in ("mean", "std")}
     try:
         held = read_arrays(path, names, _MAX_STATISTICS_BYTES)
         arrays = {name: np.asarray(held[name], np.float32).reshape(-1) for name in names}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(
-            f"{what} is not the statistics of a release (.npz with {', '.join(names)}).", "model_statistics"
+        raise _no_statistics(
+            f"{what} is not the statistics of a release (.npz with {', '.join(names)})."
         ) from error
     for name, size in names.items():
         array = arrays[name]
         if array.shape != (size,) or not np.isfinite(array).all():
-            raise ModelError(f"{what}: {name} must be {size} finite numbers.", "model_statistics")
+            raise _no_statistics(f"{what}: {name} must be {size} finite numbers.")
         if name.endswith("_std") and not (array > 0).all():
-            raise ModelError(f"{what}: {name} must be above zero.", "model_statistics")
+            raise _no_statistics(f"{what}: {name} must be above zero.")
     out = {}
     head = slice(0, 3) if motion_dim == EXPRESSION_DIM + 4 else slice(0, 0)
     for kind in ("mean", "std"):
@@ -451,26 +427,14 @@ def _layers(tensors: Tensors, prefix: str) -> int:
 def _agree(options: dict[str, Any], sizes: dict[str, Any], what: str) -> None:
     for name, value in sizes.items():
         if options.get(name) not in (None, value):
-            raise ModelError(
-                f"{what} says {name} = {_shown(options[name])} and holds weights for {value}.",
-                "checkpoint_shape",
-            )
+            raise _unfitting(f"{what} says {name} = {_shown(options[name])} and holds weights for {value}.")
 
 
 def _whole(options: dict[str, Any], name: str, what: str) -> int:
     value = options.get(name)
     if type(value) is not int or not 0 <= value <= _LARGEST_OPTION:
-        raise ModelError(
-            f"{what} says {name} = {_shown(value)}, where a number is needed.", "checkpoint_format"
-        )
+        raise _malformed(f"{what} says {name} = {_shown(value)}, where a number is needed.")
     return value
-
-
-def _check_size(width: int, heads: int, what: str) -> None:
-    if heads < 1 or width % heads or width % 2:
-        raise ModelError(
-            f"{what} has {heads} heads, which do not divide its width of {width}.", "checkpoint_shape"
-        )
 
 
 def _misfit(

@@ -11,6 +11,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ..files.array_file import InPieces, read_array, read_header, read_member
 from ..files.whole_file import whole_file
 from .face_regions import face_regions
 from .pickled_arrays import NotAnArray, array_of, content_of, read_pickled
+
+_no_flame = partial(ModelError, kind="flame_format")
 
 VERTICES, TRIANGLES = 5023, 9976
 IDENTITIES, EXPRESSIONS = 300, 100
@@ -54,9 +57,12 @@ MATERIALS = {  # linear base colour, roughness
 IRIS_ANGLE, PUPIL_ANGLE = 0.5, 0.19
 """Seen from the eyeball's centre, radians from the line of sight: 6 and 2.3 mm on an eyeball of 12 mm."""
 
-# Of the 51 static landmarks (17 to 67 of the usual 68).
-INNER_UPPER, INNER_LOWER = (44, 45, 46), (50, 49, 48)
-MOUTH_CORNERS = (43, 47)
+LANDMARKS = {
+    "lip_inner_upper": (44, 45, 46),
+    "lip_inner_lower": (50, 49, 48),
+    "mouth_corners": (43, 47),
+}
+"""What a head asset calls them: of the 51 static landmarks (17 to 67 of the usual 68)."""
 
 
 @dataclass(frozen=True)
@@ -100,23 +106,20 @@ def convert_flame(
     """
     source, destination = Path(source), Path(destination)
     head = _checked(_read(source), f"“{source.name}”")
-    arrays = _head_arrays(head)
-    arrays.update(
-        face_regions(
-            arrays["v_template"], arrays["f"], arrays["weights"], head["J_regressor"] @ head["v_template"]
-        )
-    )
+    arrays, joints = _head_arrays(head), head["J_regressor"] @ head["v_template"]
+    arrays.update(face_regions(arrays["v_template"], arrays["f"], arrays["weights"], joints))
     lips = "mesh" if "lip_inner_upper" in arrays else "none"
     if masks is not None:
         arrays.update(_regions_of_file(Path(masks), arrays["weights"]))
     if landmarks is not None:
         arrays.update(_lips_of_file(Path(landmarks), arrays["f"]))
         lips = "landmarks"
-    arrays.update(_materials(arrays, head["J_regressor"] @ head["v_template"]))
-    if uv is None:
-        arrays["uv"], arrays["uv_polygons"] = cylindrical_uv(arrays["v_template"], arrays["f"])
-    else:
-        arrays["uv"], arrays["uv_polygons"] = _uv_of_file(Path(uv), arrays["f"])
+    arrays.update(_materials(arrays, joints))
+    arrays["uv"], arrays["uv_polygons"] = (
+        cylindrical_uv(arrays["v_template"], arrays["f"])
+        if uv is None
+        else _uv_of_file(Path(uv), arrays["f"])
+    )
     name = f"FLAME ({source.stem})"
     arrays.update(
         name=np.array(name),
@@ -128,77 +131,69 @@ def convert_flame(
     )
     with whole_file(destination) as file:
         np.savez_compressed(file, **arrays)
-    return FlameSummary(
-        destination,
-        name,
-        VERTICES,
-        lips,
-        "mesh" if masks is None else "masks",
-        "cylinder" if uv is None else "file",
-    )
+    regions, coordinates = "mesh" if masks is None else "masks", "cylinder" if uv is None else "file"
+    return FlameSummary(destination, name, VERTICES, lips, regions, coordinates)
 
 
 def _head_arrays(head: dict[str, np.ndarray]) -> dict[str, Any]:
     """What a head asset takes over from FLAME as it is."""
     kept = np.r_[0:SHAPE_DIM, IDENTITIES : IDENTITIES + EXPRESSION_DIM]
     faces = head["f"].astype(np.int32)
+    taken = ("v_template", "posedirs", "J_regressor", "weights")
     return {
-        "v_template": head["v_template"].astype(np.float32),
+        **{name: head[name].astype(np.float32) for name in taken},
         "f": faces,
         "shapedirs": head["shapedirs"][:, :, kept].astype(np.float32),
-        "posedirs": head["posedirs"].astype(np.float32),
-        "J_regressor": head["J_regressor"].astype(np.float32),
-        "weights": head["weights"].astype(np.float32),
         "kintree_table": np.array([PARENTS, range(5)], np.int64),
         "joint_names": np.array(JOINTS),
         "expression_names": np.array([f"Exp{i:03d}" for i in range(EXPRESSION_DIM)]),
         "basis": np.array("flame"),
         "jaw_open_angle": np.float32(JAW_OPEN_ANGLE),
         "eye_look_angles": np.zeros((EXPRESSION_DIM, 2, 2), np.float32),
-        "polygons": np.concatenate([faces, np.full((len(faces), 1), -1, np.int32)], axis=1),
+        "polygons": _as_polygons(faces),
     }
 
 
 def _checked(found: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
     """FLAME's arrays in float64 and of FLAME's shapes. Raises ModelError saying what else it is."""
-
-    def refuse(reason: str) -> ModelError:
-        return ModelError(f"{what} {reason}", "flame_format")
-
     if "v_template" not in found:
         names = ", ".join(sorted(str(k)[:30] for k in found)[:6]) or "nothing"
-        raise refuse(f"is not a FLAME model: it has no v_template, but {names}.")
+        raise _no_flame(f"{what} is not a FLAME model: it has no v_template, but {names}.")
     head: dict[str, np.ndarray] = {}
     for name, shape in SHAPES.items():
         if name not in found:
-            raise refuse(f"is not a complete FLAME model: it has no {name}.")
-        try:
-            array = array_of(found[name])
-        except NotAnArray as error:
-            raise refuse(f"cannot be used: its {name} {error}.") from error
+            raise _no_flame(f"{what} is not a complete FLAME model: it has no {name}.")
+        array = _numbers(found, name, what)
         if name == "v_template" and array.ndim == 2 and len(array) != VERTICES:
             other = OTHER_MODELS.get(len(array))
             known = f"a {other} model" if other else "another model"
-            raise refuse(f"is {known} with {len(array):,} vertices; FLAME has {VERTICES:,}.")
+            raise _no_flame(f"{what} is {known} with {len(array):,} vertices; FLAME has {VERTICES:,}.")
         if array.shape != shape:
-            raise refuse(
-                f"is not FLAME 2020 or 2023: its {name} has the shape {_by(array.shape)}, not {_by(shape)}."
+            raise _no_flame(
+                f"{what} is not FLAME 2020 or 2023: its {name} has the shape {_by(array.shape)}, not {_by(shape)}."
             )
         if not np.isfinite(array).all():
-            raise refuse(f"is damaged: its {name} holds values that are not finite.")
+            raise _no_flame(f"{what} is damaged: its {name} holds values that are not finite.")
         head[name] = array.astype(np.float64)
     parents = head["kintree_table"][0].copy()
     parents[(parents < 0) | (parents >= len(JOINTS))] = -1
     if tuple(parents) != PARENTS:
-        raise refuse("does not have FLAME's joints root, neck, jaw, left and right eye.")
+        raise _no_flame(f"{what} does not have FLAME's joints root, neck, jaw, left and right eye.")
     if head["f"].min() < 0 or head["f"].max() >= VERTICES:
-        raise refuse("is damaged: a triangle names a vertex that does not exist.")
+        raise _no_flame(f"{what} is damaged: a triangle names a vertex that does not exist.")
     if np.abs(head["weights"].sum(axis=1) - 1).max() > 1e-3 or head["weights"].min() < -1e-3:
-        raise refuse("is damaged: its skinning weights do not add up to 1.")
+        raise _no_flame(f"{what} is damaged: its skinning weights do not add up to 1.")
     extent = float(np.ptp(head["v_template"], axis=0).max())
     if not 0.1 < extent < 1.0:
-        raise refuse(f"is not a head in metres: it is {extent:.3g} tall.")
+        raise _no_flame(f"{what} is not a head in metres: it is {extent:.3g} tall.")
     return head
+
+
+def _numbers(found: Mapping[str, Any], name: str, what: str) -> np.ndarray:
+    try:
+        return array_of(found[name])
+    except NotAnArray as error:
+        raise _no_flame(f"{what} cannot be used: its {name} {error}.") from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -208,7 +203,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise ModelError(f"The file “{path}” does not exist.", "flame_missing")
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise ModelError(f"{what} is larger than 1 GB, which no FLAME file is.", "flame_format")
+            raise _no_flame(f"{what} is larger than 1 GB, which no FLAME file is.")
         with path.open("rb") as file:
             start = file.read(6)
             file.seek(0)
@@ -221,7 +216,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {error.strerror}.", "flame_missing") from error
     if not isinstance(content, Mapping):
-        raise ModelError(f"{what} does not hold arrays by name, as FLAME's files do.", "flame_format")
+        raise _no_flame(f"{what} does not hold arrays by name, as FLAME's files do.")
     return content
 
 
@@ -240,7 +235,7 @@ def _read_npz(path: Path, what: str) -> dict[str, Any]:
         raise
     # Hostile bytes make zipfile, zlib and NumPy raise nearly anything.
     except (Exception, MemoryError) as error:
-        raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
+        raise _no_flame(f"{what} is cut off or damaged.") from error
 
 
 def _read_npy(data: bytearray, what: str) -> Any:
@@ -251,7 +246,7 @@ def _read_npy(data: bytearray, what: str) -> Any:
             return read_array(data)
     # What a damaged header makes NumPy raise is any of a dozen kinds.
     except (Exception, MemoryError) as error:
-        raise ModelError(f"{what} is cut off or damaged.", "flame_format") from error
+        raise _no_flame(f"{what} is cut off or damaged.") from error
     return read_pickled(io.BytesIO(memoryview(data)[start:]), what)
 
 
@@ -259,28 +254,17 @@ def _lips_of_file(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
     """Inner lip pairs and mouth corners from a landmark embedding: the nearest vertex of each landmark."""
     what = f"The landmark file “{path.name}”"
     content = _read(path)
-    for index_name, weight_name in (
-        ("static_lmk_faces_idx", "static_lmk_bary_coords"),
-        ("lmk_face_idx", "lmk_b_coords"),
-    ):
-        if index_name in content and weight_name in content:
-            break
-    else:
-        raise ModelError(f"{what} does not hold FLAME's 51 static landmarks.", "flame_format")
-    try:
-        triangle, weight = array_of(content[index_name]).ravel(), array_of(content[weight_name])
-    except NotAnArray as error:
-        raise ModelError(f"{what} cannot be used: an array {error}.", "flame_format") from error
+    names = ("static_lmk_faces_idx", "static_lmk_bary_coords")
+    names = names if names[0] in content else ("lmk_face_idx", "lmk_b_coords")
+    if not set(names) <= content.keys():
+        raise _no_flame(f"{what} does not hold FLAME's 51 static landmarks.")
+    triangle, weight = _numbers(content, names[0], what).ravel(), _numbers(content, names[1], what)
     if triangle.shape != (51,) or weight.shape != (51, 3) or not np.isfinite(weight).all():
-        raise ModelError(f"{what} does not hold FLAME's 51 static landmarks.", "flame_format")
+        raise _no_flame(f"{what} does not hold FLAME's 51 static landmarks.")
     if triangle.min() < 0 or triangle.max() >= len(faces):
-        raise ModelError(f"{what} names triangles that FLAME does not have.", "flame_format")
+        raise _no_flame(f"{what} names triangles that FLAME does not have.")
     vertex = faces[triangle.astype(np.int64), weight.argmax(axis=1)]
-    return {
-        "lip_inner_upper": vertex[list(INNER_UPPER)].astype(np.int32),
-        "lip_inner_lower": vertex[list(INNER_LOWER)].astype(np.int32),
-        "mouth_corners": vertex[list(MOUTH_CORNERS)].astype(np.int32),
-    }
+    return {name: vertex[list(landmarks)].astype(np.int32) for name, landmarks in LANDMARKS.items()}
 
 
 def _regions_of_file(path: Path, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -290,13 +274,10 @@ def _regions_of_file(path: Path, weights: np.ndarray) -> dict[str, np.ndarray]:
     regions: dict[str, np.ndarray] = {}
     for name in ("lips", "forehead", "left_eye_region", "right_eye_region", "left_eyeball", "right_eyeball"):
         if name not in content:
-            raise ModelError(f"{what} has no region {name!r}.", "flame_format")
-        try:
-            region = array_of(content[name]).ravel()
-        except NotAnArray as error:
-            raise ModelError(f"{what} cannot be used: its {name} {error}.", "flame_format") from error
+            raise _no_flame(f"{what} has no region {name!r}.")
+        region = _numbers(content, name, what).ravel()
         if region.size == 0 or region.dtype.kind not in "iu" or region.min() < 0 or region.max() >= VERTICES:
-            raise ModelError(f"{what} names vertices that FLAME does not have.", "flame_format")
+            raise _no_flame(f"{what} names vertices that FLAME does not have.")
         regions[name] = region.astype(np.int32)
     out = {
         "mask_lips": regions["lips"],
@@ -353,7 +334,7 @@ def cylindrical_uv(v_template: np.ndarray, faces: np.ndarray) -> tuple[np.ndarra
     corners[second] = len(u) + np.searchsorted(doubled, corners[second])
     u, v = np.concatenate([u, u[doubled] + 1]), np.concatenate([v, v[doubled]])
     uv = np.stack([u / max(1.0, u.max()), v], axis=1).astype(np.float32)
-    return uv, np.concatenate([corners, np.full((len(corners), 1), -1, np.int32)], axis=1)
+    return uv, _as_polygons(corners)
 
 
 def _uv_of_file(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -385,11 +366,15 @@ def _uv_of_file(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not np.isfinite(points).all():
             raise ValueError("not finite")
     except (OSError, ValueError, IndexError, KeyError) as error:
-        raise ModelError(
-            f"{what} cannot be used: it must be a Wavefront file of FLAME's own triangles (f v/vt …).",
-            "flame_format",
+        raise _no_flame(
+            f"{what} cannot be used: it must be a Wavefront file of FLAME's own triangles (f v/vt …)."
         ) from error
-    return points, np.concatenate([polygons, np.full((len(polygons), 1), -1, np.int32)], axis=1)
+    return points, _as_polygons(polygons)
+
+
+def _as_polygons(triangles: np.ndarray) -> np.ndarray:
+    """Triangles (F, 3) as polygons (F, 4) of a head asset, -1 in the fourth."""
+    return np.pad(triangles, ((0, 0), (0, 1)), constant_values=-1)
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -30,6 +30,13 @@ class NotAnArray(ValueError):  # noqa: N818 - says what it is
     """An object of the file is not an array of numbers, or one that cannot be had without its library."""
 
 
+class _StandIn:
+    """Takes the place of an object of another library; what the pickle says of it arrives as attributes."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+
 class _PickledDtype:
     """Stands for numpy.dtype: a code such as `f8` and a byte order."""
 
@@ -51,16 +58,13 @@ class _PickledDtype:
             raise NotAnArray("holds entries of an unknown kind") from error
 
 
-class _PickledArray:
+class _PickledArray(_StandIn):
     """Stands for numpy.ndarray: shape, kind and bytes, or the entries of an object array."""
 
     shape: tuple[int, ...] = ()
     kind: Any = None
     fortran = False
     content: Any = b""
-
-    def __init__(self, *_: Any) -> None:
-        pass
 
     def __setstate__(self, state: Any) -> None:
         _, self.shape, self.kind, self.fortran, self.content = state
@@ -75,13 +79,10 @@ class _PickledArray:
         return flat.reshape(_shape(self.shape), order="F" if self.fortran else "C")
 
 
-class _PickledMatrix:
-    """Stands for SciPy's csc and csr matrices; the attributes arrive by themselves."""
+class _PickledMatrix(_StandIn):
+    """Stands for SciPy's csc and csr matrices."""
 
-    rows_first = False
-
-    def __init__(self, *_: Any) -> None:
-        pass
+    kind: Any = scipy.sparse.csc_matrix
 
     def matrix(self, depth: int) -> Any:
         state = self.__dict__
@@ -89,23 +90,15 @@ class _PickledMatrix:
         if len(shape) != 2 or max(shape, default=0) > MAX_ENTRIES:
             raise NotAnArray("is a sparse matrix without a sensible shape")
         parts = tuple(_array(state.get(name), depth) for name in ("data", "indices", "indptr"))
-        kind = scipy.sparse.csr_matrix if self.rows_first else scipy.sparse.csc_matrix
-        made = kind(parts, shape=shape)
+        made = type(self).kind(parts, shape=shape)  # not what the file may call its kind
         made.check_format(full_check=True)  # indices outside the matrix would be read outside memory
         return made
 
 
-class _PickledRowMatrix(_PickledMatrix):
-    rows_first = True
-
-
-class _Chumpy:
-    """Stands for a chumpy object; the attributes arrive by themselves."""
+class _Chumpy(_StandIn):
+    """Stands for a chumpy object."""
 
     kind = ""
-
-    def __init__(self, *_: Any) -> None:
-        pass
 
     def array(self, depth: int) -> np.ndarray:
         state = self.__dict__
@@ -123,11 +116,8 @@ class _Chumpy:
         raise NotAnArray(f"is a chumpy “{self.kind}”, whose value cannot be had without chumpy")
 
 
-class _Unused:
+class _Unused(_StandIn):
     """Stands for objects that files carry beside what is read here, such as PyTorch tensors."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -180,7 +170,8 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
         names[module, "bytearray"] = bytearray
     for module in ("copy_reg", "copyreg"):
         names[module, "_reconstructor"] = _reconstructor
-    for kind, stand_in in (("csc", _PickledMatrix), ("csr", _PickledRowMatrix)):
+    rows_first = type("_PickledRowMatrix", (_PickledMatrix,), {"kind": scipy.sparse.csr_matrix})
+    for kind, stand_in in (("csc", _PickledMatrix), ("csr", rows_first)):
         for module in (f"scipy.sparse.{kind}", f"scipy.sparse._{kind}", "scipy.sparse"):
             names[module, f"{kind}_matrix"] = stand_in
             names[module, f"{kind}_array"] = stand_in

@@ -62,15 +62,15 @@ class DynamicThreshold:
         return x0.clamp(-s, s)
 
 
-SPARSE_WEIGHT = 0.25
+SPARSE_WEIGHT = 0.8
 
 
 class SparseBranch:
     """Evaluates the branch without speech at every few steps, and in between infers it from the one with speech.
 
     Their difference changes slowly along the ODE: it is continued linearly in half-logSNR λ from the last two
-    evaluations. In equation 10 the branch has the weight 1 − w_a, −0.15 by default, so an error of it counts
-    little; where it weighs more than `SPARSE_WEIGHT`, it is not left out. `benchmarks/solver_error.py` measures
+    evaluations. In equation 10 the branch has the weight 1 − w_a, −0.15 in the paper, so an error of it
+    counts little; where it weighs more than `SPARSE_WEIGHT`, it is not left out. `benchmarks/solver_error.py` measures
     what this changes.
 
     Args:

@@ -19,10 +19,7 @@ from ..generation.arguments import (
 )
 
 if TYPE_CHECKING:
-    from ..head.geometry import FaceRegions
     from ..head.head_model import HeadModel
-    from ..motion.clip import MotionClip
-    from ..networks.model import DiffPoseTalk
     from ..train.recording import Skipped
     from .references import Reference
     from .results import Corpus, Evaluation
@@ -146,20 +143,18 @@ def run(arguments: argparse.Namespace) -> int:
 def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     """Everything that the arguments ask for, measured."""
     from ..head.geometry import FaceRegions
+    from ..networks.checkpoint import load_model
     from .evaluation import evaluate
     from .references import passed_over, read_references, with_noise
+    from .regressor import RegressorSubject
     from .results import Corpus, Evaluation
+    from .subjects import MotionFolder, Recorded
 
     regions = FaceRegions(head)
     skipped: list[Skipped] = []
     try:
         corpora = read_references(
-            arguments.data,
-            head,
-            split=arguments.split,
-            limit=arguments.clips,
-            align=arguments.align,
-            on_skip=skipped.append,
+            arguments.data, head, arguments.split, arguments.clips, arguments.align, skipped.append
         )
     except DataError as error:
         if error.kind == "data_split" and skipped:
@@ -168,9 +163,11 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
             ) from error
         raise
     _check_basis(corpora, head)
-    subject = None if arguments.no_model else _model_subject(arguments, head)
+    subject, own_head = (None, head) if arguments.no_model else _model_subject(arguments, head)
     average = _phone_average(arguments, head) if arguments.baseline else None
-    regressor = _regressor(arguments) if arguments.regressor else None
+    speakers: list[Subject] = [] if subject is None else [subject]
+    if arguments.regressor:
+        speakers.append(RegressorSubject(load_model(arguments.regressor, arguments.device)))
     evaluation = Evaluation(_settings(arguments, head, subject), [])
     if skipped:
         evaluation.notes.append(
@@ -181,33 +178,37 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
     others = passed_over(arguments.data)
     if others:
         evaluation.notes.append(f"Not measured, as they have no index.json with phones: {', '.join(others)}.")
-    spoken_for: set[str] = set()
+    folders = [_motion_folder(given) for given in arguments.motions]
+    unheard = {folder: None for folder, _ in folders}
     for name, references in corpora.items():
         if arguments.noise is not None:
             references = [with_noise(reference, arguments.noise) for reference in references]
-        has_motion = any(reference.motion is not None for reference in references)
-        subjects = _subjects(arguments, references, subject, regressor, average, has_motion, spoken_for)
+        subjects: list[Subject] = [Recorded()] if any(r.motion is not None for r in references) else []
+        subjects += speakers
+        for folder, named in folders:
+            if not folder.is_dir() or MotionFolder.speaks(folder, references):
+                subjects.append(MotionFolder(folder, references, named, arguments.motions_fps))
+                unheard.pop(folder, None)
+        if average is not None and all(reference.phones for reference in references):
+            subjects.append(average)
         if not any(reference.phones for reference in references):
             evaluation.notes.append(
                 f"{name}: no phones, so articulation is not measured. Give them in index.json, or transcripts "
                 "and --align."
             )
-        seconds = sum(reference.audio().seconds for reference in references)
-        corpus = Corpus(name, references, [], seconds)
+        corpus = Corpus(name, references, [], sum(reference.audio().seconds for reference in references))
         for one in subjects:
-            corpus.figures.append(
-                evaluate(one, references, regions, bool(arguments.report), _progress(f"{one.name} on {name}"))
-            )
+            told = _progress(f"{one.name} on {name}")
+            corpus.figures.append(evaluate(one, references, regions, bool(arguments.report), told))
         corpus.pictured = _pictured(corpus, arguments.pictures)
         evaluation.corpora.append(corpus)
-    missed = [folder for _, folder in _motion_folders(arguments) if str(folder) not in spoken_for]
-    if missed:
+    if unheard:
         raise DataError(
-            f"“{missed[0]}” holds no motion named like the recordings (ID.npz or ID-seed0.npz).",
+            f"“{next(iter(unheard))}” holds no motion named like the recordings (ID.npz or ID-seed0.npz).",
             "data_missing",
         )
     if subject is not None:
-        _measure_model_alone(arguments, head, regions, subject, evaluation.corpora, evaluation)
+        _measure_model_alone(arguments, own_head, subject, evaluation)
     return evaluation
 
 
@@ -222,41 +223,10 @@ def _pictured(corpus: Corpus, count: int) -> list[int]:
     return sorted([worst, *spread(others, count - 1)])
 
 
-def _subjects(
-    arguments: argparse.Namespace,
-    references: list[Reference],
-    model: ModelSubject | None,
-    regressor: Subject | None,
-    average: Subject | None,
-    has_motion: bool,
-    spoken_for: set[str],
-) -> list[Subject]:
-    """Who speaks on a corpus."""
-    from .subjects import MotionFolder, Recorded
-
-    subjects: list[Subject] = [Recorded()] if has_motion else []
-    if model is not None:
-        subjects.append(model)
-    if regressor is not None:
-        subjects.append(regressor)
-    for name, folder in _motion_folders(arguments):
-        if not folder.is_dir() or MotionFolder.speaks(folder, references):
-            subjects.append(MotionFolder(folder, references, name, arguments.motions_fps))
-            spoken_for.add(str(folder))
-    if average is not None and all(reference.phones for reference in references):
-        subjects.append(average)
-    return subjects
-
-
-def _motion_folders(arguments: argparse.Namespace) -> list[tuple[str, Path]]:
-    """(name or "", folder) of each --motions."""
-    parsed = []
-    for given in arguments.motions:
-        name, equals, folder = given.partition("=")
-        if not equals or Path(given).is_dir():
-            name, folder = "", given
-        parsed.append((name, Path(folder)))
-    return parsed
+def _motion_folder(given: str) -> tuple[Path, str]:
+    """Folder and name, or "", of a --motions."""
+    name, equals, folder = given.partition("=")
+    return (Path(folder), name) if equals and not Path(given).is_dir() else (Path(given), "")
 
 
 def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
@@ -270,65 +240,33 @@ def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
                 )
 
 
-def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> ModelSubject:
-    """The model, with conversions where it does not speak the head's basis."""
+def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> tuple[ModelSubject, HeadModel]:
+    """The model with a head that shows its own basis, and conversions where `head` shows another."""
+    from ..head.basis_conversion import convert, correspond
+    from ..head.head_model import load_head
     from .subjects import ModelSubject
 
     options = chosen_options(arguments, (arguments.seed,))
     model = load_chosen_model(arguments)
-    to_reference, from_reference = _conversions(arguments, head, model)
-    return ModelSubject(
-        model,
-        model.config.name,
-        runs=arguments.runs,
-        style=arguments.style,
-        options=options,
-        to_reference=to_reference,
-        from_reference=from_reference,
-    )
-
-
-def _regressor(arguments: argparse.Namespace) -> Subject:
-    from ..networks.checkpoint import load_model
-    from .regressor import RegressorSubject
-
-    return RegressorSubject(load_model(arguments.regressor, arguments.device))
-
-
-def _conversions(
-    arguments: argparse.Namespace, head: HeadModel, model: DiffPoseTalk
-) -> tuple[Callable[[MotionClip], MotionClip] | None, Callable[[MotionClip], MotionClip] | None]:
-    if model.config.basis == head.basis:
-        return None, None
+    subject = ModelSubject(model, model.config.name, arguments.runs, arguments.style, options)
+    basis = model.config.basis
+    if basis == head.basis:
+        return subject, head
     if arguments.model_head is None:
         raise ModelError(
-            f"The model speaks the {model.config.basis} basis, the head that is measured on shows {head.basis}. "
+            f"The model speaks the {basis} basis, the head that is measured on shows {head.basis}. "
             "Give a head of the model's basis to convert from: --model-head FILE.npz.",
             "head_basis",
         )
-    from ..head.basis_conversion import convert, correspond
-
-    own = _model_head(arguments, head, model)
-    there, back = correspond(own, head), correspond(head, own)
-    return (
-        lambda clip: convert(clip, own, head, there)[0],
-        lambda clip: convert(clip, head, own, back)[0],
-    )
-
-
-def _model_head(arguments: argparse.Namespace, head: HeadModel, model: DiffPoseTalk) -> HeadModel:
-    """The head that shows the model's own basis."""
-    from ..head.head_model import load_head
-
-    if model.config.basis == head.basis:
-        return head
     own = load_head(arguments.model_head)
-    if own.basis != model.config.basis:
+    if own.basis != basis:
         raise ModelError(
-            f"“{arguments.model_head}” shows the {own.basis} basis; the model speaks {model.config.basis}.",
-            "head_basis",
+            f"“{arguments.model_head}” shows the {own.basis} basis; the model speaks {basis}.", "head_basis"
         )
-    return own
+    there, back = correspond(own, head), correspond(head, own)
+    subject.to_reference = lambda clip: convert(clip, own, head, there)[0]
+    subject.from_reference = lambda clip: convert(clip, head, own, back)[0]
+    return subject, own
 
 
 def _phone_average(arguments: argparse.Namespace, head: HeadModel) -> Subject:
@@ -343,13 +281,8 @@ def _phone_average(arguments: argparse.Namespace, head: HeadModel) -> Subject:
     from .subjects import PhoneAverageSubject
 
     corpora = read_references(
-        arguments.data,
-        head,
-        split="train",
-        limit=PHONE_AVERAGE_CLIPS,
-        align=arguments.align,
-        on_skip=lambda skipped: None,  # told of already
-    )
+        arguments.data, head, "train", PHONE_AVERAGE_CLIPS, arguments.align, lambda skipped: None
+    )  # what is left out has been told of already
     spoken = [
         (reference.phones, to_vectors(reference.motion, 54))
         for references in corpora.values()
@@ -367,32 +300,21 @@ def _phone_average(arguments: argparse.Namespace, head: HeadModel) -> Subject:
 
 
 def _measure_model_alone(
-    arguments: argparse.Namespace,
-    head: HeadModel,
-    regions: FaceRegions,
-    subject: ModelSubject,
-    corpora: list[Corpus],
-    evaluation: Evaluation,
+    arguments: argparse.Namespace, head: HeadModel, subject: ModelSubject, evaluation: Evaluation
 ) -> None:
-    """The long recording and the following of styles, which need the model itself."""
+    """The long recording and the following of styles, which need the model itself on a head of its basis."""
     from ..head.geometry import FaceRegions
     from .long_take import evaluate_long_take, joined_speech
     from .style_following import drawn_style_references, evaluate_style_following, read_style_references
 
-    model = subject.model
-    own = _model_head(arguments, head, model)
-    own_regions = regions if own is head else FaceRegions(own)
-    references = corpora[0].references
+    model, regions = subject.model, FaceRegions(head)
+    references = evaluation.corpora[0].references
     if arguments.long_seconds > 0:
         _tell("the long recording")
-        seeds = [arguments.seed + take for take in range(min(arguments.runs, LONG_TAKES))]
-        evaluation.long_take = evaluate_long_take(
-            model,
-            joined_speech(references, arguments.long_seconds),
-            subject.style_of(references, 0),
-            own_regions,
-            replace(subject.options, seeds=tuple(seeds)),
-        )
+        seeds = tuple(arguments.seed + take for take in range(min(arguments.runs, LONG_TAKES)))
+        speech, style = joined_speech(references, arguments.long_seconds), subject.style_of(references, 0)
+        options = replace(subject.options, seeds=seeds)
+        evaluation.long_take = evaluate_long_take(model, speech, style, regions, options)
     if arguments.styles and arguments.styles != "0":
         _tell("styles")
         if arguments.styles.isdecimal():
@@ -400,13 +322,8 @@ def _measure_model_alone(
             clips = [subject.from_reference(clip) for clip in clips] if subject.from_reference else clips
         else:
             clips = read_style_references(arguments.styles)
-        evaluation.style = evaluate_style_following(
-            model,
-            clips,
-            joined_speech(references, STYLE_SECONDS),
-            own_regions,
-            subject.options,
-        )
+        speech = joined_speech(references, STYLE_SECONDS)
+        evaluation.style = evaluate_style_following(model, clips, speech, regions, subject.options)
 
 
 def _settings(arguments: argparse.Namespace, head: HeadModel, subject: ModelSubject | None) -> dict[str, str]:
@@ -418,7 +335,9 @@ def _settings(arguments: argparse.Namespace, head: HeadModel, subject: ModelSubj
     settings: dict[str, str] = {}
     if subject is not None:
         config = subject.model.config
-        defaults = config.sampling
+        named = ("sampler", "steps", "speech_guidance", "style_guidance")
+        given = {name: getattr(subject.options, name) for name in named}
+        used = replace(config.sampling, **{name: value for name, value in given.items() if value is not None})
         settings |= {
             "Model": config.name,
             "Weights": f"SHA-256 {subject.model.sha256[:16]}…",
@@ -427,9 +346,8 @@ def _settings(arguments: argparse.Namespace, head: HeadModel, subject: ModelSubj
             "Style": "of another recording of the speaker"
             if arguments.style == "speaker"
             else arguments.style,
-            "Sampling": f"{arguments.sampler or defaults.sampler}, {arguments.steps or defaults.steps} steps",
-            "Guidance": f"speech {_or(arguments.speech_guidance, defaults.speech_guidance):g}, "
-            f"style {_or(arguments.style_guidance, defaults.style_guidance):g}",
+            "Sampling": f"{used.sampler}, {used.steps} steps",
+            "Guidance": f"speech {used.speech_guidance:g}, style {used.style_guidance:g}",
         }
     settings |= {
         "Data": arguments.data.resolve().name
@@ -438,10 +356,6 @@ def _settings(arguments: argparse.Namespace, head: HeadModel, subject: ModelSubj
         "Made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by diffposetalk {VERSION}",
     }
     return settings
-
-
-def _or(given: float | None, default: float) -> float:
-    return default if given is None else given
 
 
 def _progress(title: str) -> Callable[[int, int], None]:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import t as student
 
 LEVEL = 0.95
+"""Probability that an interval covers."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,12 @@ class Estimate:
     runs: int
 
 
-def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
-    """Mean of one value a run, ± t(level, n - 1) s / sqrt(n). Runs without a value (NaN) do not count.
-
-    Args:
-        level: probability that the interval covers, between 0 and 1.
-    """
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean of one value a run, ± t(LEVEL, n - 1) s / sqrt(n). Runs without a value (NaN) do not count."""
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     count = len(known)
-    if count == 0:
-        return Estimate(float("nan"), None, 0)
-    if count == 1:
-        return Estimate(float(known[0]), None, 1)
+    if count < 2:
+        return Estimate(float(known[0]) if count else float("nan"), None, count)
     error = known.std(ddof=1) / np.sqrt(count)
-    return Estimate(float(known.mean()), float(student.ppf(0.5 + level / 2, count - 1) * error), count)
+    return Estimate(float(known.mean()), float(student.ppf(0.5 + LEVEL / 2, count - 1) * error), count)

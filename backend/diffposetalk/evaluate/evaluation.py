@@ -52,10 +52,9 @@ class ClipFigures:
     actual_opening: np.ndarray | None
     beats: np.ndarray
     articulation: Articulation
-    rounded: list[float]
-    unrounded: list[float]
-    wide: list[float]
-    narrow: list[float]
+    pout: tuple[list[float], list[float]]
+    """On rounded and on unrounded phones, as `width`."""
+    width: tuple[list[float], list[float]]
     jitter_lips: float
     jitter_head: float
     lid: np.ndarray | None
@@ -103,34 +102,33 @@ def evaluate(
         DiffPoseTalkError: what a clip lacks to be compared.
     """
     figures = Figures(subject.name, subject.runs)
-    measured: list[list[ClipFigures | None]] = [[None] * subject.runs for _ in references]
+    measured: dict[int, list[ClipFigures]] = {}
     diversity: dict[str, list[float]] = {"div_exp": [], "div_hp": []}
     actual_beats: dict[int, np.ndarray] = {}
+    compared = not isinstance(subject, Recorded)
     for done, (index, clips) in enumerate(subject.takes(references), start=1):
         reference = references[index]
-        shape = reference.motion.shape if reference.motion is not None else None
-        actual = None if reference.motion is None else regions.track(reference.motion, shape)
+        shape, actual = None, None
         if reference.motion is not None:
+            shape = reference.motion.shape
+            actual = regions.track(reference.motion, shape)
             actual_beats[index] = head_beats(reference.motion.pose[:, :3])
-        faces, heads = [], []
-        for run, clip in enumerate(clips):
-            track = actual if isinstance(subject, Recorded) and actual else regions.track(clip, shape)
-            measured[index][run] = measure(clip, track, reference, actual, regions.basis)
-            if len(clips) > 1:
-                faces.append(track.face)
-                heads.append(clip.pose[:, :3])
+        tracks = [regions.track(clip, shape) if compared or actual is None else actual for clip in clips]
+        measured[index] = [
+            measure(clip, track, reference, actual, regions.basis)
+            for clip, track in zip(clips, tracks, strict=True)
+        ]
         if len(clips) > 1:
-            diversity["div_exp"].append(expression_diversity(faces))
-            diversity["div_hp"].append(head_pose_diversity(heads))
+            diversity["div_exp"].append(expression_diversity([track.face for track in tracks]))
+            diversity["div_hp"].append(head_pose_diversity([clip.pose[:, :3] for clip in clips]))
         if keep:
             figures.clips[index] = clips[0]
-            known = [m for m in measured[index] if m is not None]
-            figures.openings[index] = np.stack([m.opening for m in known])
+            figures.openings[index] = np.stack([m.opening for m in measured[index]])
         if on_clip:
             on_clip(done, len(references))
-    compared = not isinstance(subject, Recorded)
+    measured = dict(sorted(measured.items()))
     for run in range(subject.runs):
-        chosen = {i: m for i, row in enumerate(measured) if (m := row[run]) is not None}
+        chosen = {index: runs[run] for index, runs in measured.items()}
         for key, value in summarise(chosen, references, actual_beats, compared).items():
             figures.by_run.setdefault(key, []).append(value)
     for key, values in figures.by_run.items():
@@ -140,10 +138,9 @@ def evaluate(
         if values and np.isfinite(values).any():
             # All runs together give one figure; it has no interval.
             figures.estimates[key] = Estimate(float(np.nanmean(values)), None, subject.runs)
-    for index, row in enumerate(measured):
-        single = [summarise({index: m}, references, actual_beats, compared) for m in row if m is not None]
-        if single:
-            figures.by_clip[references[index].id] = _mean_of(single)
+    for index, runs in measured.items():
+        single = [summarise({index: m}, references, actual_beats, compared) for m in runs]
+        figures.by_clip[references[index].id] = _mean_of(single)
     figures.notes = list(subject.notes)
     return figures
 
@@ -172,14 +169,12 @@ def measure(
             track.upper_face[:frames], actual.upper_face[:frames], track.upper_face_rest
         )
         opening = actual.opening
-    rounded: list[float] = []
-    unrounded: list[float] = []
+    pout: tuple[list[float], list[float]] = ([], [])
     lid = None
     if basis == "arkit":
-        pout = clip.exp[:, [INDEX["mouthPucker"], INDEX["mouthFunnel"]]].sum(axis=1)
-        rounded, unrounded = rounding(pout, reference.phones)
+        lips = clip.exp[:, [INDEX["mouthPucker"], INDEX["mouthFunnel"]]].sum(axis=1)
+        pout = rounding(lips, reference.phones)
         lid = clip.exp[:, both("eyeBlink")].mean(axis=1)
-    narrow, wide = rounding(track.width, reference.phones)
     head = clip.pose[:, :3]
     return ClipFigures(
         frames=len(track.opening),
@@ -191,10 +186,8 @@ def measure(
         actual_opening=opening,
         beats=head_beats(head),
         articulation=articulation(track.opening, reference.phones),
-        rounded=rounded,
-        unrounded=unrounded,
-        wide=wide,
-        narrow=narrow,
+        pout=pout,
+        width=rounding(track.width, reference.phones),
         jitter_lips=jitter(track.lips),
         jitter_head=jitter(np.degrees(head)[:, None]),
         lid=lid,
@@ -224,8 +217,8 @@ def summarise(
         if references[i].phones and np.ptp(m.opening) > LARGEST_OFFSET
     ]
     total = sum((m.articulation for m in clips), Articulation())
-    rounded, unrounded = (_mean([v for m in clips for v in getattr(m, k)]) for k in ("rounded", "unrounded"))
-    narrow, wide = (_mean([v for m in clips for v in getattr(m, k)]) for k in ("narrow", "wide"))
+    rounded, unrounded = (_mean([v for m in clips for v in m.pout[k]]) for k in (0, 1))
+    narrow, wide = (_mean([v for m in clips for v in m.width[k]]) for k in (0, 1))
     moving_heads = [m.head for m in clips if np.ptp(m.head, axis=0).max() > 1e-6 and m.frames >= 16]
     lids = [m.lid for m in clips if m.lid is not None]
     minutes = sum(map(len, lids)) / FPS / 60

@@ -24,30 +24,27 @@ OPENNESS: dict[str, float] = {
 OTHER_OPENNESS = 0.35
 
 
-def lag_and_correlation(
-    curves: Sequence[tuple[np.ndarray, np.ndarray]], limit: int = LAG_LIMIT
-) -> tuple[int, float]:
+def lag_and_correlation(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[int, float]:
     """Lag at which generated curves follow tracked ones best, and the mean correlation there.
 
     Args:
         curves: (generated (T,), tracked (T,)) per clip.
-        limit: largest lag tried, frames.
 
     Returns:
         (lag in frames, positive where the generated curve is late; mean Pearson correlation over clips); the
         correlation is NaN where no curve moves.
     """
-    scores = correlation_by_lag(curves, limit)
+    scores = correlation_by_lag(curves)
     if not np.isfinite(scores).any():
         return 0, float("nan")
     best = int(np.nanargmax(scores))
-    return best - limit, float(scores[best])
+    return best - LAG_LIMIT, float(scores[best])
 
 
-def correlation_by_lag(curves: Sequence[tuple[np.ndarray, np.ndarray]], limit: int = LAG_LIMIT) -> np.ndarray:
-    """Mean Pearson correlation over clips at lags -limit … limit, (2 limit + 1,); arguments as above."""
-    scores = np.full(2 * limit + 1, np.nan)
-    for lag in range(-limit, limit + 1):
+def correlation_by_lag(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Mean Pearson correlation over clips at lags of -LAG_LIMIT … LAG_LIMIT, one each; arguments as above."""
+    scores = np.full(2 * LAG_LIMIT + 1, np.nan)
+    for lag in range(-LAG_LIMIT, LAG_LIMIT + 1):
         values = []
         for generated, tracked in curves:
             count = min(len(generated), len(tracked))
@@ -56,7 +53,7 @@ def correlation_by_lag(curves: Sequence[tuple[np.ndarray, np.ndarray]], limit: i
             if len(a) > 1 and a.std() > 1e-9 and b.std() > 1e-9:
                 values.append(float(np.corrcoef(a, b)[0, 1]))
         if values:
-            scores[lag + limit] = np.mean(values)
+            scores[lag + LAG_LIMIT] = np.mean(values)
     return scores
 
 

@@ -50,19 +50,13 @@ def evaluate_long_take(
     model: DiffPoseTalk,
     audio: SpeechAudio,
     style: torch.Tensor | None,
-    regions: FaceRegions | None,
+    regions: FaceRegions,
     options: GenerationOptions,
 ) -> LongTake:
-    """Generate and measure.
-
-    Args:
-        regions: of a head of the model's basis; None leaves the lips out.
-    """
+    """Generate and measure; `regions` are of a head of the model's basis."""
     [(_, clips)] = generate_lines(model, [Line(audio, options, style)])
-    openings = [regions.track(clip).opening for clip in clips] if regions else []
-    by_take = [
-        take_figures(model, clip, openings[take] if openings else None) for take, clip in enumerate(clips)
-    ]
+    openings = [regions.track(clip).opening for clip in clips]
+    by_take = [take_figures(model, *take) for take in zip(clips, openings, strict=True)]
     estimates = {}
     for key in by_take[0]:
         values = [figures[key] for figures in by_take]

@@ -32,6 +32,11 @@ INK, GREY, GRID = "#23262b", "#8a8f98", "#e3e5e8"
 RECORDED = "#23262b"
 LONG = "#12999f"
 COLOURS = ("#2f6fb5", "#d97a2b", "#3f8f5f", "#8a5aa8", "#b5404a")
+PHONE_COLOURS = {
+    **dict.fromkeys(ROUNDED, "#d5dcf0"),
+    **dict.fromkeys(OPEN_VOWELS, "#d6e6d3"),
+    **dict.fromkeys(BILABIALS, "#f3c9c4"),
+}
 STRIP_FRAMES = 9
 STRIP_SIZE = 168
 DPI = 120
@@ -67,7 +72,7 @@ def intervals(corpus: Corpus, keys: Sequence[str]) -> bytes | None:
     for place, metric in enumerate(metrics):
         axes = figure.add_subplot(rows, columns, place + 1)
         _interval_panel(axes, corpus, shown, metric, place % columns == 0)
-    return _png(figure)
+    return _saved(figure)
 
 
 def _interval_panel(axes: Any, corpus: Corpus, shown: list[Figures], metric: Metric, named: bool) -> None:
@@ -86,8 +91,9 @@ def _interval_panel(axes: Any, corpus: Corpus, shown: list[Figures], metric: Met
         )
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_yticks(range(len(shown)), [f.subject if named else "" for f in shown])
-    arrow = {"lower": " ↓", "higher": " ↑"}.get(metric.better, "")
-    axes.set_title(f"{metric.title}{arrow}" + (f"  ({metric.unit})" if metric.unit else ""), fontsize=9)
+    axes.set_title(
+        f"{metric.title}{metric.arrow}" + (f"  ({metric.unit})" if metric.unit else ""), fontsize=9
+    )
     axes.grid(axis="x", color=GRID)
     axes.margins(x=0.18)
 
@@ -102,8 +108,7 @@ def curves(corpus: Corpus, index: int) -> bytes:
     grid = figure.add_gridspec(3, 1, height_ratios=[1, 2.2, 1.5], hspace=0.08)
     wave = figure.add_subplot(grid[0])
     wave.plot(np.arange(len(samples)) / SAMPLE_RATE, samples, color=GREY, linewidth=0.3)
-    wave.set_yticks([])
-    wave.set_ylabel("sound")
+    wave.set(yticks=[], ylabel="sound")
     opening = figure.add_subplot(grid[1], sharex=wave)
     head = figure.add_subplot(grid[2], sharex=wave)
     for figures in shown:
@@ -123,37 +128,32 @@ def curves(corpus: Corpus, index: int) -> bytes:
     for phone, start, end in reference.phones:
         if phone == "SIL":
             continue
-        colour = {True: "#f3c9c4"}.get(phone in BILABIALS) or ("#d6e6d3" if phone in OPEN_VOWELS else "")
-        colour = "#d5dcf0" if not colour and phone in ROUNDED else colour
-        if colour:
+        if phone in PHONE_COLOURS:
             for axes in (wave, opening):
-                axes.axvspan(start, end, color=colour, alpha=0.6, linewidth=0)
+                axes.axvspan(start, end, color=PHONE_COLOURS[phone], alpha=0.6, linewidth=0)
         top = wave.get_ylim()[1]
         wave.text(0.5 * (start + end), top, phone, ha="center", va="bottom", fontsize=7, color=INK)
     opening.set_ylabel("mouth opening (mm)")
-    head.set_ylabel("head pitch (°)\ndots: beats")
-    head.set_xlabel("seconds")
+    head.set(ylabel="head pitch (°)\ndots: beats", xlabel="seconds")
     opening.legend(loc="upper right", fontsize=8, frameon=False)
     for axes in (wave, opening, head):
         axes.set_xlim(0, length)
         axes.tick_params(labelbottom=axes is head)
         axes.grid(axis="x", color=GRID)
-    return _png(figure)
+    return _saved(figure)
 
 
 def spectra(corpus: Corpus, long_take: LongTake | None) -> bytes | None:
     """Power spectra of the mouth opening and of the head's rotation; None where every clip is too short."""
-    openings: list[tuple[str, str, list[np.ndarray]]] = []
-    heads: list[tuple[str, str, list[np.ndarray]]] = []
-    for figures in corpus.figures:
-        colour = colour_of(corpus, figures)
-        openings.append((figures.subject, colour, [1e3 * run[0] for run in figures.openings.values()]))
-        moving = [np.degrees(clip.pose[:, :3]) for clip in figures.clips.values()]
-        heads.append((figures.subject, colour, [r for r in moving if np.ptp(r) > 0]))
+    shown = [
+        (f.subject, colour_of(corpus, f), [run[0] for run in f.openings.values()], list(f.clips.values()))
+        for f in corpus.figures
+    ]
     if long_take:
-        name = f"model, {long_take.seconds:.0f} s"
-        openings.append((name, LONG, [1e3 * opening for opening in long_take.openings]))
-        heads.append((name, LONG, [np.degrees(clip.pose[:, :3]) for clip in long_take.clips]))
+        shown.append((f"model, {long_take.seconds:.0f} s", LONG, long_take.openings, long_take.clips))
+    openings = [(name, colour, [1e3 * opening for opening in found]) for name, colour, found, _ in shown]
+    heads = [(name, colour, [np.degrees(c.pose[:, :3]) for c in clips]) for name, colour, _, clips in shown]
+    heads = [(name, colour, [r for r in turns if np.ptp(r) > 0]) for name, colour, turns in heads]
     figure = _figure(11, 3.4, "constrained")
     drawn = False
     for place, (title, unit, sets) in enumerate(
@@ -166,12 +166,11 @@ def spectra(corpus: Corpus, long_take: LongTake | None) -> bytes | None:
                 drawn = True
                 axes.loglog(frequency[1:], power[1:], color=colour, label=name, linewidth=1.4)
         axes.set_title(title, fontsize=9)
-        axes.set_xlabel("Hz")
-        axes.set_ylabel(unit)
+        axes.set(xlabel="Hz", ylabel=unit)
         axes.grid(color=GRID, which="both", linewidth=0.6)
         if axes.lines:
             axes.legend(fontsize=8, frameon=False)
-    return _png(figure) if drawn else None
+    return _saved(figure) if drawn else None
 
 
 def strip(corpus: Corpus, index: int, head: HeadModel, size: int = STRIP_SIZE) -> bytes:
@@ -194,27 +193,18 @@ def strip(corpus: Corpus, index: int, head: HeadModel, size: int = STRIP_SIZE) -
         for column, ((frame, phone), picture) in enumerate(zip(moments, pictures, strict=True)):
             axes = figure.add_subplot(grid[row, column])
             axes.imshow(picture)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for side in axes.spines.values():
-                side.set_visible(False)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
             millimetres = 1e3 * figures.openings[index][0][frame]
-            axes.text(
-                0.97,
-                0.02,
-                f"{millimetres:.1f} mm",
-                transform=axes.transAxes,
-                ha="right",
-                fontsize=7,
-                color=INK,
-            )
+            at = {"transform": axes.transAxes, "ha": "right"}
+            axes.text(0.97, 0.02, f"{millimetres:.1f} mm", fontsize=7, color=INK, **at)
             if row == 0:
                 axes.set_title(f"{phone}  {frame / FPS:.2f} s", fontsize=8)
             if column == 0:
                 axes.set_ylabel(
                     figures.subject, fontsize=9, rotation=0, ha="right", va="center", labelpad=6, wrap=True
                 )
-    return _jpeg(figure)
+    return _saved(figure, "jpeg", pil_kwargs={"quality": 88})
 
 
 def telling_moments(phones: Sequence[Phone], frames: int, count: int = STRIP_FRAMES) -> list[tuple[int, str]]:
@@ -238,15 +228,7 @@ def _figure(width: float, height: float, layout: Literal["constrained"] | None =
     return Figure(figsize=(width, height), facecolor="white", layout=layout)
 
 
-def _png(figure: Figure) -> bytes:
-    return _saved(figure, "png")
-
-
-def _jpeg(figure: Figure) -> bytes:
-    return _saved(figure, "jpeg", pil_kwargs={"quality": 88})
-
-
-def _saved(figure: Figure, kind: str, **options: Any) -> bytes:
+def _saved(figure: Figure, kind: str = "png", **options: Any) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)

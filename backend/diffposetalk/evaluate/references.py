@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,7 +70,6 @@ class Reference:
 def read_references(
     data: str | Path,
     head: HeadModel,
-    *,
     split: Split = "validation",
     limit: int | None = None,
     align: bool = False,
@@ -94,27 +94,19 @@ def read_references(
     if not data.is_dir() and not data.is_file():
         raise DataError(f"There is nothing at “{data}”.", "data_missing")
     folders = _corpus_folders(data)
-    corpora: dict[str, list[Reference]] = {}
-    if folders:
-        for folder in folders:
-            found = list(_corpus(folder, head, split, limit))
-            if found:
-                corpora[folder.name] = found
-    else:
+    corpora = {folder.name: list(_corpus(folder, head, split, limit)) for folder in folders}
+    if not folders:
         corpora[data.name] = list(_recordings(data, split, limit, align, on_skip))
     corpora = {name: references for name, references in corpora.items() if references}
-    if not corpora and split == "train":
-        return {}
-    if not corpora:
+    if not corpora and split != "train":
         raise DataError(
             f"“{data}” has no recordings to measure on for {split}: they are kept for something else, or unusable.",
             "data_split",
         )
     for name, references in corpora.items():
-        ids = [reference.id for reference in references]
-        twice = {id for id in ids if ids.count(id) > 1}
+        twice = [id for id, count in Counter(r.id for r in references).items() if count > 1]
         if twice:
-            raise DataError(f"Two recordings of “{name}” have the name {sorted(twice)[0]}.", "data_repeated")
+            raise DataError(f"Two recordings of “{name}” have the name {min(twice)}.", "data_repeated")
     return corpora
 
 
@@ -185,14 +177,9 @@ def _corpus(folder: Path, head: HeadModel, split: Split, limit: int | None) -> I
     if (folder / "meta.json").is_file():
         training = [u.motion for u in utterances if u.motion and not u.validation][:CALIBRATION_CLIPS]
         tracker = TrackedCorpus(folder, head, training)
-    for utterance in chosen:
-        yield Reference(
-            id=utterance.id,
-            speaker=utterance.speaker,
-            samples=utterance.samples,
-            motion=_tracked(tracker, utterance, head.basis),
-            phones=tuple(utterance.phones),
-        )
+    for u in chosen:
+        motion = _tracked(tracker, u, head.basis)
+        yield Reference(u.id, u.speaker, u.samples, motion, tuple(u.phones))
 
 
 def _tracked(tracker: TrackedCorpus | None, utterance: Utterance, basis: str) -> MotionClip | None:

@@ -12,9 +12,8 @@ from ..files.whole_file import whole_file
 from ..head.head_model import HeadModel
 from . import plots
 from .confidence import Estimate
-from .evaluation import Figures
 from .paper_table import CAPTION, COLUMNS, NOT_COMPARABLE, TABLE_1
-from .reported_figures import BY_KEY, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
+from .reported_figures import BY_KEY, FAMILIES, LONG_TAKE, METRICS, PAPER, STYLE, Metric, printed
 from .results import Corpus, Evaluation, rows_of
 
 STYLESHEET = """
@@ -67,6 +66,7 @@ def write_report(evaluation: Evaluation, path: str | Path, head: HeadModel) -> P
 def page(evaluation: Evaluation, head: HeadModel) -> str:
     """The HTML of an evaluation."""
     plots.require_matplotlib()
+    title = "Evaluation: " + _text(evaluation.settings.get("Model", "motion files"))
     body = [
         "<h1>Evaluation of speech-driven face and head motion</h1>",
         _settings(evaluation),
@@ -80,14 +80,10 @@ def page(evaluation: Evaluation, head: HeadModel) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_title(evaluation)}</title><style>{STYLESHEET}</style></head>\n<body><main>\n"
+        f"<title>{title}</title><style>{STYLESHEET}</style></head>\n<body><main>\n"
         + "\n".join(part for part in body if part)
         + "\n</main></body></html>\n"
     )
-
-
-def _title(evaluation: Evaluation) -> str:
-    return "Evaluation: " + _text(evaluation.settings.get("Model", "motion files"))
 
 
 def _settings(evaluation: Evaluation) -> str:
@@ -111,7 +107,6 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
     parts.append(
         _image(
             plots.intervals(corpus, ["lve", "fdd", "mod", "ba", "closure", "opening"]),
-            "png",
             "Mean and 95 % confidence interval over runs; faint dots are single runs. Systems that give the same "
             "every time have no interval.",
         )
@@ -123,51 +118,38 @@ def _corpus(corpus: Corpus, evaluation: Evaluation, head: HeadModel) -> str:
         parts.append(
             _image(
                 plots.strip(corpus, index, head),
-                "jpeg",
                 "The head at lip-shaping phones, at the phone's middle (first run). In the corner: mouth opening.",
             )
         )
         parts.append(
             _image(
                 plots.curves(corpus, index),
-                "png",
                 "Strong lines: first run; faint lines: the other runs. Shaded: P B M (red), open vowels (green), "
                 "rounded phones (blue).",
             )
         )
     spectra = plots.spectra(corpus, evaluation.long_take)
     if spectra is not None:
-        parts.append("<h3>Spectra</h3>")
-        parts.append(
-            _image(
-                spectra,
-                "png",
-                "Power by frequency, first run"
-                + (", and of the long recording." if evaluation.long_take else "."),
-            )
-        )
+        also = ", and of the long recording" if evaluation.long_take else ""
+        parts += ["<h3>Spectra</h3>", _image(spectra, f"Power by frequency, first run{also}.")]
     return "\n".join(part for part in parts if part)
 
 
 def _figures_table(corpus: Corpus) -> str:
-    rows = rows_of(corpus)
     head = "".join(
         f"<th>{_text(f.subject)}<br><small>{f.runs} run{'s' if f.runs > 1 else ''}</small></th>"
         for f in corpus.figures
     )
     body = []
-    family = ""
-    for metric in rows:
-        if metric.family != family:
-            family = metric.family
+    for family, metrics in FAMILIES.items():
+        rows = rows_of(corpus, metrics)
+        body += [_group(family, 1 + len(corpus.figures))] if rows else []
+        for m in rows:
+            cells = "".join(f"<td>{printed(m, f.estimates.get(m.key))}</td>" for f in corpus.figures)
             body.append(
-                f'<tr><th class="group" colspan="{2 + len(corpus.figures)}">{_text(family)}</th></tr>'
+                f'<tr title="{_text(m.meaning)}"><td>{_text(m.title)}{m.arrow}</td>'
+                f"<td><small>{_text(m.unit)}</small></td>{cells}</tr>"
             )
-        cells = "".join(f"<td>{printed(metric, f.estimates.get(metric.key))}</td>" for f in corpus.figures)
-        body.append(
-            f'<tr title="{_text(metric.meaning)}"><td>{_text(metric.title)}{_arrow(metric)}</td>'
-            f"<td><small>{_text(metric.unit)}</small></td>{cells}</tr>"
-        )
     return (
         '<div class="wide"><table><caption>Mean ± 95 % confidence interval over runs (Student’s t). ↓ lower is better, '
         "↑ higher; what is closest to the recorded column is best where there is no arrow.</caption>"
@@ -176,35 +158,27 @@ def _figures_table(corpus: Corpus) -> str:
 
 
 def _paper(evaluation: Evaluation) -> str:
-    measured = [
-        (corpus, figures)
-        for corpus in evaluation.corpora
-        for figures in corpus.figures
-        if "lve" in figures.estimates
-    ]
+    pairs = ((corpus, figures) for corpus in evaluation.corpora for figures in corpus.figures)
+    measured = [(corpus, figures) for corpus, figures in pairs if "lve" in figures.estimates]
     if not measured:
         return ""
     columns = [BY_KEY[key] for key in COLUMNS]
-    head = "".join(f"<th>{_text(m.title)}{_arrow(m)}<br><small>{_text(m.unit)}</small></th>" for m in columns)
+    head = "".join(f"<th>{_text(m.title)}{m.arrow}<br><small>{_text(m.unit)}</small></th>" for m in columns)
     body = [_group("Measured here", len(columns))]
-    body += [_measured_row(corpus, figures, columns) for corpus, figures in measured]
-    group = ""
-    for row in TABLE_1:
-        if row.group != group:
-            group = row.group
-            body.append(_group(f"Paper, {group}", len(columns)))
-        cells = "".join(f"<td>{_text(cell)}</td>" for cell in row.cells)
-        body.append(f"<tr><td>{_text(row.method)}</td>{cells}</tr>")
+    for corpus, figures in measured:
+        who = f"{_text(figures.subject)} <small>{_text(corpus.name)}</small>"
+        cells = "".join(f"<td>{printed(m, figures.estimates.get(m.key))}</td>" for m in columns)
+        body.append(f'<tr class="measured"><td>{who}</td>{cells}</tr>')
+    for group, rows in TABLE_1.items():
+        body.append(_group(f"Paper, {group}", len(columns)))
+        for method, published in rows.items():
+            cells = "".join(f"<td>{_text(cell)}</td>" for cell in published)
+            body.append(f"<tr><td>{_text(method)}</td>{cells}</tr>")
     return (
         f"<h2>{PAPER}, beside its Table 1</h2><p><strong>Not directly comparable.</strong> {_text(NOT_COMPARABLE)}</p>"
         f'<div class="wide"><table><caption>{_text(CAPTION)}</caption><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
-
-
-def _measured_row(corpus: Corpus, figures: Figures, columns: Sequence[Metric]) -> str:
-    cells = "".join(f"<td>{printed(m, figures.estimates.get(m.key))}</td>" for m in columns)
-    return f'<tr class="measured"><td>{_text(figures.subject)} <small>{_text(corpus.name)}</small></td>{cells}</tr>'
 
 
 def _group(name: str, columns: int) -> str:
@@ -231,7 +205,7 @@ def _style(evaluation: Evaluation) -> str:
 
 def _simple_table(metrics: Sequence[Metric], values: dict[str, Estimate]) -> str:
     rows = "".join(
-        f"<tr><td>{_text(m.title)}{_arrow(m)}</td><td>{printed(m, values.get(m.key))}</td>"
+        f"<tr><td>{_text(m.title)}{m.arrow}</td><td>{printed(m, values.get(m.key))}</td>"
         f"<td><small>{_text(m.unit)}</small></td><td class='words'><small>{_text(m.meaning)}</small></td></tr>"
         for m in metrics
     )
@@ -244,13 +218,10 @@ def _meanings(evaluation: Evaluation) -> str:
     return f"<h2>What the figures mean</h2><dl>{rows}</dl>"
 
 
-def _arrow(metric: Metric) -> str:
-    return {"lower": " ↓", "higher": " ↑"}.get(metric.better, "")
-
-
-def _image(data: bytes | None, kind: str, caption: str) -> str:
+def _image(data: bytes | None, caption: str) -> str:
     if data is None:
         return ""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     encoded = base64.b64encode(data).decode("ascii")
     return (
         f'<figure><img alt="{_text(caption)}" src="data:image/{kind};base64,{encoded}">'

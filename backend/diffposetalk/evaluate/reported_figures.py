@@ -8,24 +8,25 @@ from typing import Literal
 
 from .confidence import Estimate
 
-Better = Literal["lower", "higher", "recorded", ""]
-"""Which way is better; `recorded`: the nearer to the recorded speaker's own figure."""
-
 
 @dataclass(frozen=True)
 class Metric:
     """A figure.
 
-    digits: decimals that are printed.
+    better: which way; `recorded`: the nearer to the recorded speaker's own figure. digits: decimals that are printed.
     """
 
     key: str
-    family: str
     title: str
-    unit: str
-    better: Better
-    digits: int
     meaning: str
+    unit: str = ""
+    better: Literal["lower", "higher", "recorded", ""] = "recorded"
+    digits: int = 2
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better, to be put after the title."""
+        return {"lower": " ↓", "higher": " ↑"}.get(self.better, "")
 
     @property
     def percent(self) -> bool:
@@ -33,320 +34,246 @@ class Metric:
         return self.unit == "%"
 
 
-PAPER, TIMING, ARTICULATION, DYNAMICS, SEAMS = (
-    "The paper's metrics",
-    "Lips in time",
-    "Articulation on phones",
-    "How motion moves",
-    "One long recording",
-)
+PAPER = "The paper's metrics"
+FAMILIES: dict[str, tuple[Metric, ...]] = {
+    PAPER: (
+        Metric(
+            "lve",
+            "LVE",
+            "Lip vertex error: the largest distance of all lip vertices in a frame, mean over frames (Richard et al. "
+            "2021).",
+            unit="mm",
+            better="lower",
+        ),
+        Metric(
+            "fdd",
+            "FDD",
+            "Upper face dynamics deviation: standard deviation over time of each upper-face vertex's motion, actual "
+            "less generated, mean over vertices (Xing et al. 2023); mean over clips of its magnitude.",
+            unit="1e-5 m",
+            better="lower",
+        ),
+        Metric(
+            "fdd_signed",
+            "FDD with its sign",
+            "The same without taking magnitudes: positive where the generated upper face moves too little.",
+            unit="1e-5 m",
+            better="",
+        ),
+        Metric(
+            "mod",
+            "MOD",
+            "Mouth opening difference: mean difference of the gap between the inner lips (the paper's own metric).",
+            unit="mm",
+            better="lower",
+        ),
+        Metric(
+            "ba",
+            "BA",
+            "Beat alignment of generated with actual head beats, 0 to 1 (Li et al. 2022; Zhang et al. 2023).",
+            better="higher",
+            digits=3,
+        ),
+        Metric(
+            "ba_control",
+            "BA, shuffled control",
+            "The same heads against the beats of other clips: what comes by chance.",
+            better="",
+            digits=3,
+        ),
+        Metric(
+            "ba_above",
+            "BA above the control by",
+            "BA less the mean of 1000 random pairings, in their standard deviations; over 1.64 is not chance (5 %).",
+            unit="σ",
+            better="higher",
+            digits=1,
+        ),
+        Metric(
+            "div_exp",
+            "Div (exp)",
+            "Mean distance of vertices between runs from identical input, without head rotation (after Ren et al. "
+            "2023).",
+            unit="1e-4 m",
+            better="higher",
+        ),
+        Metric(
+            "div_hp",
+            "Div (HP)",
+            "Mean angle between the head rotations of runs from identical input.",
+            unit="°",
+            better="higher",
+        ),
+    ),
+    "Lips in time": (
+        Metric(
+            "opening_correlation",
+            "Opening: correlation with the recorded",
+            "Pearson's, at the best lag, mean over clips.",
+            better="higher",
+            digits=3,
+        ),
+        Metric(
+            "opening_lag",
+            "Opening: lag behind the recorded",
+            "Frames (40 ms) by which the generated opening follows the recorded one best; positive is late.",
+            unit="frames",
+            better="",
+            digits=1,
+        ),
+        Metric(
+            "phone_lag",
+            "Opening: lag behind the phones",
+            "Frames (40 ms) by which openings follow what the phones ask for.",
+            unit="frames",
+        ),
+        Metric(
+            "opening_variance",
+            "Opening: variance over the recorded",
+            "1 is as varied as the recorded speaker; under 1 is over-smoothed.",
+        ),
+    ),
+    "Articulation on phones": (
+        Metric(
+            "closure",
+            "Lips close on P, B, M",
+            "Inner-lip gap under 0.15 of the clip's 95th percentile within 40 ms of the phone.",
+            unit="%",
+            better="higher",
+            digits=1,
+        ),
+        Metric(
+            "opening",
+            "Mouth opens on open vowels",
+            "Gap over half of the clip's 95th percentile within 40 ms of AA AE AH AO AW AY EH EY.",
+            unit="%",
+            better="higher",
+            digits=1,
+        ),
+        Metric(
+            "rounded",
+            "Pucker + funnel on rounded phones",
+            "At the middle of UW UH OW AO OY W (ARKit basis only).",
+            digits=3,
+        ),
+        Metric(
+            "unrounded",
+            "Pucker + funnel on unrounded phones",
+            "At the middle of IY IH EH EY AE AA AH AY (ARKit basis only).",
+            digits=3,
+        ),
+        Metric("rounding_ratio", "Rounding contrast", "The one over the other.", unit="×", better="higher"),
+        Metric(
+            "narrowing",
+            "Mouth narrower on rounded phones by",
+            "Distance of the mouth's corners on unrounded less that on rounded phones (any basis).",
+            unit="mm",
+        ),
+    ),
+    "How motion moves": (
+        Metric(
+            "jitter_lips",
+            "Jitter of the lips",
+            "Mean jerk of the lip vertices (Yi et al. 2021).",
+            unit="m/s³",
+            digits=1,
+        ),
+        Metric(
+            "jitter_head",
+            "Jitter of the head",
+            "Mean jerk of the head's rotation vector.",
+            unit="°/s³",
+            digits=0,
+        ),
+        Metric(
+            "mouth_power",
+            "Opening: power above 8 Hz",
+            "Share of the power of the mouth opening above 8 Hz.",
+            unit="%",
+        ),
+        Metric(
+            "head_power",
+            "Head: power above 6 Hz",
+            "Share of the power of the head's rotation above 6 Hz; heads do not move that fast.",
+            unit="%",
+            better="lower",
+            digits=3,
+        ),
+        Metric(
+            "head_amplitude",
+            "Head: amplitude",
+            "Standard deviation of the head's rotation within a clip, root mean square of its three axes.",
+            unit="°",
+        ),
+        Metric(
+            "blinks",
+            "Blinks a minute",
+            "Lids closed over one half (ARKit basis only); people blink 6 to 42 times.",
+            digits=1,
+        ),
+        Metric(
+            "lid_rest",
+            "Lids at rest",
+            "Median of eyeBlink; half-shut eyes show here (ARKit basis only).",
+            digits=3,
+        ),
+    ),
+}
+"""What is measured of the clips of a corpus, under the headings of the report."""
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "lve",
-        PAPER,
-        "LVE",
-        "mm",
-        "lower",
-        2,
-        "Lip vertex error: the largest distance of all lip vertices in a frame, mean over frames "
-        "(Richard et al. 2021).",
-    ),
-    Metric(
-        "fdd",
-        PAPER,
-        "FDD",
-        "1e-5 m",
-        "lower",
-        2,
-        "Upper face dynamics deviation: standard deviation over time of each upper-face vertex's motion, actual less "
-        "generated, mean over vertices (Xing et al. 2023); mean over clips of its magnitude.",
-    ),
-    Metric(
-        "fdd_signed",
-        PAPER,
-        "FDD with its sign",
-        "1e-5 m",
-        "",
-        2,
-        "The same without taking magnitudes: positive where the generated upper face moves too little.",
-    ),
-    Metric(
-        "mod",
-        PAPER,
-        "MOD",
-        "mm",
-        "lower",
-        2,
-        "Mouth opening difference: mean difference of the gap between the inner lips (the paper's own metric).",
-    ),
-    Metric(
-        "ba",
-        PAPER,
-        "BA",
-        "",
-        "higher",
-        3,
-        "Beat alignment of generated with actual head beats, 0 to 1 (Li et al. 2022; Zhang et al. 2023).",
-    ),
-    Metric(
-        "ba_control",
-        PAPER,
-        "BA, shuffled control",
-        "",
-        "",
-        3,
-        "The same heads against the beats of other clips: what comes by chance.",
-    ),
-    Metric(
-        "ba_above",
-        PAPER,
-        "BA above the control by",
-        "σ",
-        "higher",
-        1,
-        "BA less the mean of 1000 random pairings, in their standard deviations; over 1.64 is not chance (5 %).",
-    ),
-    Metric(
-        "div_exp",
-        PAPER,
-        "Div (exp)",
-        "1e-4 m",
-        "higher",
-        2,
-        "Mean distance of vertices between runs from identical input, without head rotation (after Ren et al. 2023).",
-    ),
-    Metric(
-        "div_hp",
-        PAPER,
-        "Div (HP)",
-        "°",
-        "higher",
-        2,
-        "Mean angle between the head rotations of runs from identical input.",
-    ),
-    Metric(
-        "opening_correlation",
-        TIMING,
-        "Opening: correlation with the recorded",
-        "",
-        "higher",
-        3,
-        "Pearson's, at the best lag, mean over clips.",
-    ),
-    Metric(
-        "opening_lag",
-        TIMING,
-        "Opening: lag behind the recorded",
-        "frames",
-        "",
-        1,
-        "Frames (40 ms) by which the generated opening follows the recorded one best; positive is late.",
-    ),
-    Metric(
-        "phone_lag",
-        TIMING,
-        "Opening: lag behind the phones",
-        "frames",
-        "recorded",
-        2,
-        "Frames (40 ms) by which openings follow what the phones ask for.",
-    ),
-    Metric(
-        "opening_variance",
-        TIMING,
-        "Opening: variance over the recorded",
-        "",
-        "recorded",
-        2,
-        "1 is as varied as the recorded speaker; under 1 is over-smoothed.",
-    ),
-    Metric(
-        "closure",
-        ARTICULATION,
-        "Lips close on P, B, M",
-        "%",
-        "higher",
-        1,
-        "Inner-lip gap under 0.15 of the clip's 95th percentile within 40 ms of the phone.",
-    ),
-    Metric(
-        "opening",
-        ARTICULATION,
-        "Mouth opens on open vowels",
-        "%",
-        "higher",
-        1,
-        "Gap over half of the clip's 95th percentile within 40 ms of AA AE AH AO AW AY EH EY.",
-    ),
-    Metric(
-        "rounded",
-        ARTICULATION,
-        "Pucker + funnel on rounded phones",
-        "",
-        "recorded",
-        3,
-        "At the middle of UW UH OW AO OY W (ARKit basis only).",
-    ),
-    Metric(
-        "unrounded",
-        ARTICULATION,
-        "Pucker + funnel on unrounded phones",
-        "",
-        "recorded",
-        3,
-        "At the middle of IY IH EH EY AE AA AH AY (ARKit basis only).",
-    ),
-    Metric(
-        "rounding_ratio",
-        ARTICULATION,
-        "Rounding contrast",
-        "×",
-        "higher",
-        2,
-        "The one over the other.",
-    ),
-    Metric(
-        "narrowing",
-        ARTICULATION,
-        "Mouth narrower on rounded phones by",
-        "mm",
-        "recorded",
-        2,
-        "Distance of the mouth's corners on unrounded less that on rounded phones (any basis).",
-    ),
-    Metric(
-        "jitter_lips",
-        DYNAMICS,
-        "Jitter of the lips",
-        "m/s³",
-        "recorded",
-        1,
-        "Mean jerk of the lip vertices (Yi et al. 2021).",
-    ),
-    Metric(
-        "jitter_head",
-        DYNAMICS,
-        "Jitter of the head",
-        "°/s³",
-        "recorded",
-        0,
-        "Mean jerk of the head's rotation vector.",
-    ),
-    Metric(
-        "mouth_power",
-        DYNAMICS,
-        "Opening: power above 8 Hz",
-        "%",
-        "recorded",
-        2,
-        "Share of the power of the mouth opening above 8 Hz.",
-    ),
-    Metric(
-        "head_power",
-        DYNAMICS,
-        "Head: power above 6 Hz",
-        "%",
-        "lower",
-        3,
-        "Share of the power of the head's rotation above 6 Hz; heads do not move that fast.",
-    ),
-    Metric(
-        "head_amplitude",
-        DYNAMICS,
-        "Head: amplitude",
-        "°",
-        "recorded",
-        2,
-        "Standard deviation of the head's rotation within a clip, root mean square of its three axes.",
-    ),
-    Metric(
-        "blinks",
-        DYNAMICS,
-        "Blinks a minute",
-        "",
-        "recorded",
-        1,
-        "Lids closed over one half (ARKit basis only); people blink 6 to 42 times.",
-    ),
-    Metric(
-        "lid_rest",
-        DYNAMICS,
-        "Lids at rest",
-        "",
-        "recorded",
-        3,
-        "Median of eyeBlink; half-shut eyes show here (ARKit basis only).",
-    ),
-)
+METRICS = tuple(metric for family in FAMILIES.values() for metric in family)
 
 LONG_TAKE: tuple[Metric, ...] = (
     Metric(
         "seam_motion",
-        SEAMS,
         "Seams within the 95th percentile: whole motion",
-        "%",
-        "higher",
-        1,
         "Joins of windows at which the motion is no faster than 95 % of the frames inside windows; chance is 95.",
+        unit="%",
+        better="higher",
+        digits=1,
     ),
-    Metric("seam_lips", SEAMS, "Seams … : lips", "%", "higher", 1, "The same of the mouth opening."),
-    Metric("seam_head", SEAMS, "Seams … : head", "%", "higher", 1, "The same of the head."),
-    Metric("long_blinks", SEAMS, "Blinks a minute", "", "recorded", 1, "As above, over the long recording."),
-    Metric("long_lid_rest", SEAMS, "Lids at rest", "", "recorded", 3, "As above."),
-    Metric("long_head_power", SEAMS, "Head: power above 6 Hz", "%", "lower", 3, "As above."),
-    Metric("long_pitch", SEAMS, "Head: pitch", "°", "recorded", 2, "Standard deviation; people: 1.4 to 3.9."),
-    Metric("long_yaw", SEAMS, "Head: yaw", "°", "recorded", 2, "Standard deviation; people: 1.2 to 7.6."),
-    Metric("long_roll", SEAMS, "Head: roll", "°", "recorded", 2, "Standard deviation; people: 1.4 to 7.2."),
     Metric(
-        "long_speed",
-        SEAMS,
-        "Head: median speed",
-        "°/s",
-        "recorded",
-        1,
-        "People: 4.5 to 12.",
+        "seam_lips", "Seams … : lips", "The same of the mouth opening.", unit="%", better="higher", digits=1
     ),
+    Metric("seam_head", "Seams … : head", "The same of the head.", unit="%", better="higher", digits=1),
+    Metric("long_blinks", "Blinks a minute", "As above, over the long recording.", digits=1),
+    Metric("long_lid_rest", "Lids at rest", "As above.", digits=3),
+    Metric("long_head_power", "Head: power above 6 Hz", "As above.", unit="%", better="lower", digits=3),
+    Metric("long_pitch", "Head: pitch", "Standard deviation; people: 1.4 to 3.9.", unit="°"),
+    Metric("long_yaw", "Head: yaw", "Standard deviation; people: 1.2 to 7.6.", unit="°"),
+    Metric("long_roll", "Head: roll", "Standard deviation; people: 1.4 to 7.2.", unit="°"),
+    Metric("long_speed", "Head: median speed", "People: 4.5 to 12.", unit="°/s", digits=1),
 )
 
 STYLE: tuple[Metric, ...] = (
     Metric(
         "style_top1",
-        "Style",
         "Style retrieval, top-1",
-        "%",
-        "higher",
-        1,
         "Outputs whose style, as the model's style encoder reads it, is nearest to the reference that they were "
         "asked to follow.",
+        unit="%",
+        better="higher",
+        digits=1,
     ),
-    Metric("style_chance", "Style", "by chance", "%", "", 1, "One over the number of styles."),
+    Metric("style_chance", "by chance", "One over the number of styles.", unit="%", better="", digits=1),
     Metric(
         "style_opening",
-        "Style",
         "Mouth opening follows the reference",
-        "",
-        "higher",
-        2,
         "Spearman's rank correlation over styles of the 95th percentile of the opening.",
+        better="higher",
     ),
     Metric(
         "style_opening_ratio",
-        "Style",
         "Opening, large mouths over small",
-        "×",
-        "higher",
-        2,
         "Mean over the quarter of references that open widest, over that of the quarter that open least.",
+        unit="×",
+        better="higher",
     ),
     Metric(
         "style_head",
-        "Style",
         "Head amplitude follows the reference",
-        "",
-        "higher",
-        2,
         "Spearman's rank correlation over styles.",
+        better="higher",
     ),
 )
 

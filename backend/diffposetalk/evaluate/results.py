@@ -7,7 +7,7 @@ import json
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..phones import BILABIALS, OPEN_VOWELS
@@ -34,14 +34,10 @@ class Corpus:
         speakers = len({reference.speaker for reference in self.references})
         spoken = [phone for reference in self.references for phone, _, _ in reference.phones]
         closures, openings = (sum(phone in kind for phone in spoken) for kind in (BILABIALS, OPEN_VOWELS))
+        said = f"{_count(closures, 'P B M', '')} and {_count(openings, 'open vowel')}"
         return (
             f"{_count(len(self.references), 'recording')} of {_count(speakers, 'speaker')}, {self.seconds:.0f} s, "
-            + ("with recorded motion" if self.has_motion else "without recorded motion")
-            + (
-                f"; {_count(closures, 'P B M', '')} and {_count(openings, 'open vowel')}."
-                if spoken
-                else "; phones not known."
-            )
+            f"with{'' if self.has_motion else 'out'} recorded motion; {said if spoken else 'phones not known'}."
         )
 
     def worst(self) -> int | None:
@@ -110,7 +106,7 @@ def to_json(evaluation: Evaluation) -> str:
                     f.subject: {
                         "runs": f.runs,
                         "notes": f.notes,
-                        "figures": {key: _estimate(value) for key, value in f.estimates.items()},
+                        "figures": {key: asdict(value) for key, value in f.estimates.items()},
                         "by_run": f.by_run,
                         "by_clip": f.by_clip,
                     }
@@ -123,21 +119,19 @@ def to_json(evaluation: Evaluation) -> str:
         if evaluation.long_take is None
         else {
             "seconds": evaluation.long_take.seconds,
-            "figures": {k: _estimate(v) for k, v in evaluation.long_take.estimates.items()},
+            "figures": {k: asdict(v) for k, v in evaluation.long_take.estimates.items()},
         },
         "style": evaluation.style,
         "paper": {
             "caption": CAPTION,
             "note": NOT_COMPARABLE,
             "columns": list(COLUMNS),
-            "rows": [[row.group, row.method, *row.cells] for row in TABLE_1],
+            "rows": [
+                [group, method, *cells] for group, rows in TABLE_1.items() for method, cells in rows.items()
+            ],
         },
     }
     return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _estimate(value: Estimate) -> dict[str, Any]:
-    return {"mean": value.mean, "half_width": value.half_width, "runs": value.runs}
 
 
 def _finite(value: Any) -> Any:
@@ -170,7 +164,8 @@ def to_text(evaluation: Evaluation) -> str:
             for f in corpus.figures
             if "lve" in f.estimates
         ]
-        rows += [[f"{row.group}: {row.method}", *row.cells] for row in TABLE_1]
+        for group, published in TABLE_1.items():
+            rows += [[f"{group}: {method}", *cells] for method, cells in published.items()]
         parts += [PAPER + " beside its Table 1. " + NOT_COMPARABLE, _columns(rows)]
     if evaluation.long_take:
         take = evaluation.long_take

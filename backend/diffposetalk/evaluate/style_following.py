@@ -116,18 +116,17 @@ def evaluate_style_following(
         Line(audio, replace(options, seeds=tuple(range(TAKES * number, TAKES * (number + 1)))), vector)
         for number, vector in enumerate(wanted)
     ]
-    spoken = dict(generate_lines(model, lines))
-    outputs = [spoken[index] for index in range(len(styles))]
+    outputs = [takes for _, takes in sorted(generate_lines(model, lines), key=lambda made: made[0])]
     given = [extract_style(model, takes[0]) for takes in outputs]
 
-    def opening(clip: MotionClip) -> float:
-        return float(np.percentile(regions.track(clip).opening, 95))
+    def opening(clips: Sequence[MotionClip]) -> float:
+        return float(np.mean([np.percentile(regions.track(clip).opening, 95) for clip in clips]))
 
-    def head(clip: MotionClip) -> float:
-        return head_amplitude(clip.pose[:, :3])
+    def head(clips: Sequence[MotionClip]) -> float:
+        return float(np.mean([head_amplitude(clip.pose[:, :3]) for clip in clips]))
 
-    asked = [opening(clip) for clip in styles]
-    said = [float(np.mean([opening(clip) for clip in takes])) for takes in outputs]
+    alone = [[clip] for clip in styles]
+    asked, said = ([opening(clips) for clips in spoken] for spoken in (alone, outputs))
     quarter = max(1, len(styles) // QUARTER)
     order = np.argsort(asked)
     small = np.mean([said[i] for i in order[:quarter]])
@@ -137,10 +136,7 @@ def evaluate_style_following(
         "style_chance": 1 / len(styles),
         "style_opening": rank_correlation(said, asked),
         "style_opening_ratio": float(large / small) if small > 1e-6 else float("nan"),
-        "style_head": rank_correlation(
-            [float(np.mean([head(clip) for clip in takes])) for takes in outputs],
-            [head(clip) for clip in styles],
-        ),
+        "style_head": rank_correlation([head(takes) for takes in outputs], [head(clip) for clip in alone]),
     }
 
 

@@ -74,19 +74,14 @@ class ModelSubject:
     def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:
         """Generate; run r of reference i has the options' first seed + r * len(references) + i."""
         first = self.options.seeds[0]
-        lines = (
-            Line(
-                reference.audio(),
-                replace(
-                    self.options,
-                    seeds=tuple(first + run * len(references) + index for run in range(self.runs)),
-                ),
-                self.style_of(references, index),
-                self.style,
-                self._shape(reference),
-            )
-            for index, reference in enumerate(references)
-        )
+
+        def line(index: int, reference: Reference) -> Line:
+            seeds = tuple(first + run * len(references) + index for run in range(self.runs))
+            options = replace(self.options, seeds=seeds)
+            style = self.style_of(references, index)
+            return Line(reference.audio(), options, style, self.style, self._shape(reference))
+
+        lines = (line(index, reference) for index, reference in enumerate(references))
         for index, clips in generate_lines(self.model, lines):
             yield index, [self.to_reference(clip) if self.to_reference else clip for clip in clips]
 
@@ -98,31 +93,23 @@ class ModelSubject:
         """
         if self.style != SPEAKER:
             return StyleRequest.parse(self.style).resolve(self.model)
-        speaker = references[index].speaker
-        others = [
-            references[(index + step) % len(references)]
-            for step in range(1, len(references))
-            if references[(index + step) % len(references)].speaker == speaker
-        ]
-        for other in others:
-            if other.motion is not None and len(other.motion) >= MIN_REFERENCE_FRAMES:
-                clip = self.from_reference(other.motion) if self.from_reference else other.motion
-                return extract_style(self.model, clip)
+        for other in (*references[index + 1 :], *references[:index]):
+            motion = other.motion if other.speaker == references[index].speaker else None
+            if motion is not None and len(motion) >= MIN_REFERENCE_FRAMES:
+                return extract_style(
+                    self.model, self.from_reference(motion) if self.from_reference else motion
+                )
         default = self.model.config.sampling.style
-        self._note(
-            "No other recording of the speaker has motion to take the style from: "
-            + (f"the model's preset “{default}” is used." if default else "no style is used.")
-        )
+        used = f"the model's preset “{default}” is used." if default else "no style is used."
+        note = f"No other recording of the speaker has motion to take the style from: {used}"
+        self.notes += [] if note in self.notes else [note]
         return StyleRequest("preset", default).resolve(self.model) if default else None
 
     def _shape(self, reference: Reference) -> torch.Tensor | None:
-        known = reference.motion is not None and reference.motion.basis == self.model.config.basis
-        shape = reference.motion.shape if reference.motion is not None and known else None
-        return None if shape is None else torch.as_tensor(shape, dtype=torch.float32)
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
+        motion = reference.motion
+        if motion is None or motion.shape is None or motion.basis != self.model.config.basis:
+            return None
+        return torch.as_tensor(motion.shape, dtype=torch.float32)
 
 
 class MotionFolder:
@@ -181,8 +168,7 @@ class MotionFolder:
         whole = _motion_files(self.folder)
         seeds: dict[int, dict[str, Path]] = {}
         for stem, path in whole.items():
-            match = _SEED.match(stem)
-            if match:
+            if match := _SEED.match(stem):
                 seeds.setdefault(int(match["seed"]), {})[match["id"]] = path
         folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
         for candidates in (

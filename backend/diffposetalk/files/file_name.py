@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 FORBIDDEN = '<>:"/\\|?*'
 """Characters that Windows does not take in a name."""
@@ -23,3 +24,9 @@ def is_writable(character: str) -> bool:
 def is_allowed(name: str) -> bool:
     """Whether no system refuses a name for its characters or because a device has it (Windows: con, nul, com1)."""
     return all(map(is_writable, name)) and name.split(".")[0].casefold() not in _DEVICES
+
+
+def with_suffix(path: str | Path, suffix: str) -> Path:
+    """The path, with the suffix added to its name unless it ends in that, in any case."""
+    path = Path(path)
+    return path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)

@@ -59,11 +59,9 @@ def read_torch_file(path: str | Path) -> Any:
             zipped = start.startswith(_ZIP_MAGIC)
             if not zipped and _STREAM_MAGIC not in start:
                 raise _not_a_checkpoint(what)
-            sizes: Counter[int] | None = None  # of a stream PyTorch compares them itself
-            if zipped:
-                sizes = _inspect_zip(file, what)
-            else:
-                _inspect_stream(file, what)
+            sizes = _inspect_zip(file, what) if zipped else None  # of a stream PyTorch compares them itself
+            for _ in range(0 if zipped else _STREAM_PICKLES):
+                inspect(file, what, persistent_ids=True)
         with torch.serialization.safe_globals(_allowed()):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         return _Copies(sizes)(content)
@@ -96,11 +94,6 @@ def _inspect_zip(file: BinaryIO, what: str) -> Counter[int]:
             raise refusal(what, "more objects than it can need")
         inspect(io.BytesIO(archive.read(names[0])), what, persistent_ids=True)
         return Counter(e.file_size for e in entries if "/data/" in e.filename)
-
-
-def _inspect_stream(file: BinaryIO, what: str) -> None:
-    for _ in range(_STREAM_PICKLES):
-        inspect(file, what, persistent_ids=True)
 
 
 class _Copies:

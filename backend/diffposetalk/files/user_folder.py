@@ -10,19 +10,20 @@ from pathlib import Path
 
 def user_data_folder() -> Path:
     """What the user keeps, such as the style library: DIFFPOSETALK_DATA, or where this user's data lie."""
-    chosen = os.environ.get("DIFFPOSETALK_DATA")
     places = ("APPDATA", "Roaming", "Application Support", "XDG_DATA_HOME", ".local/share")
-    return Path(chosen) if chosen else _folder(*places)
+    return _folder("DIFFPOSETALK_DATA", *places)
 
 
 def user_cache_folder() -> Path:
     """What can be computed again: DIFFPOSETALK_CACHE, or where this user's caches lie."""
-    chosen = os.environ.get("DIFFPOSETALK_CACHE")
-    places = ("LOCALAPPDATA", "Local", "Caches", "XDG_CACHE_HOME", ".cache")
-    return Path(chosen) if chosen else _folder(*places)
+    return _folder("DIFFPOSETALK_CACHE", "LOCALAPPDATA", "Local", "Caches", "XDG_CACHE_HOME", ".cache")
 
 
-def _folder(windows_variable: str, windows: str, macos: str, linux_variable: str, linux: str) -> Path:
+def _folder(
+    own: str, windows_variable: str, windows: str, macos: str, linux_variable: str, linux: str
+) -> Path:
+    if chosen := os.environ.get(own):
+        return Path(chosen)
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get(windows_variable) or home / "AppData" / windows)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import OutputError
+from ..errors import DiffPoseTalkError, OutputError
 
 
 def allowed(mode: int) -> int:
@@ -21,11 +21,13 @@ def allowed(mode: int) -> int:
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+def whole_file(
+    path: str | Path, refusal: type[DiffPoseTalkError] = OutputError, kind: str | None = None
+) -> Iterator[BinaryIO]:
     """A binary file to write into, which becomes `path` when the body ends and vanishes when it fails.
 
     Raises:
-        OutputError: the folder cannot be written to, or the disk is full.
+        OutputError: the folder cannot be written to, or the disk is full; `refusal` of a `kind` where these are given.
     """
     path = Path(path)
     part = None
@@ -39,5 +41,5 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         if part is not None:
             Path(part).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise OutputError(f"Cannot write “{path}”: {error.strerror or error}.") from error
+            raise refusal(f"Cannot write “{path}”: {error.strerror or error}.", kind) from error
         raise

@@ -58,14 +58,11 @@ def add_generation_arguments(parser: argparse._ActionsContainer) -> None:
 
 def chosen_options(arguments: argparse.Namespace, seeds: tuple[int, ...] = (0,)) -> GenerationOptions:
     """The options that `add_generation_arguments` names. Raises DiffPoseTalkError."""
+    same = ("speech_guidance", "style_guidance", "sampler", "steps", "quality")
     limits = arguments.dynamic_threshold
     return GenerationOptions(
         seeds=seeds,
         head_pose=not arguments.no_head_pose,
-        speech_guidance=arguments.speech_guidance,
-        style_guidance=arguments.style_guidance,
-        sampler=arguments.sampler,
-        steps=arguments.steps,
         threshold=None if limits is None else tuple(limits),
-        quality=arguments.quality,
+        **{name: getattr(arguments, name) for name in same},
     )

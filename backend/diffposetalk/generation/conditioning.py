@@ -11,6 +11,7 @@ from ..diffusion.guidance import Condition
 from ..motion.channel_groups import MOUTH, channels_of
 from ..networks.model import DiffPoseTalk
 from .course import Course
+from .line import Guidance
 
 
 def condition(
@@ -56,9 +57,7 @@ def condition(
         indicator=tensor_rows(courses, indicators),
     )
     guidance = [course.guidance for course in courses]
-    w_a = number_rows(courses, [g.speech for g in guidance])[:, None]
-    if any(g.lips != g.speech for g in guidance):
-        w_a = torch.where(mouth(model), number_rows(courses, [g.lips for g in guidance])[:, None], w_a)
+    w_a = tensor_rows(courses, [speech_scale(model, g) for g in guidance])
     # Without a style, the two scales are the same: that leaves its branch no weight.
     with_style = number_rows(courses, [course.line.style is not None for course in courses])[:, None]
     w_s = torch.where(with_style, number_rows(courses, [g.style for g in guidance])[:, None], w_a)
@@ -73,6 +72,15 @@ def tensor_rows(courses: list[Course], values: list[torch.Tensor]) -> torch.Tens
 def number_rows(courses: list[Course], values: Sequence[float]) -> torch.Tensor:
     """One number a course to one a take, (B,)."""
     return torch.tensor([v for course, v in zip(courses, values, strict=True) for _ in course.takes])
+
+
+def speech_scale(model: DiffPoseTalk, guidance: Guidance) -> torch.Tensor:
+    """The scale w_a of each channel (D,)."""
+    config = model.config
+    scale = torch.where(mouth(model), guidance.lips, guidance.speech)
+    for group, more in guidance.added.items():
+        scale[channels_of((group,), config.basis, config.denoiser.motion_dim)] += more
+    return scale
 
 
 def mouth(model: DiffPoseTalk) -> torch.Tensor:

@@ -52,7 +52,6 @@ class Course:
 
     @property
     def first_frame(self) -> int:
-        """First frame of the window to come."""
         return self.origin + self.window * self.model.config.denoiser.window
 
     @property
@@ -62,7 +61,6 @@ class Course:
 
     @property
     def finished(self) -> bool:
-        """Whether all windows are done."""
         return self.window == self.windows
 
     def draw_noise(self) -> torch.Tensor:

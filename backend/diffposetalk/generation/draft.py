@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ..config import SamplingConfig, from_fields
 from ..diffusion.samplers import solver_steps
-from ..errors import DiffPoseTalkError, ModelError
+from ..errors import DiffPoseTalkError, ModelError, refusing
 from ..files.digest import file_sha256
 from ..files.text_file import read_text
 from ..files.whole_file import whole_file
@@ -102,21 +102,13 @@ def load_draft(folder: str | Path, model: DiffPoseTalk) -> DiffPoseTalk:
         )
     config = replace(model.config, name=str(about["name"]), sampling=sampling, provenance=provenance)
     draft = DiffPoseTalk(config, model.speech_encoder)
-    for name in ("speech_proj", "style_encoder", "normalizer", "schedule"):
+    shared = ("speech_proj", "style_encoder", "normalizer", "schedule", "styles", "compute")
+    for name in (*shared, "start_motion", "start_speech", "null_style", "null_speech"):
         setattr(draft, name, getattr(model, name))
-    for name in ("start_motion", "start_speech", "null_style", "null_speech"):
-        setattr(draft, name, getattr(model, name))
-    try:
+    misfit = ModelError(f"The draft in “{folder}” does not fit the model beside it.", "draft_invalid")
+    with refusing(misfit, RuntimeError):
         draft.denoiser.load_state_dict({k.removeprefix(_PREFIX): v for k, v in tensors.items()})
-    except RuntimeError as error:
-        raise ModelError(
-            f"The draft in “{folder}” does not fit the model beside it.", "draft_invalid"
-        ) from error
-    draft.styles, draft.compute, draft.sha256 = (
-        model.styles,
-        model.compute,
-        file_sha256(folder / DRAFT_WEIGHTS),
-    )
+    draft.sha256 = file_sha256(folder / DRAFT_WEIGHTS)
     return draft.to(model.device).eval()
 
 

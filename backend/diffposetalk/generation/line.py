@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -43,8 +44,9 @@ class Line:
     standing: Standing | None = None
 
     def __post_init__(self) -> None:
-        named, held = (self.options.style, self.options.shape), (self.style, self.shape)
-        if any(name is not None and value is None for name, value in zip(named, held, strict=True)):
+        # A style that was read and is to be none has a name and no vector.
+        read = self.style is not None or self.style_name or self.options.style is None
+        if not read or (self.options.shape is not None and self.shape is None):
             raise DiffPoseTalkError(
                 "The options name a style or a shape, but not what it holds: read it first, with "
                 "diffposetalk.resolve_style.",
@@ -86,11 +88,16 @@ class Solver:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Scales of equation 10 for a line: of the speech, of the lips and the jaw towards it, and of the style."""
+    """Scales of equation 10 for a line: of the speech, of the lips and the jaw towards it, and of the style.
+
+    Attributes:
+        added: to the scale of the speech, by group of channels.
+    """
 
     speech: float
     lips: float
     style: float
+    added: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(line: Line, defaults: SamplingConfig) -> Guidance:
@@ -98,7 +105,7 @@ class Guidance:
         speech, style = line.options.speech_guidance, line.options.style_guidance
         style = defaults.style_guidance if style is None else style
         if speech is not None:
-            return Guidance(speech, speech, style)
+            return Guidance(speech, speech, style, defaults.added_guidance)
         noisy = defaults.noisy_lips_guidance > 0 and is_noisy(line.audio.samples)
         lips = defaults.noisy_lips_guidance if noisy else defaults.speech_guidance
-        return Guidance(defaults.speech_guidance, lips, style)
+        return Guidance(defaults.speech_guidance, lips, style, defaults.added_guidance)

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import EXPRESSION_DIM
+from ..config import EXPRESSION_DIM, from_fields
 from ..diffusion.inpainting import FACE_FRAMES, HEAD_FRAMES, Seams, Standing
-from ..errors import DiffPoseTalkError, MotionError
+from ..errors import DiffPoseTalkError, MotionError, refusing
 from ..motion.channel_groups import channels_of
 from ..motion.clip import MotionClip, from_vectors, to_vectors
 from ..networks.model import DiffPoseTalk
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
-from ..sound.audio import SpeechAudio
+from ..sound.audio import SAMPLE_RATE, SpeechAudio
 from .batching import OnProgress, generate_lines
 from .line import Line
 from .options import GenerationOptions
@@ -44,7 +44,7 @@ class Hold:
         start, stop: frames of the clip, `stop` exclusive; None is the range's own.
     """
 
-    groups: Sequence[str]
+    groups: tuple[str, ...] | list[str]
     start: int | None = None
     stop: int | None = None
 
@@ -55,22 +55,9 @@ def parse_holds(data: Any) -> list[Hold]:
     Raises:
         DiffPoseTalkError: kind regenerate_hold; anything else.
     """
-    try:
-        holds = []
-        for entry in data:
-            groups, unknown = entry["groups"], set(entry) - {"groups", "start", "stop"}
-            frames = [entry.get("start"), entry.get("stop")]
-            if unknown or isinstance(groups, str) or not all(isinstance(g, str) for g in groups):
-                raise ValueError
-            if not all(frame is None or type(frame) is int for frame in frames):
-                raise ValueError
-            holds.append(Hold(tuple(groups), *frames))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise DiffPoseTalkError(
-            "What is to be held is a list of {“groups”: […], “start”: frame, “stop”: frame}.",
-            "regenerate_hold",
-        ) from error
-    return holds
+    wanted = "What is to be held is a list of {“groups”: […], “start”: frame, “stop”: frame}."
+    with refusing(DiffPoseTalkError(wanted, "regenerate_hold"), TypeError, ValueError, AttributeError):
+        return [from_fields(Hold, entry) for entry in data]
 
 
 def known_motion(
@@ -204,24 +191,20 @@ def _bent(clip: MotionClip, part: MotionClip, low: int, known: np.ndarray) -> Mo
 
 def _part(audio: SpeechAudio, low: int, high: int) -> SpeechAudio:
     """The recording from motion frame `low` to `high`."""
-    samples = audio.samples[low * SAMPLES_PER_FRAME : high * SAMPLES_PER_FRAME]
-    seconds = max(
-        0.0, min(audio.seconds, high * SAMPLES_PER_FRAME / 16_000) - low * SAMPLES_PER_FRAME / 16_000
-    )
-    return SpeechAudio(samples, audio.sample_rate_in, audio.channels_in, seconds, audio.sha256, audio.name)
+    begin, end = low * SAMPLES_PER_FRAME, high * SAMPLES_PER_FRAME
+    seconds = max(0.0, min(audio.seconds, end / SAMPLE_RATE) - begin / SAMPLE_RATE)
+    return replace(audio, samples=audio.samples[begin:end], seconds=seconds)
 
 
 def _joined(
     clip: MotionClip, part: MotionClip, low: int, known: np.ndarray, what: dict[str, Any]
 ) -> MotionClip:
     """The clip with what is not known taken from `part`, which begins at frame `low`."""
-    exp, pose = clip.exp.astype(np.float32), clip.pose.astype(np.float32)  # copies
-    motion_dim = known.shape[1]
+    exp, pose = clip.exp.astype(np.float32), clip.pose.astype(np.float32)
     new_exp, new_pose = exp.copy(), pose.copy()
     new_exp[low : low + len(part)], new_pose[low : low + len(part)] = part.exp, part.pose
-    masks = from_vectors(known.astype(np.float32), (1.0, 1.0))
-    known_exp, known_pose = masks[0] > 0, masks[1] > 0
-    if motion_dim != 54:
+    known_exp, known_pose = (mask > 0 for mask in from_vectors(known.astype(np.float32), (1.0, 1.0)))
+    if known.shape[1] != EXPRESSION_DIM + 4:
         known_pose[:, :3] = True
     exp, pose = np.where(known_exp, exp, new_exp), np.where(known_pose, pose, new_pose)
     keys = ("generator", "model", "model_sha256", "seed", "audio_name", "audio_sha256", "style", "guidance")

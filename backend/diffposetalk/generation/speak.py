@@ -5,21 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..config import SHAPE_DIM
-from ..errors import Cancelled, ModelError, StyleError
+from ..errors import Cancelled, ModelError, StyleError, refusing
 from ..files.array_file import read_arrays
-from ..motion.clip import MotionClip, load_motion
+from ..motion.clip import MotionClip
 from ..networks.model import DiffPoseTalk
 from ..sound.audio import SpeechAudio, load_speech
 from .batching import OnProgress, OnWindow, generate
 from .draft import refuse_settings
 from .options import GenerationOptions
-from .ranges import parse_holds, regenerate
 
 MAX_SHAPE_BYTES = 1 << 20
 """Of a file of identity coefficients, or of its array, which has half a kilobyte."""
@@ -36,7 +34,7 @@ def animate(
     audio_seconds: float | None = None,
     on_progress: OnProgress | None = None,
     on_window: OnWindow | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
     heads: tuple[str | Path, str | Path] | None = None,
 ) -> tuple[SpeechAudio, list[MotionClip]]:
     """Read a recording and generate one clip per seed.
@@ -59,7 +57,7 @@ def animate(
         def on_window(take: int, start: int, clip: MotionClip) -> None:
             told(take, start, in_basis_of_target(clip))
 
-    speech = load_speech(audio, audio_start, audio_seconds)
+    speech = load_speech(audio, audio_start, audio_seconds, cancelled)
     clips = generate(
         model,
         speech,
@@ -74,7 +72,7 @@ def animate(
     if in_basis_of_target is not None:
 
         def converted(done: int, total: int) -> None:
-            if cancelled is not None and cancelled():
+            if cancelled():
                 raise Cancelled()
             if on_progress is not None:  # a client that hears nothing for long takes the process for hung
                 on_progress("convert", done, total)
@@ -83,66 +81,21 @@ def animate(
     return speech, clips
 
 
-def reanimate(
-    model: DiffPoseTalk,
-    audio: str | Path,
-    motion: str | Path,
-    start: int,
-    stop: int,
-    options: GenerationOptions,
-    style: torch.Tensor | None = None,
-    style_name: str = "",
-    *,
-    hold: Any = (),
-    audio_start: float = 0.0,
-    audio_seconds: float | None = None,
-    on_progress: OnProgress | None = None,
-    cancelled: Callable[[], bool] | None = None,
-    heads: tuple[str | Path, str | Path] | None = None,
-) -> tuple[SpeechAudio, list[MotionClip]]:
-    """Read a recording and a take of it, and generate frames `start` to `stop` (exclusive) of that again.
+def conversions(
+    basis: str, heads: tuple[str | Path, str | Path] | None
+) -> tuple[Callable[[MotionClip], MotionClip], Callable[..., MotionClip]] | None:
+    """From clips for the second of two heads to those of a model whose head is the first, and back.
 
-    Args:
-        audio, audio_start, audio_seconds: as of `animate`; frame 0 of the take is at `audio_start`.
-        motion: the take's file, at the model's rate, in its basis or that of the second of `heads`.
-        hold: what stays as it is inside the range, as `ranges.parse_holds` takes it.
-        others: as of `animate`.
-
-    Raises:
-        DiffPoseTalkError: as of `animate` and `ranges.regenerate`.
+    None where there are no heads, or both speak the model's basis. Raises ModelError as `_conversion`.
     """
-    refuse_settings(model, options)
-    holds = parse_holds(hold)
-    conversions = None
-    if heads is not None and (back := _conversion(model.config.basis, *heads)) is not None:
-        conversions = _inverse(*heads), back
-    clip = load_motion(motion)
-    speech = load_speech(audio, audio_start, audio_seconds)
-    clips = regenerate(
-        model,
-        speech,
-        clip,
-        start,
-        stop,
-        options,
-        holds=holds,
-        style=style,
-        style_name=style_name,
-        shape=load_shape(options.shape),
-        on_progress=on_progress,
-        cancelled=cancelled,
-        conversions=conversions,
-    )
-    return speech, clips
-
-
-def _inverse(model_head: str | Path, target_head: str | Path) -> Callable[[MotionClip], MotionClip]:
-    """What turns clips for another head into clips of a model."""
     from ..head.basis_conversion import Conversion
     from ..head.head_model import load_head
 
-    conversion = Conversion(load_head(target_head), load_head(model_head))
-    return lambda clip: conversion(clip)[0]
+    back = None if heads is None else _conversion(basis, *heads)
+    if heads is None or back is None:
+        return None
+    conversion = Conversion(load_head(heads[1]), load_head(heads[0]))
+    return lambda clip: conversion(clip)[0], back
 
 
 def _conversion(
@@ -178,14 +131,10 @@ def load_shape(path: str | Path | None) -> torch.Tensor | None:
     """
     if path is None:
         return None
-    try:
-        arrays = read_arrays(path, ("", "shape"), MAX_SHAPE_BYTES)
-        (array,) = arrays.values()
+    foreign = f"“{path}” is not a file of identity coefficients (.npy, or .npz with “shape”)."
+    with refusing(StyleError(foreign, "shape_invalid")):
+        (array,) = read_arrays(path, ("", "shape"), MAX_SHAPE_BYTES).values()
         shape = np.asarray(array, dtype=np.float32).reshape(-1)
-    except (OSError, ValueError, TypeError) as error:
-        raise StyleError(
-            f"“{path}” is not a file of identity coefficients (.npy, or .npz with “shape”).", "shape_invalid"
-        ) from error
     if shape.shape != (SHAPE_DIM,) or not np.isfinite(shape).all():
         raise StyleError(f"“{path}” must hold {SHAPE_DIM} finite identity coefficients.", "shape_invalid")
     return torch.from_numpy(shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 
@@ -16,7 +17,6 @@ from ..diffusion.samplers import Denoise, sample
 from ..errors import Cancelled
 from ..motion.clip import MotionClip
 from ..networks.model import DiffPoseTalk
-from ..networks.speech.encoder import OnChunk
 from .conditioning import condition, mouth, number_rows, tensor_rows
 from .course import Course
 from .take import motion_clip
@@ -58,7 +58,7 @@ class WindowSampler:
         before = [[g.get_state() for g in course.generators] for course in courses]
         try:
             speech = [
-                course.current_speech(self.thread, self._on_chunk(course.index), self.check)
+                course.current_speech(self.thread, partial(self._on_chunk, course.index), self.check)
                 for course in courses
             ]
             x0 = self._sampled(courses, speech)
@@ -118,15 +118,8 @@ class WindowSampler:
                 torch.cat([course.draw_noise() for course in courses]), device
             )
 
-        return sample(
-            solver.sampler,
-            denoise,
-            start,
-            model.schedule,
-            solver.steps,
-            fresh_noise,
-            lambda done, total: self._on_step(courses, done, total),
-        )
+        on_step = partial(self._on_step, courses)
+        return sample(solver.sampler, denoise, start, model.schedule, solver.steps, fresh_noise, on_step)
 
     def _sparse(self, sampler: str) -> SparseBranch | None:
         """For a window to be sampled. Noise between steps would upset what is inferred from earlier ones."""
@@ -135,14 +128,9 @@ class WindowSampler:
             return None
         return SparseBranch(every, self.model.schedule.half_log_snr().tolist())
 
-    def _on_chunk(self, index: int) -> OnChunk:
-        """Progress of listening to a line."""
-
-        def report(done: int, total: int) -> None:
-            if self.on_progress:
-                self.on_progress(index, "speech", done, total)
-
-        return report
+    def _on_chunk(self, index: int, done: int, total: int) -> None:
+        if self.on_progress:
+            self.on_progress(index, "speech", done, total)
 
     def _on_step(self, courses: list[Course], done: int, total: int) -> None:
         self.check()

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-import torch
 
 from ..config import EXPRESSION_DIM
 from ..errors import MotionError
 from ..motion.clip import MotionClip
 from .bounded_least_squares import bounded_least_squares
 from .correspondence import Correspondence, correspond, head_hash
-from .head_model import HeadModel
+from .head_model import HeadModel, inner_lips
 from .jaw_fields import jaw_features, jaw_fields, jaw_slope
 
 __all__ = ["Conversion", "Correspondence", "Residual", "convert", "correspond"]
@@ -232,14 +231,14 @@ class _Lips:
 
 def _matching_lips(source: HeadModel, target: HeadModel) -> _Lips:
     """Matched by their place across the mouth; no pairs if one of the heads does not say where its lips meet."""
-    names = ("lip_inner_upper", "lip_inner_lower", "mouth_corners")
-    if not all(name in head.arrays for head in (source, target) for name in names):
-        return _Lips(np.zeros((2, 0), np.int64), np.zeros((2, 0), np.int64), np.zeros((0, 0)))
     pairs, places = [], []
     for head in (source, target):
+        lips = inner_lips(head)
+        if lips is None:
+            return _Lips(np.zeros((2, 0), np.int64), np.zeros((2, 0), np.int64), np.zeros((0, 0)))
         across = head.v_template.numpy()[:, 0].astype(np.float64)
-        left, right = np.sort(across[head.arrays["mouth_corners"]])
-        both = np.stack([head.arrays["lip_inner_upper"], head.arrays["lip_inner_lower"]]).astype(np.int64)
+        left, right = np.sort(across[lips[2]])
+        both = np.stack(lips[:2]).astype(np.int64)
         both = both[:, np.argsort(across[both].mean(axis=0))]
         pairs.append(both)
         places.append((across[both].mean(axis=0) - left) / (right - left))
@@ -268,11 +267,8 @@ class _Reading:
 
     def displacements(self, exp: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """(T, 3(N + K)) metres: the points', then the upper lip's less the lower one's."""
-        still = torch.as_tensor(pose, dtype=torch.float32).clone()
-        still[:, :3] = 0
-        with torch.no_grad():
-            moved = self.head.vertices(torch.as_tensor(exp, dtype=torch.float32), still).numpy()
-        moved = (moved[:, : len(self.rest)] - self.rest) @ self.turn
+        still = np.concatenate([np.zeros_like(pose[:, :3]), pose[:, 3:]], axis=1)
+        moved = (self.head.posed(exp, still)[:, : len(self.rest)] - self.rest) @ self.turn
         flat = moved.transpose(1, 0, 2).reshape(len(self.rest), -1)
         found = (self.between @ flat).reshape(self.between.shape[0], -1, 3)
         return found.transpose(1, 0, 2).reshape(len(exp), -1)

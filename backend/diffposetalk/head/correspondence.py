@@ -24,7 +24,7 @@ from ..errors import OutputError
 from ..files.array_file import read_arrays
 from ..files.user_folder import user_cache_folder
 from ..files.whole_file import whole_file
-from .head_model import JAW, LEFT_EYE, RIGHT_EYE, HeadModel
+from .head_model import JAW, LEFT_EYE, RIGHT_EYE, HeadModel, inner_lips, vertex_normals
 
 VERSION = 3
 """Part of the cache's key: changes whenever the method does."""
@@ -77,9 +77,8 @@ def correspond(source: HeadModel, target: HeadModel, *, cache: Path | None = Non
     Args:
         cache: folder of the cache; None is the user's own. One that cannot be written is done without.
     """
-    path = (
-        cache or user_cache_folder()
-    ) / f"correspondence-{head_hash(source)[:24]}-{head_hash(target)[:24]}.npz"
+    folder = cache or user_cache_folder()
+    path = folder / f"correspondence-{head_hash(source)[:24]}-{head_hash(target)[:24]}.npz"
     kept = _read(path, source, target)
     if kept is not None:
         return kept
@@ -123,11 +122,8 @@ def find_correspondence(source: HeadModel, target: HeadModel) -> Correspondence:
     near = (found.distance < FAR * unit) & (np.abs(jaw - b.jaw_weight[face]) < SAME_JAW)
     face, found = face[near], found.chosen(near)
     weights = b.area[face] / (1 + (found.distance / (0.03 * unit)) ** 2)
-    for name, weight in (
-        ("mask_lips", MOUTH_WEIGHT),
-        ("mask_left_eye", EYE_WEIGHT),
-        ("mask_right_eye", EYE_WEIGHT),
-    ):
+    marked = {"lips": MOUTH_WEIGHT, "left_eye": EYE_WEIGHT, "right_eye": EYE_WEIGHT}
+    for name, weight in ((f"mask_{part}", weight) for part, weight in marked.items()):
         if name in target.arrays:
             weights = np.where(np.isin(b.index[face], target.arrays[name]), weights * weight, weights)
     return Correspondence(
@@ -166,24 +162,13 @@ class _Skin:
         self.index = np.flatnonzero(kept)
         self.faces = (np.cumsum(kept) - 1)[faces[kept[faces].all(axis=1)]]
         self.vertices = template[kept]
-        self.normals = self.normals_of(self.vertices)
-        corners = self.vertices[self.faces]
-        doubled = np.linalg.norm(
-            np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-        )
+        self.normals = vertex_normals(self.vertices, self.faces)
+        a, b, c = self.vertices[self.faces].transpose(1, 0, 2)
+        doubled = np.linalg.norm(np.cross(b - a, c - a), axis=1)
         self.area = np.bincount(self.faces.ravel(), np.repeat(doubled / 6, 3), minlength=len(self.vertices))
         self.jaw_weight = weights[kept, JAW]
         self.face = self._face()
         self.seam = _seam(head)
-
-    def normals_of(self, vertices: np.ndarray) -> np.ndarray:
-        """Unit normals (S, 3) of the skin with its vertices elsewhere."""
-        corners = vertices[self.faces]
-        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        out = np.zeros_like(vertices)
-        for corner in range(3):
-            np.add.at(out, self.faces[:, corner], normal)
-        return out / np.linalg.norm(out, axis=1, keepdims=True).clip(1e-12)
 
     def _face(self) -> np.ndarray:
         """Vertices between brow and chin that are seen from the front, or lie just behind what is seen."""
@@ -210,11 +195,10 @@ class _Skin:
 
 def _seam(head: HeadModel) -> np.ndarray | None:
     """The line where the lips meet, (9, 3) from one corner to the other evenly in x, or None if not known."""
-    names = ("lip_inner_upper", "lip_inner_lower", "mouth_corners")
-    if not all(name in head.arrays for name in names):
+    lips = inner_lips(head)
+    if lips is None:
         return None
-    template = head.v_template.numpy().astype(np.float64)
-    upper, lower, corners = (template[head.arrays[name]] for name in names)
+    upper, lower, corners = (head.v_template.numpy().astype(np.float64)[part] for part in lips)
     line = np.concatenate([(upper + lower) / 2, corners])
     line = line[np.argsort(line[:, 0])]
     x = np.linspace(line[0, 0], line[-1, 0], 9)
@@ -242,9 +226,8 @@ def _aligned(a: _Skin, b: _Skin) -> tuple[np.ndarray, float, np.ndarray]:
         np.concatenate([b.joints, fixed_b]),
         np.concatenate([np.ones(5), held]),
     )
-    normals = a.normals[a.face]
-    some = _spread(a.vertices[a.face], ALIGNED)
-    points, normals = a.vertices[a.face][some], normals[some]
+    some = a.face[_spread(a.vertices[a.face], ALIGNED)]
+    points, normals = a.vertices[some], a.normals[some]
 
     def refined(
         start: tuple[np.ndarray, float, np.ndarray], rounds: int
@@ -280,7 +263,7 @@ def _deformed(laid: np.ndarray, landmarks: np.ndarray, a: _Skin, b: _Skin) -> np
     )
     held = wanted
     for width in SMOOTHNESS:
-        pairs = _paired(laid[a.face], a.normals_of(laid)[a.face], b, TRIM)
+        pairs = _paired(laid[a.face], vertex_normals(laid, a.faces)[a.face], b, TRIM)
         fro = np.concatenate([laid[a.face][pairs.index], held])
         to = np.concatenate([pairs.place, wanted])
         weight = np.concatenate([np.ones(len(pairs.index)), np.full(len(held), DEFORMED_HOLD)])
@@ -322,7 +305,7 @@ def similarity(
 
     Umeyama, Least-squares estimation of transformation parameters between two point patterns, 1991; weighted.
     """
-    share = np.full(len(points), 1.0) if weights is None else weights
+    share = np.ones(len(points)) if weights is None else weights
     share = (share / share.sum())[:, None]
     mean_p, mean_q = (share * points).sum(axis=0), (share * places).sum(axis=0)
     p, q = points - mean_p, places - mean_q

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..errors import ModelError
 from ..motion.clip import MotionClip
@@ -97,16 +96,8 @@ class FaceRegions:
 
     def _vertices(self, exp: np.ndarray, jaw: np.ndarray, shape: np.ndarray | None) -> np.ndarray:
         pose = np.concatenate([np.zeros_like(jaw), jaw], axis=1)
-        identity = None if shape is None else torch.as_tensor(shape, dtype=torch.float32)
-        with torch.no_grad():
-            pieces = [
-                self._small.vertices(
-                    torch.as_tensor(exp[first : first + CHUNK], dtype=torch.float32),
-                    torch.as_tensor(pose[first : first + CHUNK], dtype=torch.float32),
-                    identity,
-                )[:, : self._count].numpy()
-                for first in range(0, len(exp), CHUNK)
-            ]
+        parts = [slice(first, first + CHUNK) for first in range(0, len(exp), CHUNK)]
+        pieces = [self._small.posed(exp[part], pose[part], shape)[:, : self._count] for part in parts]
         return np.concatenate(pieces)
 
     def _gap(self, vertices: np.ndarray) -> np.ndarray:

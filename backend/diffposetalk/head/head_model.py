@@ -10,7 +10,7 @@ import torch
 from smplx.lbs import lbs
 
 from ..config import EXPRESSION_DIM, SHAPE_DIM
-from ..errors import ModelError
+from ..errors import ModelError, refusing
 from ..files.array_file import read_arrays
 from ..files.shipped import bundled_head_path
 
@@ -43,20 +43,17 @@ class HeadModel:
         if missing:
             raise ModelError(f"The head asset lacks the array {missing[0]!r}.", "head_format")
         self.arrays = arrays
-        self.v_template = torch.as_tensor(arrays["v_template"], dtype=torch.float32)
-        count = len(self.v_template)
-        self.shapedirs = torch.as_tensor(arrays["shapedirs"], dtype=torch.float32)
-        posedirs = torch.as_tensor(arrays["posedirs"], dtype=torch.float32)
-        self.J_regressor = torch.as_tensor(arrays["J_regressor"], dtype=torch.float32)
-        self.weights = torch.as_tensor(arrays["weights"], dtype=torch.float32)
-        expected = {
-            "v_template": (self.v_template, (count, 3)),
-            "shapedirs": (self.shapedirs, (count, 3, SHAPE_DIM + EXPRESSION_DIM)),
-            "posedirs": (posedirs, (count, 3, 36)),
-            "J_regressor": (self.J_regressor, (5, count)),
-            "weights": (self.weights, (count, 5)),
+        count = len(arrays["v_template"])
+        shapes = {
+            "v_template": (count, 3),
+            "shapedirs": (count, 3, SHAPE_DIM + EXPRESSION_DIM),
+            "posedirs": (count, 3, 36),
+            "J_regressor": (5, count),
+            "weights": (count, 5),
         }
-        for name, (array, shape) in expected.items():
+        tensors = {name: torch.as_tensor(arrays[name], dtype=torch.float32) for name in shapes}
+        for name, shape in shapes.items():
+            array = tensors[name]
             if array.shape != shape:
                 raise ModelError(
                     f"The head asset's {name} has the shape {tuple(array.shape)}, not {shape}.", "head_format"
@@ -65,6 +62,7 @@ class HeadModel:
                 raise ModelError(f"The head asset's {name} holds values that are not finite.", "head_format")
         if np.shape(arrays["kintree_table"]) != (2, 5):
             raise ModelError("The head asset does not have the five joints of FLAME.", "head_format")
+        self.v_template, self.shapedirs, posedirs, self.J_regressor, self.weights = tensors.values()
         self.posedirs = posedirs.reshape(-1, 36).T.contiguous()
         parents = torch.as_tensor(arrays["kintree_table"][0].astype(np.int64))
         self.parents = torch.where(parents > 4, -1, parents)
@@ -117,6 +115,13 @@ class HeadModel:
         )
         return verts
 
+    def posed(self, exp: np.ndarray, pose: np.ndarray, shape: np.ndarray | None = None) -> np.ndarray:
+        """As `vertices`, of NumPy's arrays to one, (T, V, 3) float32."""
+        given = (None if a is None else torch.as_tensor(a, dtype=torch.float32) for a in (exp, pose, shape))
+        with torch.no_grad():
+            vertices: np.ndarray = self.vertices(*given).numpy()  # type: ignore[arg-type]
+        return vertices
+
     def restricted_to(self, vertices: np.ndarray) -> HeadModel:
         """The same head with only some of its vertices, posed identically and much cheaper.
 
@@ -157,14 +162,28 @@ class HeadModel:
         upper, lower = self.arrays["lip_inner_upper"], self.arrays["lip_inner_lower"]
         small = self.restricted_to(np.concatenate([upper, lower]))
         still = np.concatenate([np.zeros((len(exp), 3), np.float32), pose[:, 3:]], axis=1)
-        with torch.no_grad():
-            verts = small.vertices(
-                torch.as_tensor(exp, dtype=torch.float32),
-                torch.as_tensor(still, dtype=torch.float32),
-                None if shape is None else torch.as_tensor(shape, dtype=torch.float32),
-            ).numpy()
+        verts = small.posed(exp, still, shape)
         count = len(upper)
         return (verts[:, :count, 1] - verts[:, count : 2 * count, 1]).mean(axis=1)
+
+
+def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Unit normals (V, 3) of a mesh of points (V, 3) and triangles (F, 3), weighted by area."""
+    a, b, c = (points[triangles[:, corner]] for corner in range(3))
+    faces = np.cross(b - a, c - a)
+    normals = np.zeros_like(points)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], faces)
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
+
+
+def inner_lips(head: HeadModel) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Vertices of the upper and the lower inner lip, in pairs, and of the mouth's corners; None if one is not known."""
+    names = ("lip_inner_upper", "lip_inner_lower", "mouth_corners")
+    if not all(name in head.arrays for name in names):
+        return None
+    upper, lower, corners = (head.arrays[name] for name in names)
+    return upper, lower, corners
 
 
 def _euler_to_axis_angle(pitch: torch.Tensor, yaw: torch.Tensor) -> torch.Tensor:
@@ -191,10 +210,6 @@ def load_head(path: str | Path | None = None) -> HeadModel:
             f"The head asset {str(path)!r} does not exist. Set DIFFPOSETALK_HEAD to a head.npz.",
             "head_missing",
         )
-    try:
+    foreign = f"{path.name!r} is not a head asset (.npz in FLAME's layout)."
+    with refusing(ModelError(foreign, "head_format")):  # HeadModel, too, refuses arrays of text, or of none
         return HeadModel(read_arrays(path, _ARRAYS, LARGEST_ASSET))
-    # What HeadModel makes of arrays of text, or of none
-    except (OSError, ValueError, TypeError, IndexError) as error:
-        raise ModelError(
-            f"{path.name!r} is not a head asset (.npz in FLAME's layout).", "head_format"
-        ) from error

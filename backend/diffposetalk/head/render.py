@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from .head_model import LEFT_EYE, RIGHT_EYE, HeadModel
+from .head_model import LEFT_EYE, RIGHT_EYE, HeadModel, vertex_normals
 
 SUPERSAMPLING = 2
 """Samples a pixel along each axis."""
@@ -31,6 +30,8 @@ LIGHTS = (((0.45, 0.5, 0.75), 0.85), ((-0.8, 0.1, 0.5), 0.25))
 AMBIENT = 0.22
 FACING_AWAY = -0.25
 """Cosine to the camera's direction below which a polygon of the resting head is never seen from the front."""
+UPRIGHT = np.array([1, -1, 1])
+"""Turns points whose y points up into such whose y points down, as in pictures, and back."""
 _SMALLEST_GRID, _PIXELS_AT_ONCE = 2, 1 << 21
 
 
@@ -56,12 +57,7 @@ def render_frames(
         (len(frames), size, width, 3) uint8, sRGB.
     """
     chosen = list(frames)
-    with torch.no_grad():
-        vertices = head.vertices(
-            torch.as_tensor(exp[chosen], dtype=torch.float32),
-            torch.as_tensor(pose[chosen], dtype=torch.float32),
-            None if shape is None else torch.as_tensor(shape, dtype=torch.float32),
-        ).numpy()
+    vertices = head.posed(exp[chosen], pose[chosen], shape)
     triangles, colours = surface(head)
     height, width = size * SUPERSAMPLING, round(size * ASPECT) * SUPERSAMPLING
     project = _Camera(head, height, width, view_yaw)
@@ -71,15 +67,10 @@ def render_frames(
 
 
 def render_strip(
-    head: HeadModel,
-    exp: np.ndarray,
-    pose: np.ndarray,
-    frames: Sequence[int],
-    size: int = 160,
-    shape: np.ndarray | None = None,
+    head: HeadModel, exp: np.ndarray, pose: np.ndarray, frames: Sequence[int], size: int = 160
 ) -> np.ndarray:
     """The pictures of `render_frames` side by side, (size, width × len(frames), 3) uint8."""
-    return np.concatenate(list(render_frames(head, exp, pose, frames, size, shape)), axis=1)
+    return np.concatenate(list(render_frames(head, exp, pose, frames, size)), axis=1)
 
 
 def surface(head: HeadModel) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +89,7 @@ def front_of(head: HeadModel) -> HeadModel:
     """The head without the polygons that look away from a camera in front of it: they take half of the time."""
     points = head.v_template.numpy().astype(float)
     polygons = np.asarray(head.arrays["polygons"])
-    normals = _vertex_normals(points * [1, -1, 1], surface(head)[0])
+    normals = vertex_normals(points, surface(head)[0])
     kept = normals[polygons[:, :3]].mean(axis=1)[:, 2] > FACING_AWAY
     material = np.asarray(head.arrays["polygon_material"])[kept]
     return HeadModel(head.arrays | {"polygons": polygons[kept], "polygon_material": material})
@@ -119,7 +110,7 @@ class _Camera:
 
     def __call__(self, vertices: np.ndarray) -> np.ndarray:
         seen = (vertices - self.middle) @ self.turn.T * self.scale
-        return seen * np.array([1, -1, 1]) + self.origin
+        return seen * UPRIGHT + self.origin
 
 
 def _picture(
@@ -129,7 +120,7 @@ def _picture(
     hit, weights = rasterise(points, triangles, height, width)
     inside = hit >= 0
     corners = triangles[hit[inside]]
-    normals = np.einsum("pk,pkc->pc", weights[inside], _vertex_normals(points, triangles)[corners])
+    normals = np.einsum("pk,pkc->pc", weights[inside], vertex_normals(points * UPRIGHT, triangles)[corners])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     normals *= np.where(normals[:, 2:] < 0, -1.0, 1.0)  # sheets such as lashes are seen from both sides
     light = np.full(len(normals), AMBIENT)
@@ -142,17 +133,6 @@ def _picture(
     image = np.clip(image, 0, 1).reshape(shape).mean(axis=(1, 3))
     srgb = np.where(image <= 0.0031308, 12.92 * image, 1.055 * image ** (1 / 2.4) - 0.055)
     return (255 * srgb + 0.5).astype(np.uint8)
-
-
-def _vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3), y up and z towards the camera, of points whose y points down."""
-    up = points * np.array([1, -1, 1])
-    a, b, c = (up[triangles[:, k]] for k in range(3))
-    faces = np.cross(b - a, c - a)
-    normals = np.zeros_like(points)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], faces)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def rasterise(

@@ -78,28 +78,28 @@ class PhoneAligner:
             self._decoder.set_alignment()
             self._decode(sound)
             alignment = self._decoder.get_alignment()
+            if alignment is None:
+                raise ValueError("no alignment")
         except (RuntimeError, ValueError) as error:
             raise DataError("The transcript does not fit the recording.", "data_transcript") from error
-        if alignment is None:
-            raise DataError("The transcript does not fit the recording.", "data_transcript")
-        aligned: list[AlignedWord] = []
-        for word in alignment:
-            phones: list[Phone] = []
-            for phone in word:
-                start, end = phone.start / FRAMES, (phone.start + phone.duration) / FRAMES
-                phones.append(("SIL" if phone.name in SILENCES else phone.name, start, end))
-            silent = all(symbol == "SIL" for symbol, _, _ in phones)
-            spelling = (
-                "" if silent else re.sub(r"\(\d+\)$", "", word.name)
-            )  # “a(2)” is another way to say “a”
-            begin, finish = word.start / FRAMES, (word.start + word.duration) / FRAMES
-            aligned.append((spelling, begin, finish, phones))
-        return aligned
+        return [_aligned(word) for word in alignment]
 
     def _decode(self, sound: bytes) -> None:
         self._decoder.start_utt()
         self._decoder.process_raw(sound, full_utt=True)
         self._decoder.end_utt()
+
+
+def _aligned(word: Any) -> AlignedWord:
+    phones: list[Phone] = [("SIL" if p.name in SILENCES else p.name, *_span(p)) for p in word]
+    silent = all(symbol == "SIL" for symbol, _, _ in phones)
+    spelling = re.sub(r"\(\d+\)$", "", word.name)  # “a(2)” is another way to say “a”
+    return ("" if silent else spelling, *_span(word), phones)
+
+
+def _span(part: Any) -> tuple[float, float]:
+    """Start and end, seconds, of a word or phone of PocketSphinx."""
+    return part.start / FRAMES, (part.start + part.duration) / FRAMES
 
 
 def transcript_words(text: str) -> list[str]:

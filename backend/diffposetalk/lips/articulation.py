@@ -8,7 +8,7 @@ gap under 0.15 of the clip's 95th percentile within 40 ms of the phone, an openi
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -31,12 +31,7 @@ class Articulation:
     open_vowels: int = 0
 
     def __add__(self, other: Articulation) -> Articulation:
-        return Articulation(
-            self.closed + other.closed,
-            self.bilabials + other.bilabials,
-            self.opened + other.opened,
-            self.open_vowels + other.open_vowels,
-        )
+        return Articulation(*map(int.__add__, astuple(self), astuple(other)))
 
     @property
     def closure(self) -> float:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def check_lip_sync(
         style: as `styles.resolve_style` takes it, for the model's takes; None is the model's own.
 
     Returns:
-        `marks` (`missed_closures.Mark` as data), `expected` ([start, stop, phone, word] of all closures, seconds from the
-        take's first frame), `source` (phones, transcript or model), `words` ([word, start, stop]).
+        `marks` (`missed_closures.Mark` as data), `expected` ([start, stop, phone, word] of all closures, seconds from
+        the take's first frame), `source` (phones, transcript or model), `words` ([word, start, stop]).
 
     Raises:
         DiffPoseTalkError: something cannot be read; kind head_basis, the head does not show the take's basis; kind
@@ -91,7 +92,7 @@ def check_lip_sync(
             cancelled=cancelled,
         )
     return {
-        "marks": [mark.to_dict() for mark in missed(face, clip, expected)],
+        "marks": [asdict(mark) for mark in missed(face, clip, expected)],
         "expected": [[e.frames.start / FPS, e.frames.stop / FPS, e.phone, e.word] for e in expected],
         "source": source,
         "words": [[word.text, word.start, word.stop] for word in words],

@@ -13,8 +13,7 @@ a gap under `CLOSED_GAP` always is, so that a mouth that hardly opens is not hel
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -72,10 +71,6 @@ class Mark:
     limit_mm: float
     reason: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Expected:
@@ -92,26 +87,19 @@ def closed_below(gap: np.ndarray) -> float:
     return max(CLOSED * float(np.percentile(gap, 95)), CLOSED_GAP)
 
 
-def check_phones(
-    face: FaceRegions, clip: MotionClip, phones: Sequence[Phone], words: Sequence[Word] = ()
-) -> list[Mark]:
-    """Marks of the P, B and M on which a clip's lips do not close; arguments as of `said_closures` and `missed`."""
-    return missed(face, clip, said_closures(clip, phones, words))
-
-
 def said_closures(clip: MotionClip, phones: Sequence[Phone], words: Sequence[Word] = ()) -> list[Expected]:
     """Where P, B and M are said.
 
     Args:
         phones: (ARPAbet symbol, start, end) in seconds from the clip's first frame; stress digits do not matter.
     """
-    expected = []
+    expected, frames = [], len(resample(clip, FPS))
     for symbol, start, end in phones:
         phone = symbol.upper().rstrip("012")
         if phone in BILABIALS:
             middle = 0.5 * (start + end)
             word = next((w.text for w in words if w.start <= middle < w.stop), None)
-            expected.append(Expected(span(start, end, _frames(clip)), 1.0, phone, word))
+            expected.append(Expected(span(start, end, frames), 1.0, phone, word))
     return expected
 
 
@@ -169,10 +157,6 @@ def expected_closures(gaps: np.ndarray, fps: float = FPS) -> list[Expected]:
         if share >= AGREEMENT:
             expected.append(Expected(frames, share))
     return expected
-
-
-def _frames(clip: MotionClip) -> int:
-    return len(resample(clip, FPS))
 
 
 def missed(face: FaceRegions, clip: MotionClip, expected: Sequence[Expected]) -> list[Mark]:

@@ -3,58 +3,25 @@
 
 from __future__ import annotations
 
+_EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
+
+
+def _sides(*names: str) -> list[str]:
+    return [name + side for name in names for side in ("Left", "Right")]
+
+
 APPLE_ORDER = [
-    "eyeBlinkLeft",
-    "eyeLookDownLeft",
-    "eyeLookInLeft",
-    "eyeLookOutLeft",
-    "eyeLookUpLeft",
-    "eyeSquintLeft",
-    "eyeWideLeft",
-    "eyeBlinkRight",
-    "eyeLookDownRight",
-    "eyeLookInRight",
-    "eyeLookOutRight",
-    "eyeLookUpRight",
-    "eyeSquintRight",
-    "eyeWideRight",
-    "jawForward",
-    "jawLeft",
-    "jawRight",
-    "jawOpen",
-    "mouthClose",
-    "mouthFunnel",
-    "mouthPucker",
-    "mouthLeft",
-    "mouthRight",
-    "mouthSmileLeft",
-    "mouthSmileRight",
-    "mouthFrownLeft",
-    "mouthFrownRight",
-    "mouthDimpleLeft",
-    "mouthDimpleRight",
-    "mouthStretchLeft",
-    "mouthStretchRight",
-    "mouthRollLower",
-    "mouthRollUpper",
-    "mouthShrugLower",
-    "mouthShrugUpper",
-    "mouthPressLeft",
-    "mouthPressRight",
-    "mouthLowerDownLeft",
-    "mouthLowerDownRight",
-    "mouthUpperUpLeft",
-    "mouthUpperUpRight",
-    "browDownLeft",
-    "browDownRight",
+    *(f"eye{name}Left" for name in _EYE),
+    *(f"eye{name}Right" for name in _EYE),
+    *("jawForward", "jawLeft", "jawRight", "jawOpen"),
+    *("mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight"),
+    *_sides("mouthSmile", "mouthFrown", "mouthDimple", "mouthStretch"),
+    *("mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"),
+    *_sides("mouthPress", "mouthLowerDown", "mouthUpperUp", "browDown"),
     "browInnerUp",
-    "browOuterUpLeft",
-    "browOuterUpRight",
+    *_sides("browOuterUp"),
     "cheekPuff",
-    "cheekSquintLeft",
-    "cheekSquintRight",
-    "noseSneerLeft",
-    "noseSneerRight",
+    *_sides("cheekSquint", "noseSneer"),
     "tongueOut",
 ]
 
@@ -67,4 +34,4 @@ MOUTH = tuple(i for i, n in enumerate(EXPRESSIONS) if n.startswith(("mouth", "ja
 
 def both(name: str) -> list[int]:
     """Indices of the left and right coefficient of a name given without its side."""
-    return [INDEX[name + "Left"], INDEX[name + "Right"]]
+    return [INDEX[sided] for sided in _sides(name)]

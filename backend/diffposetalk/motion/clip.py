@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..config import EXPRESSION_DIM, FPS, SHAPE_DIM
-from ..errors import MotionError, OutputError
+from ..errors import MotionError, refusing
 from ..files.array_file import read_arrays
 from ..files.whole_file import whole_file
 
@@ -19,6 +19,8 @@ LARGEST = 1e4
 """Of coefficients and radians; expressions are a few units, and squares of larger ones soon are not numbers."""
 MAX_BYTES = 1 << 30
 """Of a motion file's arrays; a day at 25 frames a second has half of it."""
+MOTION_SUFFIXES = (".npz", ".csv", ".json")
+"""Of the files that hold motion in one format or another (`formats`)."""
 
 
 @dataclass
@@ -69,11 +71,8 @@ class MotionClip:
             arrays["translation"] = self.translation.astype(np.float32)
         if self.expression_names:
             arrays["expression_names"] = np.array(self.expression_names)
-        try:
-            with whole_file(path) as file:
-                np.savez_compressed(file, **arrays)
-        except OutputError as error:
-            raise MotionError(error.message, "motion_write") from error
+        with whole_file(path, MotionError, "motion_write") as file:
+            np.savez_compressed(file, **arrays)
         return path
 
 
@@ -86,25 +85,20 @@ def load_motion(path: str | Path) -> MotionClip:
     path = Path(path)
     if not path.is_file():
         raise MotionError(f"The motion file {str(path)!r} does not exist.", "motion_missing")
-    try:
-        arrays = read_arrays(path, _FIELDS, MAX_BYTES)
-    except (OSError, ValueError) as error:
-        raise MotionError(
-            f"{path.name!r} is not a motion file (.npz with exp and pose).", "motion_format"
-        ) from error
+    foreign = f"{path.name!r} is not a motion file (.npz with exp and pose)."
+    with refusing(MotionError(foreign, "motion_format")):
+        arrays = read_arrays(path, MotionClip.__dataclass_fields__, MAX_BYTES)
     if "exp" not in arrays or "pose" not in arrays:
         raise MotionError(
             f"{path.name!r} holds no motion: arrays 'exp' and 'pose' are needed.", "motion_format"
         )
-    try:
+    with refusing(MotionError(f"{path.name!r} holds arrays of the wrong kind.", "motion_format")):
         exp = np.asarray(arrays["exp"], dtype=np.float32)
         pose = np.asarray(arrays["pose"], dtype=np.float32)
         fps = float(arrays.get("fps", FPS))
         shape = np.asarray(arrays["shape"], dtype=np.float32).reshape(-1) if "shape" in arrays else None
         provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
         moved = np.asarray(arrays["translation"], dtype=np.float32) if "translation" in arrays else None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise MotionError(f"{path.name!r} holds arrays of the wrong kind.", "motion_format") from error
     if exp.ndim != 2 or exp.shape[1] != EXPRESSION_DIM or pose.shape != (len(exp), 6) or len(exp) == 0:
         raise MotionError(
             f"{path.name!r} has shapes {exp.shape} and {pose.shape}; (frames, 50) and (frames, 6) are needed.",
@@ -126,9 +120,6 @@ def load_motion(path: str | Path) -> MotionClip:
     return MotionClip(exp, pose, fps, basis, shape, names, provenance, moved)
 
 
-_FIELDS = {"exp", "pose", "fps", "basis", "provenance", "shape", "expression_names", "translation"}
-
-
 def resample(clip: MotionClip, fps: float = FPS) -> MotionClip:
     """The clip at another frame rate: rotations by spherical, coefficients by linear interpolation."""
     if abs(clip.fps - fps) < 1e-6 or len(clip) < 2:
@@ -139,20 +130,12 @@ def resample(clip: MotionClip, fps: float = FPS) -> MotionClip:
     wanted = np.arange(int(times[-1] * fps + 1e-6) + 1) / fps
     wanted = np.minimum(wanted, times[-1])
     exp = np.stack([np.interp(wanted, times, c) for c in clip.exp.T], axis=1)
-    pose = [Slerp(times, Rotation.from_rotvec(clip.pose[:, i : i + 3]))(wanted).as_rotvec() for i in (0, 3)]
+    turned = [Slerp(times, Rotation.from_rotvec(clip.pose[:, i : i + 3]))(wanted).as_rotvec() for i in (0, 3)]
     moved = clip.translation
     if moved is not None:
         moved = np.stack([np.interp(wanted, times, c) for c in moved.T], axis=1).astype(np.float32)
-    return MotionClip(
-        exp.astype(np.float32),
-        np.concatenate(pose, axis=1).astype(np.float32),
-        fps,
-        clip.basis,
-        clip.shape,
-        clip.expression_names,
-        clip.provenance,
-        moved,
-    )
+    pose = np.concatenate(turned, axis=1).astype(np.float32)
+    return replace(clip, exp=exp.astype(np.float32), pose=pose, fps=fps, translation=moved)
 
 
 def to_vectors(clip: MotionClip, motion_dim: int) -> np.ndarray:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..config import FPS
 from .savitzky_golay import savitzky_golay_filter
@@ -58,5 +57,7 @@ def continuous(rotations: np.ndarray) -> np.ndarray:
 
 def relative_to_mean(rotations: np.ndarray) -> np.ndarray:
     """Axis-angle vectors (T, 3) seen from their own mean: the direction that the head is held in is neutral."""
+    from scipy.spatial.transform import Rotation  # slow to import, and of no use to most
+
     turned = Rotation.from_rotvec(rotations)
     return continuous((turned * turned.mean().inv()).as_rotvec())

@@ -59,6 +59,11 @@ class StyleMeasures:
         return ", ".join(parts)
 
 
+def told(measures: StyleMeasures | None) -> dict[str, Any]:
+    """For listings: `measures` as JSON-ready data and `figures` in words, None and empty where nothing was measured."""
+    return {"figures": str(measures or ""), "measures": measures and measures.to_dict()}
+
+
 def mixed_measures(
     measures: Sequence[StyleMeasures | None], amounts: Sequence[float]
 ) -> StyleMeasures | None:

@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch.overrides import TorchFunctionMode
 
 from ..config import ModelConfig
-from ..errors import ModelError, OutputError
+from ..errors import DAMAGED, ModelError, OutputError, refusing
 from ..files.digest import file_sha256
 from ..files.shipped import shipped
 from ..files.text_file import read_text
 from ..files.whole_file import allowed, whole_file
+from ..motion.channel_groups import channel_groups
 from ..motion.style_measures import StyleMeasures
 from .device import choose_compute, device_errors
 from .model import DiffPoseTalk, StylePreset
@@ -55,7 +56,16 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not valid JSON.", "model_config") from error
     if not isinstance(data, dict):
         raise ModelError(f"{CONFIG_NAME} in {str(folder)!r} is not a JSON object.", "model_config")
-    return ModelConfig.from_dict(data)
+    config = ModelConfig.from_dict(data)
+    groups = channel_groups(config.basis, config.denoiser.motion_dim)
+    for name in config.sampling.added_guidance:
+        if name not in groups:
+            raise ModelError(
+                f"The model's config.json has sampling.added_guidance of {name!r}, which is none of its groups of "
+                f"channels: {', '.join(groups)}.",
+                "model_config",
+            )
+    return config
 
 
 def load_model(
@@ -80,13 +90,10 @@ def load_model(
     path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise ModelError(f"{str(folder)!r} has no {WEIGHTS_NAME}.", "model_missing")
-    try:
+    damaged = f"{WEIGHTS_NAME} in {str(folder)!r} is damaged or not a safetensors file."
+    with refusing(ModelError(damaged, "model_weights"), SafetensorError, *DAMAGED):
         # Copied out of the mapped file, which may be replaced while the model is in use.
         tensors = {k: v.to(_kept(v.dtype), copy=True) for k, v in load_file(path).items()}
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"{WEIGHTS_NAME} in {str(folder)!r} is damaged or not a safetensors file.", "model_weights"
-        ) from error
     if any(f"normalizer.{name}" not in tensors for name in STATISTICS):
         raise ModelError(
             f"{WEIGHTS_NAME} in {str(folder)!r} holds no normalisation statistics, without which the motion "
@@ -107,11 +114,9 @@ def load_model(
         raise ModelError(f"The weights in {str(folder)!r} hold values that are not finite.", "model_weights")
     if not whole:
         model = DiffPoseTalk(config)
-    try:
+    with refusing(_misfit(folder, "speech_encoder"), RuntimeError):
         # what a model with the user's own HuBERT lacks are that encoder's weights, in place already
         _, unexpected = model.load_state_dict(tensors, strict=False, assign=whole)
-    except RuntimeError as error:
-        raise _misfit(folder, "speech_encoder") from error
     if unexpected:
         raise _misfit(folder, unexpected[0])
     model.sha256 = file_sha256(path)
@@ -165,8 +170,8 @@ def load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
     path = folder / STYLES_NAME
     if not path.is_file():
         return {}
-    try:
-        styles = {}
+    styles = {}
+    with refusing(ModelError(f"{STYLES_NAME} in {str(folder)!r} is not valid.", "model_styles")):
         for entry in json.loads(read_text(path)):
             vector = torch.tensor([float(v) for v in entry["vector"]])
             if vector.shape != (config.denoiser.style_dim,) or not torch.isfinite(vector).all():
@@ -174,8 +179,6 @@ def load_styles(folder: Path, config: ModelConfig) -> dict[str, StylePreset]:
             measures = StyleMeasures.from_dict(entry.get("measures"))
             name, description = str(entry["name"]), str(entry["description"])
             styles[str(entry["id"])] = StylePreset(name, description, vector, measures)
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ModelError(f"{STYLES_NAME} in {str(folder)!r} is not valid.", "model_styles") from error
     return styles
 
 
@@ -184,11 +187,9 @@ def save_model(model: DiffPoseTalk, folder: str | Path, styles: dict[str, StyleP
 
     A HuBERT's weights are stored as they are, and override those of the user's files when they are loaded.
     """
-    tensors = {}
+    tensors, whispers = {}, isinstance(model.speech_encoder, WhisperSpeechEncoder)
     for name, value in model.state_dict().items():
-        whisper = name.startswith("speech_encoder.") and isinstance(
-            model.speech_encoder, WhisperSpeechEncoder
-        )
+        whisper = whispers and name.startswith("speech_encoder.")
         tensors[name] = value.detach().cpu().to(torch.float16 if whisper else value.dtype).contiguous()
     write_model(folder, model.config, tensors, styles)
 

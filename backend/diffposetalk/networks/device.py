@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..config import PRECISIONS
-from ..errors import DeviceError, memory_ran_out
+from ..errors import DeviceError, memory_ran_out, refusing
 
 NUMBERED = ("cuda", "xpu")
 """Kinds of devices of which there may be several: NVIDIA's (AMD's under ROCm bear their name), Intel's."""
@@ -113,11 +113,10 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device(available_devices()[0])
-    try:
+    missing = DeviceError(f"The device {name!r} is not available here. Choose 'auto' or 'cpu'.")
+    with refusing(missing, RuntimeError, AssertionError):
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DeviceError(f"The device {name!r} is not available here. Choose 'auto' or 'cpu'.") from error
     return device
 
 

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,8 +18,6 @@ from .schedule import NoiseSchedule
 from .speech.build import build_speech_encoder
 from .speech.encoder import SpeechEncoder
 from .style_encoder import StyleEncoder
-
-Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 
 class Normalizer(nn.Module):
@@ -75,7 +72,6 @@ class DiffPoseTalk(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
         return self.start_motion.device
 
     def prepared_denoiser(self) -> PreparedDenoiser:
@@ -104,13 +100,11 @@ class DiffPoseTalk(nn.Module):
         return out
 
 
+@dataclass(eq=False)
 class StylePreset:
     """A style that ships with a model: its vector (S,), words to choose it by, and figures where they were taken."""
 
-    def __init__(
-        self, name: str, description: str, vector: torch.Tensor, measures: StyleMeasures | None = None
-    ) -> None:
-        self.name = name
-        self.description = description
-        self.vector = vector
-        self.measures = measures
+    name: str
+    description: str
+    vector: torch.Tensor
+    measures: StyleMeasures | None = None

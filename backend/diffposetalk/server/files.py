@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,10 @@ def import_motion(
     from ..motion.formats.arkit_curves import read_unchanged
 
     clip = read_unchanged(path, calibrate=calibrate)
-    written = clip.save(output)
+    written = str(clip.save(output))
     kind = {".csv": "live_link", ".json": "arkit_curves"}.get(Path(path).suffix.lower(), "clip")
     return {
-        "path": str(written),
+        "path": written,
         "frames": len(clip),
         "fps": float(clip.fps),
         "basis": clip.basis,
@@ -53,14 +54,7 @@ def convert_flame(backend: Backend, call: Call, *, path: str, output: str) -> di
     if call.cancelled.is_set():
         summary.path.unlink(missing_ok=True)
         raise Cancelled()
-    return {
-        "path": str(summary.path),
-        "name": summary.name,
-        "vertices": summary.vertices,
-        "lips": summary.lips,
-        "regions": summary.regions,
-        "uv": summary.uv,
-    }
+    return {**asdict(summary), "path": str(summary.path)}
 
 
 @method(long=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, DiffPoseTalkError
 from ..generation.options import GenerationOptions
-from ..sound.audio import AudioInfo, probe
+from ..sound.audio import load_speech, probe
 from .backend import Backend, Progress, method, output_files
 from .jsonrpc import Call
 
@@ -73,15 +73,7 @@ def generate(
             heads=between,
         )
         takes = _write_takes(call, progress, new_file, options.seeds, clips)
-    info = AudioInfo(
-        speech.name,
-        speech.seconds,
-        speech.sample_rate_in,
-        speech.channels_in,
-        speech.sha256,
-        speech.frames,
-    )
-    return {"takes": takes, "audio": asdict(info), "seconds": round(time.monotonic() - began, 3)}
+    return {"takes": takes, "audio": asdict(speech.info), "seconds": round(time.monotonic() - began, 3)}
 
 
 @method(long=True)
@@ -107,25 +99,32 @@ def regenerate(
     their own; with `heads`, as of `generate`, the take is in the target's basis.
     """
     began, model, between = time.monotonic(), backend.loaded_model(options.quality), _checked(options, heads)
-    from ..generation.speak import reanimate
+    from ..generation.draft import refuse_settings
+    from ..generation.ranges import parse_holds, regenerate
+    from ..generation.speak import conversions, load_shape
+    from ..motion.clip import load_motion
     from ..styles.chosen import chosen_style
 
-    progress = Progress(call)
+    progress, cancelled = Progress(call), call.cancelled.is_set
     with output_files(output_dir) as new_file:
-        _, clips = reanimate(
+        style, style_name = chosen_style(model, options.style)
+        refuse_settings(model, options)
+        holds, both_ways = parse_holds(hold or []), conversions(model.config.basis, between)
+        take = load_motion(motion)
+        clips = regenerate(
             model,
-            audio,
-            motion,
+            load_speech(audio, audio_start, audio_seconds, cancelled),
+            take,
             start,
             stop,
             options,
-            *chosen_style(model, options.style),
-            hold=hold or [],
-            audio_start=audio_start,
-            audio_seconds=audio_seconds,
+            holds=holds,
+            style=style,
+            style_name=style_name,
+            shape=load_shape(options.shape),
             on_progress=progress,
-            cancelled=call.cancelled.is_set,
-            heads=between,
+            cancelled=cancelled,
+            conversions=both_ways,
         )
         takes = _write_takes(call, progress, new_file, options.seeds, clips)
     return {

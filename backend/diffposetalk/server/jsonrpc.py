@@ -223,7 +223,7 @@ class Connection:
             if call.started:
                 return True
             del self._calls[request_id]
-        self._send(_error_reply(request_id, CANCELLED))
+        self._send(self._refusal(request_id, CANCELLED))
         return True
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -263,13 +263,9 @@ class Connection:
             if method.long or method.aside:
                 self._enqueue(call, method, params)
                 return
-        except (RpcError, DiffPoseTalkError) as error:
-            if wants_reply:
-                told = error if isinstance(error, RpcError) else self.explain(error)
-                self._send(_error_reply(request_id, told))
-            return
         except Exception as error:  # a message that was not foreseen does not end the process
-            self._send(_error_reply(request_id, self.explain(error)))
+            if wants_reply or not isinstance(error, RpcError | DiffPoseTalkError):
+                self._send(self._refusal(request_id, error))
             return
         self._send_reply(call, self._run(call, method, params))
 
@@ -297,15 +293,13 @@ class Connection:
             if call.cancelled.is_set():
                 raise CANCELLED
             return {"jsonrpc": "2.0", "id": call.id, "result": method.function(call, **params)}
-        except RpcError as error:
-            return _error_reply(call.id, error)
         except Exception as error:
-            return _error_reply(call.id, self.explain(error))
+            return self._refusal(call.id, error)
 
     def _send_reply(self, call: Call, reply: dict[str, Any]) -> None:
         if call.wants_reply:
             self._send(reply)
 
-
-def _error_reply(request_id: RequestId, error: RpcError) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": request_id, "error": error.to_dict()}
+    def _refusal(self, request_id: RequestId, error: Exception) -> dict[str, Any]:
+        told = error if isinstance(error, RpcError) else self.explain(error)
+        return {"jsonrpc": "2.0", "id": request_id, "error": told.to_dict()}

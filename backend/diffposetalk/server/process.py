@@ -23,7 +23,6 @@ from .jsonrpc import Connection
 from .methods import Backend
 
 PARENT_POLL_SECONDS = 0.5
-WORKING_FOLDER = "diffposetalk-run-"  # how the folder's name begins in which the add-on starts the backend
 TIDY_UP_SECONDS = 5.0  # what a cancelled call may take to remove its files when the process ends
 WORKING_FOLDER = "diffposetalk-run-"  # how the folder's name begins in which the add-on starts the backend
 

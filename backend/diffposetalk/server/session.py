@@ -63,7 +63,7 @@ def load_model(
     give_memory_back()
     backend.folder = Path(model) if model else bundled_model_path()
     config = backend.model.config
-    sampling = config.sampling
+    choices = ("speech_guidance", "style_guidance", "sampler", "steps", "style")
     return {
         "name": config.name,
         "basis": config.basis,
@@ -81,13 +81,7 @@ def load_model(
             }
             for key, style in backend.model.styles.items()
         ],
-        "defaults": {
-            "speech_guidance": sampling.speech_guidance,
-            "style_guidance": sampling.style_guidance,
-            "sampler": sampling.sampler,
-            "steps": sampling.steps,
-            "style": sampling.style,
-        },
+        "defaults": {name: getattr(config.sampling, name) for name in choices},
         "device": str(backend.model.device),
         "compute": backend.model.compute.describe(),
         "sha256": backend.model.sha256,

@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from ..config import FPS
-from ..errors import AudioError
+from ..errors import AudioError, Cancelled, refusing
 from ..files.digest import file_sha256
 from . import film_sound
 
@@ -96,6 +96,12 @@ class SpeechAudio:
         """Motion frames at 25 fps that this speech gives."""
         return int(self.seconds * FPS + 1e-6)
 
+    @property
+    def info(self) -> AudioInfo:
+        """What is told of it without its samples; its length is that of the selected part."""
+        of_file = self.sample_rate_in, self.channels_in, self.sha256
+        return AudioInfo(self.name, self.seconds, *of_file, self.frames)
+
 
 def probe(
     path: str | Path,
@@ -124,13 +130,18 @@ def probe(
         )
 
 
-def load_speech(path: str | Path, start: float = 0.0, seconds: float | None = None) -> SpeechAudio:
+def load_speech(
+    path: str | Path,
+    start: float = 0.0,
+    seconds: float | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> SpeechAudio:
     """Read a recording, or the part of it from `start` lasting `seconds`, as 16 kHz mono.
 
     Several channels are mixed to one (see `mix_to_mono`); the rate is converted by soxr's HQ filter. At
-    most an hour is taken in one call.
+    most an hour is taken in one call. `cancelled` is asked now and then whether to give up.
 
-    Raises AudioError, whose kind is one of audio_missing, audio_not_a_file, audio_unreadable, audio_empty,
+    Raises Cancelled, or AudioError of a kind of audio_missing, audio_not_a_file, audio_unreadable, audio_empty,
     audio_too_short, audio_silent, audio_too_long, audio_truncated, audio_not_finite, audio_range.
     """
     path = _existing_file(path)
@@ -163,6 +174,8 @@ def load_speech(path: str | Path, start: float = 0.0, seconds: float | None = No
         samples = np.empty(math.ceil(wanted / rate * SAMPLE_RATE) + RESAMPLER_MARGIN, np.float32)
         heard, written, peak = 0, 0, 0.0
         for block in _blocks(sound, path, first, wanted):
+            if cancelled():
+                raise Cancelled()
             if not np.abs(block).max() < MAX_PEAK:  # NaN is not smaller either
                 raise AudioError(
                     f"“{path.name}” contains samples that are not numbers (NaN or infinity), or more than a million "
@@ -188,7 +201,7 @@ def load_speech(path: str | Path, start: float = 0.0, seconds: float | None = No
         sample_rate_in=rate,
         channels_in=channels,
         seconds=heard / rate,
-        sha256=file_sha256(path),
+        sha256=file_sha256(path, cancelled),
         name=path.name,
     )
 
@@ -220,13 +233,9 @@ def mix_to_mono(block: np.ndarray) -> np.ndarray:
 
 def _existing_file(path: str | Path) -> Path:
     path = Path(path)
-    try:
+    missing = f"There is no recording at “{path}”. Check the path; it may have been moved or renamed."
+    with refusing(AudioError(missing, "audio_missing")):
         status = path.stat()
-    except (OSError, ValueError) as error:
-        raise AudioError(
-            f"There is no recording at “{path}”. Check the path; it may have been moved or renamed.",
-            "audio_missing",
-        ) from error
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"“{path}” is a folder. Pick a sound file in it.", "audio_not_a_file")
     if not stat.S_ISREG(status.st_mode):
@@ -246,16 +255,15 @@ def _open(path: Path) -> soundfile.SoundFile:
         sound = film_sound.decoded(path) if os.access(path, os.R_OK) else None
         if sound is None:
             raise AudioError(_unreadable_message(path), "audio_unreadable") from error
-    if sound.samplerate < MIN_SAMPLE_RATE:
-        rate = sound.samplerate
+    rate, channels = sound.samplerate, sound.channels
+    if rate < MIN_SAMPLE_RATE:
         sound.close()
         raise AudioError(
             f"“{path.name}” has a sample rate of {rate} Hz, too low to hold speech. "
             f"Use a recording of at least {MIN_SAMPLE_RATE // 1000} kHz.",
             "audio_unreadable",
         )
-    if sound.samplerate > MAX_SAMPLE_RATE or sound.channels > MAX_CHANNELS:
-        rate, channels = sound.samplerate, sound.channels
+    if rate > MAX_SAMPLE_RATE or channels > MAX_CHANNELS:
         sound.close()
         raise AudioError(
             f"“{path.name}” has {channels} channels at {rate} Hz; at most {MAX_CHANNELS} channels at "
@@ -337,7 +345,13 @@ def _stated_seconds(sound: soundfile.SoundFile) -> float | None:
 
 def _blocks(sound: soundfile.SoundFile, path: Path, first: int, wanted: int) -> Iterator[np.ndarray]:
     """Decode `wanted` frames from `first` on, as float32 (n, channels) blocks; fewer where data ends."""
-    try:
+    # A decoder that loses its way: how far it got is not known, only that the rest is missing.
+    damaged = AudioError(
+        f"“{path.name}” is cut off or damaged: its sound cannot be decoded to the end. "
+        "Copy it again, or save the part that plays as a new file.",
+        "audio_truncated",
+    )
+    with refusing(damaged, soundfile.LibsndfileError):
         if first:
             sound.seek(first)
         remaining = wanted
@@ -351,10 +365,3 @@ def _blocks(sound: soundfile.SoundFile, path: Path, first: int, wanted: int) -> 
                 return
             remaining -= len(block)
             yield block
-    except soundfile.LibsndfileError as error:
-        # A decoder that loses its way: how far it got is not known, only that the rest is missing.
-        raise AudioError(
-            f"“{path.name}” is cut off or damaged: its sound cannot be decoded to the end. "
-            "Copy it again, or save the part that plays as a new file.",
-            "audio_truncated",
-        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .reading import MIN_REFERENCE_FRAMES, extract_style, read_style
 from .request import StyleRequest, resolve_style, style_name
-from .vector_file import load_style_vector, save_style_vector
+from .style_file import load_style_vector, save_style_vector
 
 __all__ = [
     "MIN_REFERENCE_FRAMES",

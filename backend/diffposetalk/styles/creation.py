@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ..errors import ModelError
 from ..files.png import png_bytes
 from ..head.head_model import HeadModel, load_head
 from ..motion.clip import MotionClip
+from ..motion.smoothing import runs
 from ..networks.model import DiffPoseTalk
 from .description import measure_style
 from .pictures import thumbnail_strip
@@ -43,7 +42,9 @@ def style_from_motion(
     """
     reading = read_style(model, clip, window)
     style = style_of_reading(model, name, reading, source or {"kind": "motion"})
-    style = replace(style, description=description, notes=(*style.notes, *_capture_notes(clip)))
+    lacks = "The reference has no head rotation: the style keeps the head still."
+    notes = (lacks,) if clip.provenance.get("head_rotation") is False else ()
+    style = replace(style, description=description, notes=(*style.notes, *notes))
     return described(style, head, unbroken(clip), "reference"), reading
 
 
@@ -81,15 +82,9 @@ def unbroken(clip: MotionClip) -> list[MotionClip]:
     seen = seen_frames(clip, len(clip), clip.fps)
     if seen.all():
         return [clip]
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8))).reshape(-1, 2)
-    pieces = [(a, b) for a, b in edges.tolist() if b - a >= MIN_REFERENCE_FRAMES]
-    return [replace(clip, exp=clip.exp[a:b], pose=clip.pose[a:b], translation=None) for a, b in pieces] or [
-        clip
+    pieces = [
+        replace(clip, exp=clip.exp[a:b], pose=clip.pose[a:b], translation=None)
+        for a, b in runs(seen)
+        if b - a >= MIN_REFERENCE_FRAMES
     ]
-
-
-def _capture_notes(clip: MotionClip) -> tuple[str, ...]:
-    """What a capture lacks that a style would show."""
-    if clip.provenance.get("head_rotation") is False:
-        return ("The reference has no head rotation: the style keeps the head still.",)
-    return ()
+    return pieces or [clip]

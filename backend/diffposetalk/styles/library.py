@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import OutputError, StyleError
-from ..files.file_name import FORBIDDEN, has_hidden_ends, is_allowed, is_writable
+from ..errors import StyleError
+from ..files.file_name import FORBIDDEN, has_hidden_ends, is_allowed, is_writable, with_suffix
 from ..files.user_folder import user_data_folder
 from ..files.whole_file import whole_file
 from .style_file import SUFFIX, Style, load_style, save_style
@@ -72,13 +74,12 @@ def add_style(folder: Path, style: Style, replace: bool = False) -> Path:
         StyleError: `style_name`, a name that cannot be a file's; `style_exists`, unless `replace`; `style_library`.
     """
     name = check_name(style.name)
-    _make(folder)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     taken = {path.stem.casefold(): path for path in _files(folder)}
-    if name.casefold() in taken:
-        if not replace:
-            raise StyleError(f"The style library already has a style “{name}”.", "style_exists")
-        return save_style(taken[name.casefold()], style)
-    return save_style(folder / (name + SUFFIX), style)
+    if name.casefold() in taken and not replace:
+        raise _exists(name)
+    return save_style(taken.get(name.casefold(), folder / (name + SUFFIX)), style)
 
 
 def rename_style(folder: Path, old: str, new: str) -> Path:
@@ -92,11 +93,9 @@ def rename_style(folder: Path, old: str, new: str) -> Path:
     target = path.with_name(name + SUFFIX)
     others = {p.stem.casefold() for p in _files(folder) if p != path}
     if name.casefold() in others:
-        raise StyleError(f"The style library already has a style “{name}”.", "style_exists")
-    try:
+        raise _exists(name)
+    with _writing(folder):
         path.rename(target)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     return target
 
 
@@ -106,10 +105,8 @@ def delete_style(folder: Path, name: str) -> None:
     Raises:
         StyleError: `style_missing`, `style_library`.
     """
-    try:
+    with _writing(folder):
         find_style(folder, name).unlink()
-    except OSError as error:
-        raise _unwritable(folder, error) from error
 
 
 def import_style(folder: Path, path: str | Path) -> Path:
@@ -119,7 +116,8 @@ def import_style(folder: Path, path: str | Path) -> Path:
         StyleError: it is no style file; `style_library`.
     """
     style = load_style(path)
-    _make(folder)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     taken = {p.stem.casefold() for p in _files(folder)}
     name, number = check_name(style.name), 2
     while name.casefold() in taken:
@@ -135,11 +133,7 @@ def export_style(folder: Path, name: str, target: str | Path) -> Path:
     """
     source = find_style(folder, name)
     target = Path(target)
-    if target.is_dir():
-        target = target / source.name
-    elif target.suffix.lower() != SUFFIX:
-        target = target.with_name(target.name + SUFFIX)
-    return _copy(source, target)
+    return _copy(source, target / source.name if target.is_dir() else with_suffix(target, SUFFIX))
 
 
 def check_name(name: str) -> str:
@@ -178,26 +172,25 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: p.name.casefold())
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
 def _copy(source: Path, target: Path) -> Path:
     try:
-        with source.open("rb") as reader, whole_file(target) as writer:
+        with source.open("rb") as reader, whole_file(target, StyleError, "style_write") as writer:
             shutil.copyfileobj(reader, writer)
-    except OutputError as error:
-        raise StyleError(error.message, "style_write") from error
     except OSError as error:
         raise StyleError(f"“{source}” cannot be read: {error.strerror or error}.", "style_library") from error
     return target
 
 
-def _unwritable(folder: Path, error: OSError) -> StyleError:
-    return StyleError(
-        f"The style library “{folder}” cannot be written to: {error.strerror or error}. Nothing was changed.",
-        "style_library",
-    )
+def _exists(name: str) -> StyleError:
+    return StyleError(f"The style library already has a style “{name}”.", "style_exists")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StyleError(
+            f"The style library “{folder}” cannot be written to: {error.strerror or error}. Nothing was changed.",
+            "style_library",
+        ) from error

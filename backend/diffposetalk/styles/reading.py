@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch
 from ..errors import StyleError
 from ..motion.arkit import MOUTH
 from ..motion.clip import MotionClip, resample, to_vectors
+from ..motion.smoothing import runs
 from ..networks.model import DiffPoseTalk
 from ..tracking.video import is_video
 
@@ -101,7 +102,7 @@ def read_style(model: DiffPoseTalk, clip: MotionClip, window: Window = "auto") -
             )
         chosen = np.array([window])
     else:
-        frames = min(size, _longest_run(seen))
+        frames = min(size, max((b - a for a, b in runs(seen)), default=0))
         if frames < MIN_REFERENCE_FRAMES:
             raise _too_short(frames / model.config.fps)
         starts = _candidates(seen, frames)
@@ -204,10 +205,8 @@ def chosen_window(start_frame: int | None = None, window: str = "auto") -> Windo
         if not isinstance(start_frame, int) or isinstance(start_frame, bool):
             raise StyleError("The first frame of a style reference is a whole number.", "style_format")
         return start_frame
-    if window == "auto":
-        return "auto"
-    if window == "mean":
-        return "mean"
+    if window in ("auto", "mean"):
+        return cast(Window, window)
     raise StyleError(f"A style is read from “auto” or “mean”, not {window!r}.", "style_format")
 
 
@@ -246,8 +245,3 @@ def _candidates(seen: np.ndarray, frames: int) -> np.ndarray:
     starts = np.flatnonzero(missing[frames:] == missing[: len(missing) - frames])
     hop = max(HOP, int(np.ceil(len(starts) / MAX_WINDOWS)))
     return starts[::hop]
-
-
-def _longest_run(seen: np.ndarray) -> int:
-    edges = np.flatnonzero(~np.concatenate([[False], seen, [False]]))
-    return int(np.diff(edges).max() - 1)

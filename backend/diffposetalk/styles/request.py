@@ -15,7 +15,7 @@ import torch
 
 from ..config import STYLE_WORDS
 from ..errors import StyleError
-from ..motion.formats import MOTION_SUFFIXES
+from ..motion.clip import MOTION_SUFFIXES
 from ..networks.model import DiffPoseTalk
 from ..tracking.video import is_video
 from .library import find_style, library_folder, named_after

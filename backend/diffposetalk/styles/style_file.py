@@ -5,6 +5,8 @@ The file is NumPy's `.npz` of plain arrays: `meta` (JSON text), `vector` (S,), `
 where the style was read from motion, `exp` (W, T, 50) and `pose` (W, T, 6) of the windows read. A style vector means
 something to one style encoder only, so the file says which. With its motion, a style is read anew for another model of
 the same basis; without, it is refused. The style's name is the file's.
+
+The released code writes bare style vectors (`.npy`), which do not say which model they are of.
 """
 
 from __future__ import annotations
@@ -20,25 +22,28 @@ import numpy as np
 import torch
 
 from ..config import EXPRESSION_DIM
-from ..errors import OutputError, StyleError
+from ..errors import StyleError, refusing
 from ..files.array_file import read_arrays
+from ..files.file_name import with_suffix
 from ..files.whole_file import whole_file
 from ..motion.clip import MotionClip, from_vectors, to_vectors
 from ..motion.style_measures import StyleMeasures, mixed_measures
 from ..networks.model import DiffPoseTalk
 from .mixing import mix_styles
 from .reading import StyleReading, encode_windows
-from .vector_file import load_style_vector
 
 SUFFIX = ".dptstyle"
 FORMAT, VERSION = "diffposetalk style", 1
 MAX_BYTES = 1 << 26
 """Of a style file's arrays; a window of motion has 22 kilobytes."""
+MAX_VECTOR_BYTES = 1 << 20
+"""Of a style vector's file, which has half a kilobyte."""
 MAX_WINDOWS = 12
 """Of motion that are kept for other models, spread evenly over those read."""
 MAX_PARTS = 8
 
 _FIELDS = frozenset({"meta", "vector", "thumbnail", "exp", "pose"})
+_TEXTS = ("space", "basis", "model", "description", "measured")
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,11 @@ def style_space(model: DiffPoseTalk) -> str:
     return digest.hexdigest()[:16]
 
 
+def _of(model: DiffPoseTalk) -> tuple[str, str, str]:
+    """What a style says of its model: `space`, `basis`, `model`."""
+    return style_space(model), model.config.basis, model.config.name
+
+
 def style_of_reading(model: DiffPoseTalk, name: str, reading: StyleReading, source: dict[str, Any]) -> Style:
     """The style that was read from a reference by this model, not yet described."""
     kept = np.unique(np.linspace(0, len(reading.motion) - 1, MAX_WINDOWS).round().astype(int))
@@ -110,10 +120,8 @@ def style_of_reading(model: DiffPoseTalk, name: str, reading: StyleReading, sour
     return Style(
         name,
         reading.vector.detach().cpu(),
-        style_space(model),
-        model.config.basis,
-        model.config.name,
-        source={**source, **read, "created": _now()},
+        *_of(model),
+        source={**source, **read, **_created()},
         notes=reading.notes,
         parts=(Part(1.0, exp=exp, pose=pose),),
     )
@@ -124,9 +132,7 @@ def style_of_vector(model: DiffPoseTalk, name: str, path: str | Path) -> Style:
     return Style(
         name,
         load_style_vector(path, model.config.denoiser.style_dim),
-        style_space(model),
-        model.config.basis,
-        model.config.name,
+        *_of(model),
         source={"kind": "vector", "file": Path(path).name},
         notes=("A bare style vector does not say which model it is of; it was taken for this one's.",),
     )
@@ -138,9 +144,7 @@ def style_of_preset(model: DiffPoseTalk, key: str) -> Style:
     return Style(
         preset.name,
         preset.vector.detach().cpu(),
-        style_space(model),
-        model.config.basis,
-        model.config.name,
+        *_of(model),
         preset.description,
         preset.measures,
         "generated" if preset.measures else "",
@@ -167,12 +171,10 @@ def mixture(model: DiffPoseTalk, name: str, styles: list[Style], amounts: list[f
     return Style(
         name,
         vector.detach().cpu(),
-        style_space(model),
-        model.config.basis,
-        model.config.name,
+        *_of(model),
         measures=measures,
         measured="mixture" if measures else "",
-        source={"kind": "mixture", "of": of, "created": _now()},
+        source={"kind": "mixture", "of": of, **_created()},
         parts=parts,
     )
 
@@ -230,24 +232,21 @@ def save_style(path: str | Path, style: Style) -> Path:
     Raises:
         StyleError: the folder cannot be written to or is full.
     """
-    path = Path(path)
-    if path.suffix.lower() != SUFFIX:
-        path = path.with_name(path.name + SUFFIX)
-    windows = [part for part in style.parts if part.exp is not None]
+    path = with_suffix(path, SUFFIX)
+    exp = [part.exp for part in style.parts if part.exp is not None]
+    pose = [part.pose for part in style.parts if part.pose is not None]
     parts, first = [], 0
     for part in style.parts:
         count = 0 if part.exp is None else len(part.exp)
         parts.append({"amount": part.amount, "preset": part.preset, "windows": [first, first + count]})
         first += count
+    if len({windows.shape[1] for windows in exp}) > 1:  # of different lengths: they do not fit into one array
+        parts, exp = [], []
     meta = {
         "format": FORMAT,
         "version": VERSION,
-        "space": style.space,
-        "basis": style.basis,
-        "model": style.model,
-        "description": style.description,
+        **{name: getattr(style, name) for name in _TEXTS},
         "measures": style.measures.to_dict() if style.measures else None,
-        "measured": style.measured,
         "source": style.source,
         "notes": list(style.notes),
         "parts": parts,
@@ -257,18 +256,11 @@ def save_style(path: str | Path, style: Style) -> Path:
         "vector": style.vector.detach().cpu().numpy().astype(np.float32),
         "thumbnail": np.frombuffer(style.thumbnail, np.uint8),
     }
-    shapes = {part.exp.shape[1] for part in windows if part.exp is not None}
-    if len(shapes) == 1:
-        arrays["exp"] = np.concatenate([p.exp for p in windows if p.exp is not None]).astype(np.float32)
-        arrays["pose"] = np.concatenate([p.pose for p in windows if p.pose is not None]).astype(np.float32)
-    elif windows:  # of different lengths: they do not fit into one array
-        meta["parts"] = []
-        arrays["meta"] = np.array(json.dumps(meta, ensure_ascii=False))
-    try:
-        with whole_file(path) as file:
-            np.savez_compressed(file, **arrays)
-    except OutputError as error:
-        raise StyleError(error.message, "style_write") from error
+    if exp:
+        arrays["exp"] = np.concatenate(exp).astype(np.float32)
+        arrays["pose"] = np.concatenate(pose).astype(np.float32)
+    with whole_file(path, StyleError, "style_write") as file:
+        np.savez_compressed(file, **arrays)
     return path
 
 
@@ -281,7 +273,8 @@ def load_style(path: str | Path) -> Style:
     path = Path(path)
     if not path.is_file():
         raise StyleError(f"There is no style at “{path}”.", "style_missing")
-    try:
+    damaged = f"“{path.name}” is damaged, or not a style file ({SUFFIX})."
+    with refusing(StyleError(damaged, "style_format")):
         arrays = read_arrays(path, _FIELDS, MAX_BYTES)
         meta = json.loads(str(arrays["meta"]))
         if meta["format"] != FORMAT:
@@ -290,48 +283,30 @@ def load_style(path: str | Path) -> Style:
         vector = np.asarray(arrays["vector"], np.float32)
         if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
             raise ValueError("vector")
-        texts = [str(meta[key]) for key in ("space", "basis", "model", "description", "measured")]
-        parts = _parts(meta["parts"], arrays)
-        source = meta["source"] if isinstance(meta["source"], dict) else {}
-        notes = tuple(str(note) for note in meta["notes"])
-        thumbnail = np.asarray(arrays.get("thumbnail", np.zeros(0, np.uint8)), np.uint8).tobytes()
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise StyleError(
-            f"“{path.name}” is damaged, or not a style file ({SUFFIX}).", "style_format"
-        ) from error
+        style = Style(
+            path.stem,
+            torch.from_numpy(vector),
+            **{name: str(meta[name]) for name in _TEXTS},
+            measures=StyleMeasures.from_dict(meta.get("measures")),
+            source=meta["source"] if isinstance(meta["source"], dict) else {},
+            notes=tuple(str(note) for note in meta["notes"]),
+            parts=_parts(meta["parts"], arrays),
+            thumbnail=np.asarray(arrays.get("thumbnail", ()), np.uint8).tobytes(),
+        )
     if version > VERSION:
         raise StyleError(
             f"“{path.name}” was written by a later version of DiffPoseTalk. Install that version.",
             "style_format",
         )
-    space, basis, model, description, measured = texts
-    measures = StyleMeasures.from_dict(meta.get("measures"))
-    return Style(
-        path.stem,
-        torch.from_numpy(vector),
-        space,
-        basis,
-        model,
-        description,
-        measures,
-        measured,
-        source,
-        notes,
-        parts,
-        thumbnail,
-    )
+    return style
 
 
 def _parts(rows: Any, arrays: dict[str, np.ndarray]) -> tuple[Part, ...]:
     """The parts as stored. Raises ValueError, KeyError or TypeError where they are not sound."""
     exp, pose = (np.asarray(arrays.get(name, np.zeros((0, 1, 1))), np.float32) for name in ("exp", "pose"))
     if "exp" in arrays or "pose" in arrays:
-        good = exp.ndim == pose.ndim == 3 and exp.shape[2] == EXPRESSION_DIM and pose.shape[2] == 6
-        if (
-            not good
-            or exp.shape[:2] != pose.shape[:2]
-            or not (np.isfinite(exp).all() and np.isfinite(pose).all())
-        ):
+        fit = exp.ndim == 3 and exp.shape[2] == EXPRESSION_DIM and pose.shape == (*exp.shape[:2], 6)
+        if not fit or not (np.isfinite(exp).all() and np.isfinite(pose).all()):
             raise ValueError("motion")
     parts = []
     for row in rows:
@@ -348,5 +323,34 @@ def _parts(rows: Any, arrays: dict[str, np.ndarray]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def _created() -> dict[str, str]:
+    return {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+
+
+def load_style_vector(path: str | Path, size: int) -> torch.Tensor:
+    """A style vector saved as `.npy`, (size,).
+
+    Raises:
+        StyleError: missing, not such a file, or of the wrong size.
+    """
+    with refusing(StyleError(f"{str(path)!r} is not a style vector (.npy).", "style_format")):
+        vector = np.asarray(read_arrays(path, ("",), MAX_VECTOR_BYTES)[""], dtype=np.float32).reshape(-1)
+    if vector.shape != (size,):
+        raise StyleError(
+            f"{str(path)!r} holds {vector.size} values; a style vector of {size} is needed.", "style_format"
+        )
+    if not np.isfinite(vector).all():
+        raise StyleError(f"{str(path)!r} holds values that are not finite.", "style_format")
+    return torch.from_numpy(vector)
+
+
+def save_style_vector(path: str | Path, vector: torch.Tensor) -> Path:
+    """Write a style vector (S,) as `.npy`, atomically: the file is whole or not there.
+
+    Raises:
+        StyleError: the folder cannot be written or is full.
+    """
+    path = Path(path).with_suffix(".npy")
+    with whole_file(path, StyleError, "style_write") as file:
+        np.save(file, vector.detach().cpu().numpy().astype(np.float32))
+    return path

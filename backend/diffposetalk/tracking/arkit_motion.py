@@ -8,6 +8,7 @@ is corrected until the head's inner-lip gap equals the tracked one, closed lips 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..head.head_model import HeadModel, load_head
 from ..motion.arkit import EXPRESSIONS, INDEX, both
 from ..motion.clip import MotionClip
 from ..motion.smoothing import between, continuous, fill, frame_times, runs, savitzky_golay
-from .face_map import KEPT, SHUT, RestFace, mapped_expression
+from .face_map import GAZE, KEPT, SHUT, RestFace, mapped_expression
 from .face_track import FaceTrack
 from .lip_gap import GAINS, JAW_SHARE, OUTER_EYE_DISTANCE, TRACKER_CLOSED_GAP, LipGap
 
@@ -105,8 +106,7 @@ def stretches(track: FaceTrack, head: HeadModel | None = None, rest: RestFace | 
         if seconds < MIN_STRETCH:
             continue
         wanted = start_frame / FPS + frame_times(seconds)
-        clip = _motion(track, frames, wanted, calibration, gap, head, rest)
-        out.append(Stretch(start_frame / FPS, clip))
+        out.append(Stretch(start_frame / FPS, _motion(track, frames, wanted, calibration, gap, rest)))
     return out
 
 
@@ -148,12 +148,11 @@ def _calibrate(track: FaceTrack, used: np.ndarray) -> _Calibration:
 def _gaze(channels: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Gaze to the speaker's left and up, mean of both eyes, each −1 to 1."""
 
-    def mean(*names: str) -> np.ndarray:
+    def mean(names: Iterable[str]) -> np.ndarray:
         return np.mean([channels[name] for name in names], axis=0)
 
-    left = mean("eyeLookOutLeft", "eyeLookInRight") - mean("eyeLookInLeft", "eyeLookOutRight")
-    up = mean("eyeLookUpLeft", "eyeLookUpRight") - mean("eyeLookDownLeft", "eyeLookDownRight")
-    return left, up
+    towards, away = zip(*GAZE, strict=True)
+    return mean(towards[:2]) - mean(away[:2]), mean(towards[2:]) - mean(away[2:])
 
 
 def _lip_gap(track: FaceTrack, frames: np.ndarray) -> np.ndarray:
@@ -171,7 +170,6 @@ def _motion(
     wanted: np.ndarray,
     calibration: _Calibration,
     lips: LipGap,
-    head: HeadModel,
     rest: RestFace | None,
 ) -> MotionClip:
     """Motion at the `wanted` times from the given frames."""
@@ -196,7 +194,7 @@ def _motion(
         exp[:, hidden] = fill(exp[:, hidden], open_eyes)
 
     gap = savitzky_golay(between(times, _lip_gap(track, frames), wanted), LIP_FILTER, 3)
-    jaw = JAW_SHARE * channels["jawOpen"] * head.jaw_open_angle
+    jaw = JAW_SHARE * channels["jawOpen"] * lips.head.jaw_open_angle
     target = np.clip(gap - calibration.closed, 0, None)
     if rest is not None:
         jaw = _dropped(exp, jaw, target, lips)
@@ -243,15 +241,6 @@ def _scored_expression(channels: dict[str, np.ndarray], calibration: _Calibratio
                 exp[:, INDEX[name]] = (channels[name] - neutral) / (1 - neutral)
     left, up = _gaze(channels)
     left, up = left - calibration.gaze[0], up - calibration.gaze[1]
-    for name, value in {
-        "eyeLookOutLeft": left,
-        "eyeLookInRight": left,
-        "eyeLookInLeft": -left,
-        "eyeLookOutRight": -left,
-        "eyeLookUpLeft": up,
-        "eyeLookUpRight": up,
-        "eyeLookDownLeft": -up,
-        "eyeLookDownRight": -up,
-    }.items():
-        exp[:, INDEX[name]] = value
+    for (towards, away), value in zip(GAZE, (left, left, up, up), strict=True):
+        exp[:, INDEX[towards]], exp[:, INDEX[away]] = value, -value
     return np.clip(exp, 0, 1)

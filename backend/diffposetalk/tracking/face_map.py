@@ -23,15 +23,13 @@ from ..config import FPS
 from ..errors import VideoError
 from ..files.array_file import read_arrays
 from .face_track import most_faces
-from .landmarker import Face, FaceTracker, find_tracker
+from .landmarker import BROWS, EYES, LIPS, Face, FaceTracker, find_tracker
 from .video import read_frames
 
 POINTS = (
-    *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
-    *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),
-    *(263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
-    *(33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
-    *(276, 283, 282, 295, 285, 300, 293, 334, 296, 336, 46, 53, 52, 65, 55, 70, 63, 105, 66, 107),
+    *LIPS,
+    *EYES,
+    *BROWS,
     *(1, 4, 5, 6, 168, 197, 195, 2, 98, 327, 10, 152, 234, 454, 50, 280, 205, 425),
     *(468, 473),
 )
@@ -43,13 +41,14 @@ MAP_FILE = Path(__file__).with_name("face_map.npz")
 LARGEST_MAP = 1 << 22
 KEPT = ("eyeBlink", "mouthClose")
 """Channels that lid curves and the measured lip gap tell better; names begin so."""
-OPPOSITES = (
+GAZE = (
     ("eyeLookOutLeft", "eyeLookInLeft"),
     ("eyeLookInRight", "eyeLookOutRight"),
     ("eyeLookUpLeft", "eyeLookDownLeft"),
     ("eyeLookUpRight", "eyeLookDownRight"),
-    ("mouthLeft", "mouthRight"),
 )
+"""Channels of looking to the left and to the right (both eyes), then up and down."""
+OPPOSITES = (*GAZE, ("mouthLeft", "mouthRight"))
 """Channels of which only one is above zero: the maps give the first less the second, and the second less the first."""
 SHUT = 0.15
 """Blink from which on a lid hides where the eye looks and how far it is squinted."""

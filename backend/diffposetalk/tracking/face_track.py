@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -72,15 +73,6 @@ class FaceTrack:
         return np.isfinite(self.eye_distance)
 
 
-def faces_in(path: str | Path, model: str | Path | None = None) -> list[tuple[float, Face]]:
-    """Faces in a few pictures spread over a video, with their times.
-
-    Raises:
-        VideoError: as `track_face`.
-    """
-    return [(frame.time, face) for frame, faces in look(path, model) for face in faces]
-
-
 def look(path: str | Path, model: str | Path | None = None) -> Iterator[tuple[Frame, list[Face]]]:
     """A few pictures spread over a video, and the faces in each.
 
@@ -130,8 +122,7 @@ def track_face(
     count = max(1, most_faces(path, file))
     rate = info.fps or 25.0
     total = round(info.seconds * rate / max(1, math.ceil(rate / MAX_RATE)))
-    rows: list[_Row] = []
-    shapes: list[np.ndarray | None] = []
+    rows: list[dict[str, Any]] = []
     last: tuple[float, np.ndarray, float] | None = None  # when, where and how wide it was seen
     with FaceTracker(file, count) as tracker:
         for frame in read_frames(path):
@@ -143,77 +134,50 @@ def track_face(
                 left, _, right, _ = chosen.box
                 last = frame.time, chosen.centre, right - left
             height, width = frame.image.shape[:2]
-            rows.append(_Row(frame.time, chosen, len(seen), width, height))
-            if shape is not None:
-                shapes.append(None if chosen is None else shape(chosen, width, height))
+            measured = {} if chosen is None else _measured(chosen, width, height)
+            if shape is not None and chosen is not None:
+                measured["shapes"] = shape(chosen, width, height)
+            rows.append({"times": frame.time, "faces": len(seen), **measured})
             if on_frame is not None:
                 on_frame(frame, chosen)
             if on_progress is not None:
                 on_progress(len(rows), max(total, len(rows)))
         names = tracker.names
-    if not any(row.found for row in rows):
+    found = next((row for row in rows if "boxes" in row), None)
+    if found is None:
         raise VideoError(
             f"No face was found in “{Path(path).name}” ({len(rows)} frames). It must show one person's face, upright "
             "and from the front.",
             "video_no_face",
         )
 
-    def column(pick: Callable[[_Row], np.ndarray | float]) -> np.ndarray:
-        return np.array([pick(row) for row in rows], np.float64)
-
-    return FaceTrack(
-        info,
-        names,
-        column(lambda r: r.time),
-        column(lambda r: r.blendshapes),
-        column(lambda r: r.rotation),
-        column(lambda r: r.translation),
-        column(lambda r: r.eye_distance),
-        column(lambda r: r.lip_gap),
-        column(lambda r: r.mouth_width),
-        column(lambda r: r.box),
-        np.array([row.faces for row in rows]),
-        _filled(shapes) if shapes else None,
-    )
+    # Where the face was not found, each of its values is missing.
+    missing = {name: np.full(np.shape(value), np.nan) for name, value in found.items()}
+    columns = {name: np.array([row.get(name, missing[name]) for row in rows]) for name in found}
+    return FaceTrack(info, names, **columns)
 
 
-def _filled(shapes: list[np.ndarray | None]) -> np.ndarray:
-    """One array, NaN where there is none."""
-    size = next(len(shape) for shape in shapes if shape is not None)
-    return np.stack([np.full(size, np.nan, np.float32) if shape is None else shape for shape in shapes])
+def _measured(face: Face, width: int, height: int) -> dict[str, Any]:
+    """What a track keeps of a face in one frame, by its columns."""
+    points = face.landmarks[:, :2] * np.array([width, height], np.float32)
 
+    def distance(a: int, b: int) -> float:
+        return float(np.linalg.norm(points[a] - points[b]))
 
-class _Row:
-    """The few numbers kept of a frame."""
-
-    def __init__(self, time: float, face: Face | None, faces: int, width: int, height: int) -> None:
-        self.time, self.faces, self.found = time, faces, face is not None
-        if face is None:
-            self.blendshapes = np.full(52, np.nan, np.float32)
-            self.rotation = self.translation = np.full(3, np.nan)
-            self.box = np.full(4, np.nan)
-            self.eye_distance = self.lip_gap = self.mouth_width = float("nan")
-            return
-        points = face.landmarks[:, :2] * np.array([width, height], np.float32)
-
-        def distance(a: int, b: int) -> float:
-            return float(np.linalg.norm(points[a] - points[b]))
-
-        self.blendshapes = face.blendshapes
-        self.rotation = Rotation.from_matrix(face.matrix[:3, :3]).as_rotvec()
-        self.translation = face.matrix[:3, 3]
-        self.box = np.array(face.box)
-        self.eye_distance = distance(*OUTER_EYES)
-        self.lip_gap = float(np.mean([distance(a, b) for a, b in INNER_LIPS]))
-        self.mouth_width = distance(*MOUTH_CORNERS)
+    return {
+        "blendshapes": face.blendshapes.astype(np.float64),
+        "rotations": Rotation.from_matrix(face.matrix[:3, :3]).as_rotvec(),
+        "translations": face.matrix[:3, 3],
+        "eye_distance": distance(*OUTER_EYES),
+        "lip_gap": float(np.mean([distance(a, b) for a, b in INNER_LIPS])),
+        "mouth_width": distance(*MOUTH_CORNERS),
+        "boxes": np.array(face.box),
+    }
 
 
 def most_faces(path: str | Path, model: Path) -> int:
     """How many faces are seen at once in a few pictures spread over a video."""
-    counts: dict[float, int] = {}
-    for time, _ in faces_in(path, model):
-        counts[time] = counts.get(time, 0) + 1
-    return max(counts.values(), default=0)
+    return max((len(faces) for _, faces in look(path, model)), default=0)
 
 
 def _same_face(

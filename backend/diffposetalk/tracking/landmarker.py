@@ -14,16 +14,20 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from ..errors import VideoError
+from ..errors import DAMAGED, VideoError, refusing
 from ..files.user_folder import user_data_folder
 
 ENVIRONMENT_VARIABLE = "DIFFPOSETALK_TRACKER"
 LANDMARKS = 478
+LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
+        78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)  # fmt: skip
+EYES = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398,
+        33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)  # fmt: skip
+BROWS = (276, 283, 282, 295, 285, 300, 293, 334, 296, 336, 46, 53, 52, 65, 55, 70, 63, 105, 66, 107)
 SYSTEM_LIBRARIES = {"libGLESv2.so.2": "libgles2", "libEGL.so.1": "libegl1"}  # and Debian's packages
 
 _load_failure: VideoError | None = None  # why MediaPipe could not be loaded; it is not tried again
@@ -85,13 +89,9 @@ def find_tracker(path: str | Path | None = None) -> Path:
     file = Path(found)
     if not file.is_file():
         raise VideoError(f"There is no tracker model at “{file}”.", "tracker_missing")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise VideoError(
-            f"“{file.name}” is not a MediaPipe model (.task), or damaged.", "tracker_format"
-        ) from error
+    damaged = VideoError(f"“{file.name}” is not a MediaPipe model (.task), or damaged.", "tracker_format")
+    with refusing(damaged, zipfile.BadZipFile, *DAMAGED), zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
     if "face_landmarks_detector.tflite" not in names or "face_blendshapes.tflite" not in names:
         raise VideoError(
             f"“{file.name}” is a MediaPipe model, but not the face landmarker's.", "tracker_format"
@@ -178,9 +178,7 @@ class FaceTracker:
     def __enter__(self) -> FaceTracker:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._landmarker.close()
 
     def faces(self, image: np.ndarray, seconds: float = 0.0) -> list[Face]:
@@ -200,11 +198,7 @@ class FaceTracker:
         ):
             if not self.names:
                 self.names = tuple(shape.category_name for shape in shapes)
-            faces.append(
-                Face(
-                    np.array([(m.x, m.y, m.z) for m in marks], np.float32),
-                    np.array([shape.score for shape in shapes], np.float32),
-                    np.array(matrix, np.float64),
-                )
-            )
+            points = np.array([(m.x, m.y, m.z) for m in marks], np.float32)
+            scores = np.array([shape.score for shape in shapes], np.float32)
+            faces.append(Face(points, scores, np.array(matrix, np.float64)))
         return faces

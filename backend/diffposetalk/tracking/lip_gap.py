@@ -14,6 +14,8 @@ TRACKER_CLOSED_GAP = 0.00015
 """Metres that the tracker still shows between closed lips."""
 JAW_SHARE = 0.8
 """How much of the tracked jawOpen goes into the jaw; the lips part on their own for the rest."""
+ROUNDS = 4
+"""Of correcting lips and jaw towards a gap."""
 GAINS = {
     "mouthPucker": 1.3, "mouthFunnel": 5.2, "mouthPressLeft": 2.0, "mouthPressRight": 2.0, "mouthRollLower": 2.5,
     "mouthRollUpper": 1.5, "mouthStretchLeft": 4.0, "mouthStretchRight": 4.0, "mouthSmileLeft": 1.0,
@@ -46,9 +48,7 @@ class LipGap:
         pose[:, 3] = jaw
         return self.head.lip_gap(exp, pose) - self.rest
 
-    def reach(
-        self, exp: np.ndarray, jaw: np.ndarray, target: np.ndarray, rounds: int = 4
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def reach(self, exp: np.ndarray, jaw: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Correct lips and jaw until the gap is `target` (T,), metres.
 
         Too wide: mouthClose brings the lips together over the jaw, as on a bilabial. Too narrow: the lips part
@@ -56,7 +56,7 @@ class LipGap:
         """
         exp, jaw = exp.copy(), jaw.copy()
         close, down, up = INDEX["mouthClose"], both("mouthLowerDown"), both("mouthUpperUp")
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             error = target - self.of(exp, jaw)
             wide = np.clip(-error, 0, None)
             # First take back parted lips, then close over the jaw.

@@ -12,7 +12,7 @@ import numpy as np
 from ..config import FPS
 from ..head.head_model import HeadModel, load_head
 from ..motion.clip import MotionClip
-from ..motion.smoothing import between, continuous, fill, savitzky_golay
+from ..motion.smoothing import between, continuous, fill, runs, savitzky_golay
 from .arkit_motion import HEAD_FILTER, Stretch, good_frames, stretches
 from .face_map import face_shape, read_rest_face
 from .face_track import FaceTrack, OnProgress, track_face
@@ -89,16 +89,12 @@ def joined(pieces: Sequence[Stretch]) -> MotionClip:
         stop = start + len(piece.clip)
         exp[start:stop], pose[start:stop], seen[start:stop] = piece.clip.exp, piece.clip.pose, True
     pose[seen, :3] = continuous(pose[seen, :3])
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], ~seen, [False]]).astype(np.int8))).reshape(-1, 2)
-    unseen = [[round(a / FPS, 2), round(b / FPS, 2)] for a, b in edges.tolist()]
-    return MotionClip(
-        fill(exp, seen).astype(np.float32),
-        fill(pose, seen).astype(np.float32),
-        FPS,
-        first.basis,
-        None,
-        first.expression_names,
-        {**first.provenance, "unseen": unseen},
+    unseen = [[round(a / FPS, 2), round(b / FPS, 2)] for a, b in runs(~seen)]
+    return replace(
+        first,
+        exp=fill(exp, seen).astype(np.float32),
+        pose=fill(pose, seen).astype(np.float32),
+        provenance={**first.provenance, "unseen": unseen},
     )
 
 

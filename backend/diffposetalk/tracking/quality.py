@@ -77,59 +77,51 @@ def assess(track: FaceTrack, snapshots: Sequence[Snapshot] = ()) -> Quality:
     seconds = float(track.times[-1] - track.times[0]) if len(track.times) > 1 else 0.0
     fps = (len(track.times) - 1) / seconds if seconds > 0 else 0.0
     angles = np.degrees(Rotation.from_rotvec(track.rotations[found]).as_euler("YXZ"))
-    yaw, pitch, roll = (
-        (float(np.percentile(column, 5)), float(np.percentile(column, 95))) for column in angles.T
-    )
+    yaw, pitch, roll = zip(*np.percentile(angles, (5, 95), axis=0).tolist(), strict=True)
     size = float(np.median(track.eye_distance[found]))
     opening = float(np.percentile(track.lip_gap[found], 95) / np.median(track.mouth_width[found]))
-    gaps = _gaps(track.times, good)
     face_share, used_share = float(found.mean()), float(good.mean())
     turned = float((np.abs(angles[:, 0]) > TURNED).mean())
 
-    warnings = []
-    if face_share < 0.9:
-        warnings.append(f"A face was found in only {100 * face_share:.0f} % of the frames.")
-    if face_share - used_share > 0.1:
-        warnings.append(
-            f"{100 * (face_share - used_share):.0f} % of the frames show it too badly to be used."
-        )
-    if size < SMALL_FACE:
-        warnings.append(
-            f"The face is small: {size:.0f} pixels between the eyes' outer corners. Lips lose detail."
-        )
-    if turned > 0.2:
-        warnings.append(
-            f"The head is turned away by more than {TURNED:.0f}° in {100 * turned:.0f} % of the frames."
-        )
-    if opening < OPENED:
-        warnings.append("The mouth hardly ever opens: is this person speaking?")
-    if fps and fps < 20:
-        warnings.append(f"Only {fps:.0f} frames a second: closures of the lips fall between them.")
-    if track.faces.max() > 1:
-        warnings.append(f"Up to {track.faces.max()} faces are in the picture; one was followed.")
     centre = (track.boxes[found][SETTLED:, :2] + track.boxes[found][SETTLED:, 2:]) / 2
-    if (
+    still = (
         len(centre) > SETTLED
         and float(centre.std(axis=0).max()) < STILL
         and np.ptp(track.lip_gap[found][SETTLED:]) < 0.02 * size
-    ):
-        warnings.append("Nothing moves: this looks like a still picture.")
-    if snapshots and np.median([shades(snapshot) for snapshot in snapshots]) < FEW_SHADES:
-        warnings.append("The face has hardly any shades: this looks like a drawing, or is far too dark.")
+    )
+    drawn = bool(snapshots) and np.median([shades(snapshot) for snapshot in snapshots]) < FEW_SHADES
+    bad_share, most = face_share - used_share, int(track.faces.max())
+    warnings = (
+        (face_share < 0.9, f"A face was found in only {100 * face_share:.0f} % of the frames."),
+        (bad_share > 0.1, f"{100 * bad_share:.0f} % of the frames show it too badly to be used."),
+        (
+            size < SMALL_FACE,
+            f"The face is small: {size:.0f} pixels between the eyes' outer corners. Lips lose detail.",
+        ),
+        (
+            turned > 0.2,
+            f"The head is turned away by more than {TURNED:.0f}° in {100 * turned:.0f} % of the frames.",
+        ),
+        (opening < OPENED, "The mouth hardly ever opens: is this person speaking?"),
+        (0 < fps < 20, f"Only {fps:.0f} frames a second: closures of the lips fall between them."),
+        (most > 1, f"Up to {most} faces are in the picture; one was followed."),
+        (still, "Nothing moves: this looks like a still picture."),
+        (drawn, "The face has hardly any shades: this looks like a drawing, or is far too dark."),
+    )
     return Quality(
         len(track.times),
         seconds,
         fps,
         face_share,
         used_share,
-        int(track.faces.max()),
+        most,
         size,
         yaw,
         pitch,
         roll,
         opening,
-        gaps,
-        tuple(warnings),
+        _gaps(track.times, good),
+        tuple(warning for holds, warning in warnings if holds),
     )
 
 

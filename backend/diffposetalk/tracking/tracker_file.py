@@ -25,8 +25,6 @@ BYTES = 3_758_596
 CHUNK = 1 << 16
 TIMEOUT = 30.0
 
-Open = Callable[[str], BinaryIO]
-
 
 def tracking_status(path: str | Path | None = None) -> dict[str, Any]:
     """Whether video can be tracked: the packages missing, the model file (or None), and what is wrong with it.
@@ -55,7 +53,7 @@ def fetch_tracker(
     *,
     on_progress: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-    opener: Open = _open,
+    opener: Callable[[str], BinaryIO] = _open,
 ) -> Path:
     """Fetch the model file into the user's data folder, where `find_tracker` finds it; nothing if it is there.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import AudioError, VideoError
+from ..errors import AudioError, VideoError, refusing
 from ..sound.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, mix_to_mono
 
 MAX_SIDE = 1280
@@ -71,7 +71,7 @@ def probe_video(path: str | Path) -> VideoInfo:
         stream = _video_stream(container, path)
         first = next(_decoded(container, stream, path), None)
         if first is None:
-            raise VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
+            raise _without_pictures(path)
         width, height, turns = _upright(first, stream)
         seconds = 0.0
         if stream.duration is not None and stream.time_base is not None:
@@ -79,18 +79,11 @@ def probe_video(path: str | Path) -> VideoInfo:
         elif container.duration is not None:
             seconds = container.duration / 1e6
         rate = float(stream.average_rate or stream.guessed_rate or 0)
-        return VideoInfo(
-            path.name,
-            seconds,
-            rate,
-            width,
-            height,
-            90 * turns,
-            any(s.type == "audio" for s in container.streams),
-        )
+        has_sound = any(s.type == "audio" for s in container.streams)
+        return VideoInfo(path.name, seconds, rate, width, height, 90 * turns, has_sound)
 
 
-def read_frames(path: str | Path, max_side: int = MAX_SIDE, max_rate: float = MAX_RATE) -> Iterator[Frame]:
+def read_frames(path: str | Path, max_side: int = MAX_SIDE) -> Iterator[Frame]:
     """The frames in order; times that the file lacks or repeats are made up from its mean rate.
 
     Raises:
@@ -111,19 +104,16 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE, max_rate: float = MA
             first = time if first is None else first
             if time - first < due - 1e-4:
                 continue
-            due = time - first + 1 / max_rate
+            due = time - first + 1 / MAX_RATE
             yield Frame(time - first, _image(picture, stream, path, max_side))
         if first is None:
-            raise VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
+            raise _without_pictures(path)
 
 
-def frame_near(
-    path: str | Path, seconds: float, max_side: int = MAX_SIDE, exact: bool = False
-) -> Frame | None:
+def frame_near(path: str | Path, seconds: float, exact: bool = False) -> Frame | None:
     """A picture of about this time (seconds from the first frame), or None where there is none.
 
     Args:
-        path, max_side: as for `read_frames`.
         exact: the last picture at or before that time, decoded from the key frame before it, rather than that key
             frame itself (which may be seconds away, and is there at once).
     """
@@ -145,7 +135,7 @@ def frame_near(
                 break
         if chosen is None:
             return None
-        return Frame(max(0.0, (chosen.time or 0.0) - start), _image(chosen, stream, path, max_side))
+        return Frame(max(0.0, (chosen.time or 0.0) - start), _image(chosen, stream, path))
 
 
 def read_sound(path: str | Path) -> np.ndarray:
@@ -203,12 +193,9 @@ def read_sound(path: str | Path) -> np.ndarray:
 
 
 def _av() -> Any:
-    try:
+    missing = VideoError('Reading video needs PyAV: pip install "diffposetalk[tracking]".', "video_extra")
+    with refusing(missing, ImportError):
         import av
-    except ImportError as error:
-        raise VideoError(
-            'Reading video needs PyAV: pip install "diffposetalk[tracking]".', "video_extra"
-        ) from error
     return av
 
 
@@ -220,21 +207,21 @@ def _open(path: Path) -> Any:
         raise VideoError(f"“{path}” is not a file.", "video_missing")
     if path.stat().st_size == 0:
         raise VideoError(f"“{path.name}” is empty (0 bytes).", "video_empty")
-    try:
+    damaged = f"“{path.name}” is not a video that can be read: damaged, cut off, or of another kind."
+    with refusing(VideoError(damaged, "video_unreadable"), av.error.FFmpegError, OSError, ValueError):
         return av.open(str(path), metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(
-            f"“{path.name}” is not a video that can be read: damaged, cut off, or of another kind.",
-            "video_unreadable",
-        ) from error
 
 
 def _video_stream(container: Any, path: Path) -> Any:
     # A picture of the cover in a sound file is a video stream of one frame.
     streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition)]
     if not streams:
-        raise VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
+        raise _without_pictures(path)
     return streams[0]
+
+
+def _without_pictures(path: Path) -> VideoError:
+    return VideoError(f"“{path.name}” has no pictures in it.", "video_empty")
 
 
 def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
@@ -273,7 +260,7 @@ def _upright(picture: Any, stream: Any) -> tuple[int, int, int]:
     return (height, width, turns) if turns % 2 else (width, height, turns)
 
 
-def _image(picture: Any, stream: Any, path: Path, max_side: int) -> np.ndarray:
+def _image(picture: Any, stream: Any, path: Path, max_side: int = MAX_SIDE) -> np.ndarray:
     width, height, turns = _upright(picture, stream)
     if picture.width * picture.height > MAX_PIXELS or min(width, height) < 16:
         raise VideoError(

@@ -38,11 +38,6 @@ def save_step(folder: Path, step: int, parts: Mapping[str, Stateful], keep: int 
         old.unlink()
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a training has left a checkpoint in the folder."""
-    return any(folder.glob("step-*.pt"))
-
-
 def load_latest(folder: Path, parts: Mapping[str, Stateful]) -> int:
     """Restore `parts` from the newest checkpoint that can be read; returns its step, or 0 where there is none.
 

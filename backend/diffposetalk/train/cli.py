@@ -5,31 +5,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib import import_module
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from .recipe import (
-    ABLATIONS,
-    PRECISIONS,
-    Recipe,
-    ablate,
-    earlier_settings,
-    first_bundled,
-    read_recipe,
-    record,
-    recorded,
-    start_of,
-)
+from . import prepare_cli
+from .recipe import ABLATIONS, PRECISIONS, Recipe, ablate, read_recipe, record, recorded
 
 if TYPE_CHECKING:
     from .training_set import TrainingSet
-
-# Stages with a module of their own, which has `add_arguments(parser)` and `run(arguments)`.
-MODULE_STAGES = {
-    "prepare": ("prepare_cli", "build a training set of your own recordings, takes and videos"),
-}
 
 TRAINING_NOTE = """
 A training is described by a recipe: “paper”, “bundled” or a TOML file with the same fields
@@ -43,11 +28,10 @@ MALLOC_TRIM_THRESHOLD_=-1 MALLOC_TOP_PAD_=536870912 (glibc).
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-commands of `diffposetalk train`."""
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    for name, (module_name, summary) in MODULE_STAGES.items():
-        module = import_module(f".{module_name}", __package__)
-        stage = stages.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        module.add_arguments(stage)
-        stage.set_defaults(run_stage=module.run)
+    summary = "build a training set of your own recordings, takes and videos"
+    prepare = stages.add_parser("prepare", help=summary, description=f"{summary.capitalize()}.")
+    prepare_cli.add_arguments(prepare)
+    prepare.set_defaults(run_stage=prepare_cli.run)
 
     bundled = stages.add_parser("prepare-bundled", help="build the bundled model's training set")
     bundled.add_argument(
@@ -58,13 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bundled.set_defaults(run_stage=_prepare_bundled)
 
     style = stages.add_parser("style", help="train the style encoder", epilog=TRAINING_NOTE)
-    _add_training_arguments(style)
-    _add_start(style)
+    _add_training_arguments(style, starts=True)
     style.set_defaults(run_stage=_style)
 
     denoiser = stages.add_parser("denoiser", help="train the denoiser", epilog=TRAINING_NOTE)
-    _add_training_arguments(denoiser)
-    _add_start(denoiser)
+    _add_training_arguments(denoiser, starts=True)
     denoiser.add_argument("--style", type=Path, help="folder of the style encoder (default: WORK/style)")
     denoiser.set_defaults(run_stage=_denoiser)
 
@@ -93,7 +75,7 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", type=Path, help="training set (default: WORK/set)")
 
 
-def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_training_arguments(parser: argparse.ArgumentParser, starts: bool = False) -> None:
     _add_folders(parser)
     parser.add_argument(
         "--config",
@@ -113,15 +95,13 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("auto", "cpu"), default="auto", help="default: GPUs if there are"
     )
     parser.add_argument("--head", type=Path, help="head asset that the motion is for (default: the bundled)")
-
-
-def _add_start(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="MODEL",
-        help="model directory whose weights a new training starts from (default: random weights)",
-    )
+    if starts:
+        parser.add_argument(
+            "--start-from",
+            type=Path,
+            metavar="MODEL",
+            help="model directory whose weights a new training starts from (default: random weights)",
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -137,24 +117,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def chosen_recipe(arguments: argparse.Namespace, stage: str) -> Recipe:
     """The recipe of a stage: the one named, else the one WORK was begun with, else the bundled model's."""
-    from .checkpoints import has_checkpoint
-
     begun = [found for name in (stage, "denoiser", "style") if (found := recorded(arguments.work / name))]
-    if arguments.config or (arguments.ablation and not begun):
-        recipe = read_recipe(arguments.config or "bundled")
-    elif begun:
-        recipe = begun[0][0]
-    elif has_checkpoint(arguments.work / stage):
-        recipe = first_bundled()
-    else:
-        recipe = read_recipe("bundled")
-    recipe = ablate(recipe, arguments.ablation)
+    named = arguments.config or ("" if begun else "bundled")
+    recipe = ablate(read_recipe(named) if named else begun[0].recipe, arguments.ablation)
     given = {
         name: getattr(arguments, name)
         for name in ("iterations", "seed", "precision", "steps")
         if getattr(arguments, name, None) is not None
     }
-    values = recipe.to_dict()
+    values = asdict(recipe)
     values[stage] |= given
     try:
         return Recipe.from_dict(values)
@@ -212,20 +183,9 @@ def _denoiser(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from ..head.head_model import load_head
-    from .export import export, load_trained
-    from .recipe import model_config
+    from .export import export
 
-    data, folder = _load_set(arguments), arguments.work / "denoiser"
-    begun = recorded(folder)
-    if begun is None:
-        recipe = first_bundled()
-        begun = recipe, model_config(recipe, data.description, load_head().jaw_open_angle)
-    recipe, config = begun
-    features = 1 if data.features is None else data.features.shape[1]
-    trained, step = load_trained(folder, config, recipe, features)
-    before, origin = earlier_settings(folder), start_of(folder)
-    export(trained, step, recipe, data, arguments.out, arguments.whisper, before, origin)
+    export(arguments.work / "denoiser", _load_set(arguments), arguments.out, arguments.whisper)
 
 
 def _distill(arguments: argparse.Namespace) -> None:
@@ -239,13 +199,5 @@ def _distill(arguments: argparse.Namespace) -> None:
     teacher = load_model(place, "cpu")
     folder = arguments.work / "distill"
     record(folder, recipe, teacher.config, ("denoiser", "style_encoder", "speech_encoder", "sampling"))
-    student = distill(
-        teacher,
-        data,
-        load_head(arguments.head),
-        folder,
-        recipe.denoiser,
-        recipe.distill,
-        arguments.device,
-    )
-    save_draft(student, place)
+    head = load_head(arguments.head)
+    save_draft(distill(teacher, data, head, folder, recipe, arguments.device), place)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..config import SHAPE_DIM
 from ..errors import DataError
@@ -21,7 +20,6 @@ from ..head.head_model import HeadModel
 from ..networks.model import DiffPoseTalk
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..networks.speech.hubert import HubertSpeechEncoder
-from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
 from .losses import GeometricLoss, RealFrames, denoiser_losses, mouth_vertices, moving_vertices
 from .recipe import DenoiserTraining, DistillTraining
@@ -115,34 +113,6 @@ def without_speech(model: DiffPoseTalk, speech: torch.Tensor) -> torch.Tensor:
     return torch.cat([speech[:, :previous], null[:, previous:]], dim=1)
 
 
-def draw_samples(
-    data: TrainingSet,
-    usable: list[int],
-    window: int,
-    count: int,
-    settings: DenoiserTraining,
-    rng: np.random.Generator,
-) -> list[Sample]:
-    """Random stretches of random sequences, each in one of its voices and styles."""
-    samples = []
-    for index in rng.choice(usable, count):
-        sequence = data.sequences[index]
-        offset = int(rng.integers(sequence.frames - 2 * window + 1))
-        real = tuple(
-            int(rng.integers(1, window)) if rng.random() < chance else window
-            for chance in (settings.truncate_first, settings.truncate_second)
-        )
-        samples.append(
-            Sample(
-                int(index),
-                int(rng.choice(sequence.feature_starts)) + offset,
-                int(rng.choice(sequence.motion_starts)) + offset,
-                (real[0], real[1]),
-            )
-        )
-    return samples
-
-
 class BatchSource:
     """Batches of a training set for a model; each process loads only its own share of one.
 
@@ -174,20 +144,18 @@ class BatchSource:
                 "speech encoder.",
                 "data_set",
             )
-        if not settings.train_speech_encoder and (data.features is None or d.window > len(self._silence())):
+        silent = 0 if data.silence is None else len(data.silence)
+        if not settings.train_speech_encoder and (data.features is None or d.window > silent):
             raise DataError(
                 "The training set holds no speech features (and of silence): prepare it with a speech encoder.",
                 "data_set",
             )
 
-    def _silence(self) -> np.ndarray:
-        return np.zeros((0, 0)) if self.data.silence is None else self.data.silence
-
     def draw(self, seed: int, iteration: int) -> Batch:
         """The batch of an iteration: everything random is drawn for all processes alike, then shared out."""
         rng, generator = random_numbers(seed, iteration)
         count, d = self.settings.batch, len(self.channels)
-        samples = draw_samples(self.data, self.usable, self.window, count, self.settings, rng)
+        samples = [self._sample(int(index), rng) for index in rng.choice(self.usable, count)]
         noise = torch.randn(2, count, self.window, d, generator=generator)
         step = torch.randint(1, self.steps + 1, (2, count), generator=generator)
         drop = torch.rand(2, count, generator=generator)
@@ -211,6 +179,17 @@ class BatchSource:
             torch.tensor([s.real for s in samples]).T,
         )
 
+    def _sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """A random stretch of a sequence, in one of its voices and styles."""
+        sequence, window = self.data.sequences[index], self.window
+        offset = int(rng.integers(sequence.frames - 2 * window + 1))
+        first, second = (
+            int(rng.integers(1, window)) if rng.random() < chance else window
+            for chance in (self.settings.truncate_first, self.settings.truncate_second)
+        )
+        speech, motion = (int(rng.choice(s)) for s in (sequence.feature_starts, sequence.motion_starts))
+        return Sample(index, speech + offset, motion + offset, (first, second))
+
     def _speech(self, sample: Sample, length: int) -> np.ndarray:
         rows = slice(sample.speech_row, sample.speech_row + length)
         if not self.settings.train_speech_encoder:
@@ -227,10 +206,8 @@ class BatchSource:
         if start not in self.levels:
             assert self.data.sound is not None
             sound = np.asarray(self.data.sound[start : start + sequence.frames], dtype=np.float32) / 32768
-            self.levels[start] = (
-                float(sound.mean(dtype=np.float64)),
-                float(sound.std(dtype=np.float64)) + 1e-5,
-            )
+            mean, deviation = (float(f(sound, dtype=np.float64)) for f in (np.mean, np.std))
+            self.levels[start] = mean, deviation + 1e-5
         return self.levels[start]
 
 
@@ -468,36 +445,25 @@ def train_denoiser(
     optimizer = torch.optim.AdamW(
         learning, settings.learning_rate, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay
     )
-    parts: dict[str, Stateful] = {"model": model}
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
-    if average is not None:
-        parts["average"] = average
-    trained = model if average is None else average.module
-    assert isinstance(trained, DiffPoseTalk)
-
-    def inputs(iteration: int) -> tuple[Batch]:
-        return (source.draw(settings.seed, iteration).to(accelerator.device),)
 
     def inspect(writer: SummaryWriter, step: int) -> None:
         validation_losses(writer, step, objective, data)
-        show_samples(writer, step, trained, data, head, settings.styled)
+        show_samples(writer, step, loop.trained, data, head, settings.styled)
 
-    def after_step() -> None:
-        if average is not None:
-            average.update_parameters(model)
-
-    Loop(
+    loop = Loop(
         name="denoiser",
         folder=folder,
         accelerator=accelerator,
         objective=objective,
         optimizer=optimizer,
-        inputs=inputs,
+        inputs=lambda iteration: source.draw(settings.seed, iteration),
         rate=lambda iteration: learning_rate(iteration, settings),
         settings=settings,
-        parts=parts,
-        after_step=after_step,
+        model=model,
+        ema=settings.ema,
         inspect=inspect,
         sample_every=settings.sample_every,
-    ).run()
-    return trained.eval()
+    )
+    loop.run()
+    trained: DiffPoseTalk = loop.trained.eval()
+    return trained

@@ -28,9 +28,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..diffusion.samplers import solver_steps
+from ..generation.conditioning import speech_scale
+from ..generation.line import Guidance
 from ..head.head_model import HeadModel
 from ..networks.denoiser import Denoiser
 from ..networks.model import DiffPoseTalk
@@ -49,20 +50,22 @@ from .denoiser_training import (
 )
 from .loop import Loop, new_accelerator, share
 from .losses import GeometricLoss, RealFrames
-from .recipe import DenoiserTraining, DistillTraining
+from .recipe import DenoiserTraining, DistillTraining, Recipe
 from .training_set import TrainingSet
 
 
 def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """Equation 10 at the model's own scales: predictions (B, T_w, D) for noisy windows x at steps (B,)."""
-    w_a, w_s = model.config.sampling.speech_guidance, model.config.sampling.style_guidance
+    own = model.config.sampling
+    w_a = speech_scale(model, Guidance(own.speech_guidance, own.speech_guidance, 0.0, own.added_guidance))
+    w_s = torch.full_like(w_a, own.style_guidance)
     null_style = model.null_style.expand_as(c.style)
-    branches: list[tuple[torch.Tensor, torch.Tensor, float]] = [
+    branches = [
         (without_speech(model, c.speech), null_style, 1 - w_a),
         (c.speech, null_style, w_a - w_s),
         (c.speech, c.style, w_s),
     ]
-    used = [b for b in branches if b[2]]
+    used = [b for b in branches if bool(b[2].any())]
     speech, style = torch.cat([b[0] for b in used]), torch.cat([b[1] for b in used])
     count = len(used)
     out = model.denoiser(
@@ -75,8 +78,8 @@ def guided_prediction(model: DiffPoseTalk, c: Windows, x: torch.Tensor, step: to
         c.indicator.repeat(count, 1),
     ).float()
     parts = out[:, -x.shape[1] :].chunk(count)
-    weights = torch.tensor([b[2] for b in used], device=out.device)
-    return torch.einsum("k,kbtd->btd", weights, torch.stack(parts))
+    weights = torch.stack([b[2] for b in used]).to(out.device)
+    return torch.einsum("kd,kbtd->btd", weights, torch.stack(parts))
 
 
 def step_table(schedule: NoiseSchedule, steps: int, substeps: int) -> torch.Tensor:
@@ -195,15 +198,14 @@ def distill(
     data: TrainingSet,
     head: HeadModel,
     folder: Path,
-    training: DenoiserTraining,
-    settings: DistillTraining,
+    recipe: Recipe,
     device: str = "auto",
 ) -> DiffPoseTalk:
     """Both phases, each resuming from its newest checkpoint in `folder`.
 
     Args:
         teacher: a trained model with its settings for generation; its guidance scales are folded in.
-        training: the teacher's settings: vertices and weights of the geometric losses, truncation.
+        recipe: of the distillation, and of the teacher: vertices and weights of the geometric losses, truncation.
 
     Returns:
         The student: the teacher with another denoiser, and `ddim` at K steps without guidance as its settings.
@@ -213,14 +215,12 @@ def distill(
         Stopped: see `Loop.run`.
     """
     hears_sound = isinstance(teacher.speech_encoder, HubertSpeechEncoder) and data.features is None
-    training = replace(
-        training,
-        batch=settings.batch,
-        train_speech_encoder=hears_sound,
-    )
+    settings = recipe.distill
+    training = replace(recipe.denoiser, batch=settings.batch, train_speech_encoder=hears_sound)
     accelerator = new_accelerator(settings.precision, device)
     teacher = teacher.to(accelerator.device).eval()
     folded = copy.deepcopy(teacher.denoiser)
+    source = BatchSource(data, teacher, training, share(accelerator, settings.batch))
     for phase, iterations in (("guidance", settings.guidance_iterations), ("steps", settings.iterations)):
         student = copy.deepcopy(folded).requires_grad_(True)
         objective = Distillation(
@@ -231,25 +231,22 @@ def distill(
             training,
             settings,
         ).to(accelerator.device)
-        source = BatchSource(data, teacher, training, share(accelerator, settings.batch))
-        average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         # Other noise in the second phase.
         own = replace(settings, iterations=iterations, seed=settings.seed + (phase == "steps"))
-        Loop(
+        loop = Loop(
             name=f"distill {phase}",
             folder=folder / phase,
             accelerator=accelerator,
             objective=objective,
             optimizer=torch.optim.Adam(student.parameters(), settings.learning_rate),
-            inputs=lambda i, source=source, own=own: (source.draw(own.seed, i).to(accelerator.device),),  # type: ignore[misc]
+            inputs=lambda i, own=own: source.draw(own.seed, i),  # type: ignore[misc]
             rate=lambda i, own=own: learning_rate(i, own),  # type: ignore[misc]
             settings=own,
-            parts={"model": student, "average": average},
-            after_step=lambda average=average, student=student: average.update_parameters(student),  # type: ignore[misc]
-        ).run()
-        trained = average.module
-        assert isinstance(trained, Denoiser)
-        folded = trained.eval()
+            model=student,
+            ema=settings.ema,
+        )
+        loop.run()
+        folded = loop.trained.eval()
     return student_model(teacher, folded, settings)
 
 
@@ -262,7 +259,11 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         **teacher.config.provenance,
         "distilled_from": teacher.config.name,
         "distilled_from_sha256": teacher.sha256,
-        "distilled_guidance": {"speech": scales.speech_guidance, "style": scales.style_guidance},
+        "distilled_guidance": {
+            "speech": scales.speech_guidance,
+            "added": scales.added_guidance,
+            "style": scales.style_guidance,
+        },
         "distilled_grid": solver_steps(teacher.schedule, settings.steps),
         "distilled_with": f"diffposetalk {VERSION}, {date.today().isoformat()}",
     }
@@ -271,6 +272,7 @@ def student_model(teacher: DiffPoseTalk, denoiser: Denoiser, settings: DistillTr
         sampler="ddim",
         steps=settings.steps,
         speech_guidance=1.0,
+        added_guidance={},
         noisy_lips_guidance=0.0,
         style_guidance=1.0,
     )

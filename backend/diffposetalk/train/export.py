@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,61 +21,29 @@ from ..networks.speech.hubert import unloaded
 from ..version import VERSION
 from .checkpoints import load_latest
 from .new_model import CachedFeatures
-from .own_model.bundled import load_encoder, preset_styles
-from .recipe import Recipe
+from .own_model.bundled import TAKES, load_encoder, preset_styles
+from .recipe import Record, recorded
 from .training_set import TrainingSet, motion_channels
 
 SPEAKERS = 6
-TAKES = 24
 
 
-def load_trained(
-    folder: Path, config: ModelConfig, recipe: Recipe, features: int
-) -> tuple[DiffPoseTalk, int]:
-    """The trained model (the moving average, if the recipe has one) and its iterations.
-
-    Args:
-        features: size of the cached features it was trained on.
-
-    Raises:
-        DataError: there is no checkpoint of this model in the folder.
-    """
-    encoder: SpeechEncoder = CachedFeatures(features)
-    if recipe.denoiser.train_speech_encoder:
-        encoder = unloaded(config.speech_encoder).to_empty(device="cpu")
-    trained = DiffPoseTalk(config, encoder)
-    if recipe.denoiser.ema:
-        step = load_latest(folder, {"average": (average := AveragedModel(trained))})
-        assert isinstance(average.module, DiffPoseTalk)
-        trained = average.module
-    else:
-        step = load_latest(folder, {"model": trained})
-    if not step:
-        raise DataError(f"There is no checkpoint in “{folder}”: train the denoiser first.", "data_checkpoint")
-    return trained.eval(), step
-
-
-def export(
-    trained: DiffPoseTalk,
-    step: int,
-    recipe: Recipe,
-    data: TrainingSet,
-    out: Path,
-    whisper: Path | None = None,
-    changed: Sequence[dict[str, Any]] = (),
-    started_from: dict[str, Any] | None = None,
-) -> None:
+def export(folder: Path, data: TrainingSet, out: Path, whisper: Path | None = None) -> None:
     """Write the model directory: trained weights, the speech encoder's, statistics, presets, provenance.
 
     Args:
-        step: iterations that the denoiser has been trained for.
-        changed: settings that were others earlier in the training, as `recipe.earlier_settings` gives them.
+        folder: of the denoiser's training.
         whisper: OpenAI's published weights of a frozen Whisper; None takes the bundled model's copy.
-        started_from: the model whose weights the training started from, if any.
 
     Raises:
+        DataError: there is no training in the folder, or its checkpoint is of another model.
         ModelError: the speech encoder's weights are not there, or are another one's.
     """
+    record = recorded(folder)
+    if record is None:
+        raise DataError(f"There is no training in “{folder}”: train the denoiser first.", "data_checkpoint")
+    recipe = record.recipe
+    trained, step = _load_trained(folder, record, data)
     model = trained
     if not recipe.denoiser.train_speech_encoder:
         model = DiffPoseTalk(trained.config, _frozen_encoder(trained.config, whisper))
@@ -90,15 +56,14 @@ def export(
         styles = preset_styles(model, data) or speaker_styles(model, data)
     else:
         fix_style(model)
-    settings = asdict(recipe.denoiser)
     provenance = {
         **model.config.provenance,
         "recipe": recipe.name,
         "ablations": list(recipe.ablations),
         "iterations": step,
-        "training": {"style": asdict(recipe.style), "denoiser": settings},
-        **({"training_before": list(changed)} if changed else {}),
-        **({"started_from": started_from} if started_from else {}),
+        "training": {"style": asdict(recipe.style), "denoiser": asdict(recipe.denoiser)},
+        **({"training_before": record.before} if record.before else {}),
+        **({"started_from": record.started_from} if record.started_from else {}),
         "trained_with": f"diffposetalk {VERSION}, {date.today().isoformat()}",
     }
     sampling = model.config.sampling
@@ -108,9 +73,28 @@ def export(
     save_model(model, out, styles)
 
 
+def _load_trained(folder: Path, record: Record, data: TrainingSet) -> tuple[DiffPoseTalk, int]:
+    """The trained model (the moving average, if the recipe has one) and its iterations."""
+    settings = record.recipe.denoiser
+    encoder: SpeechEncoder = CachedFeatures(1 if data.features is None else data.features.shape[1])
+    if settings.train_speech_encoder:
+        encoder = unloaded(record.config.speech_encoder).to_empty(device="cpu")
+    trained = DiffPoseTalk(record.config, encoder)
+    average = AveragedModel(trained) if settings.ema else None
+    step = load_latest(folder, {"average": average} if average else {"model": trained})
+    if not step:
+        raise DataError(f"There is no checkpoint in “{folder}”: train the denoiser first.", "data_checkpoint")
+    if average is not None:
+        assert isinstance(average.module, DiffPoseTalk)
+        trained = average.module
+    return trained.eval(), step
+
+
 def _frozen_encoder(config: ModelConfig, whisper: Path | None) -> SpeechEncoder:
     speech = config.speech_encoder
-    if speech.kind == "whisper" and whisper is None:
+    if speech.kind != "whisper":
+        return build_speech_encoder(speech)
+    if whisper is None:
         bundled = load_model(device="cpu")
         if bundled.config.speech_encoder != speech:
             raise ModelError(
@@ -118,10 +102,7 @@ def _frozen_encoder(config: ModelConfig, whisper: Path | None) -> SpeechEncoder:
                 "model_weights",
             )
         return bundled.speech_encoder
-    if speech.kind == "whisper":
-        assert whisper is not None
-        return load_encoder(whisper, speech)
-    return build_speech_encoder(speech)
+    return load_encoder(whisper, speech)
 
 
 def fix_style(model: DiffPoseTalk) -> None:
@@ -133,9 +114,7 @@ def fix_style(model: DiffPoseTalk) -> None:
         weight.zero_()
 
 
-def speaker_styles(
-    model: DiffPoseTalk, data: TrainingSet, count: int = SPEAKERS, seed: int = 0
-) -> dict[str, StylePreset]:
+def speaker_styles(model: DiffPoseTalk, data: TrainingSet) -> dict[str, StylePreset]:
     """The styles of the speakers with the most motion: means of the style vectors of some of their windows."""
     window = model.config.style_encoder.window
     channels = motion_channels(model.config.style_encoder.motion_dim)
@@ -143,8 +122,8 @@ def speaker_styles(
     for s in data.sequences:
         if s.frames >= window:
             spoken.setdefault(s.speaker, []).extend((start, s.frames) for start in s.motion_starts)
-    busiest = sorted(spoken, key=lambda who: (-sum(frames for _, frames in spoken[who]), who))[:count]
-    rng = np.random.default_rng(seed)
+    busiest = sorted(spoken, key=lambda who: (-sum(frames for _, frames in spoken[who]), who))[:SPEAKERS]
+    rng = np.random.default_rng(0)
     styles = {}
     for k, who in enumerate(busiest, start=1):
         motions = []

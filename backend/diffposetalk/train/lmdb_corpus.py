@@ -23,6 +23,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -38,6 +39,8 @@ from ..motion.clip import MotionClip
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..sound.audio import SAMPLE_RATE, mix_to_mono
 from .recording import KEPT_FOR_TESTING, OnSkip, Recording, Skipped, Split
+
+_damaged = partial(DataError, kind="data_format")
 
 MAX_VALUE = 1 << 26
 """Bytes of one entry; a segment of the released layout has some 150,000."""
@@ -86,13 +89,12 @@ def read_lmdb(
                 raise
             on_skip(Skipped(name, error.message))
             continue
-        sound = _Sound(corpus, name, segments, len(motion))
+        sound = partial(corpus.sound, name, segments, len(motion))
         chosen: Any = split or split_of(name, speaker)
         yield Recording(name, speaker, chosen, sound, motion)
     if not found:
-        raise DataError(
-            f"“{folder}” is an LMDB, but not in the layout of the released data: no key ends in “/000”.",
-            "data_format",
+        raise _damaged(
+            f"“{folder}” is an LMDB, but not in the layout of the released data: no key ends in “/000”."
         )
 
 
@@ -125,14 +127,13 @@ class _Corpus:
             )
             pages = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
         except (lmdb.Error, OSError) as error:
-            raise DataError(f"“{folder}” cannot be opened as an LMDB: {error}.", "data_format") from error
+            raise _damaged(f"“{folder}” cannot be opened as an LMDB: {error}.") from error
         # LMDB maps the file into memory: reading a page that is not there would end the process.
         size = (folder / "data.mdb").stat().st_size
         if pages > size:
             self.environment.close()
-            raise DataError(
-                f"“{folder / 'data.mdb'}” is cut off: it has {size} of {pages} bytes. Copy it again.",
-                "data_format",
+            raise _damaged(
+                f"“{folder / 'data.mdb'}” is cut off: it has {size} of {pages} bytes. Copy it again."
             )
         self._failure = lmdb.Error
 
@@ -146,7 +147,7 @@ class _Corpus:
                     if clip.isprintable() and clip and _SEGMENT.match(last):
                         clips.setdefault(clip, []).append(last)
         except self._failure as error:
-            raise DataError(f"“{self.folder}” is a damaged LMDB: {error}.", "data_format") from error
+            raise _damaged(f"“{self.folder}” is a damaged LMDB: {error}.") from error
         for clip, segments in clips.items():
             yield clip, sorted(segments, key=int)
 
@@ -156,18 +157,18 @@ class _Corpus:
             with self.environment.begin() as transaction:
                 data = transaction.get(key.encode())
         except self._failure as error:
-            raise DataError(f"“{key}” of the LMDB cannot be read: {error}.", "data_format") from error
+            raise _damaged(f"“{key}” of the LMDB cannot be read: {error}.") from error
         if data is None:
             return None
         if len(data) > MAX_VALUE:
-            raise DataError(f"“{key}” of the LMDB is too large.", "data_format")
+            raise _damaged(f"“{key}” of the LMDB is too large.")
         return read_pickled(io.BytesIO(data), f"“{key}” of the LMDB")
 
     def segment(self, key: str) -> dict[str, Any]:
         """A segment's dict, with what is under `coef` beside the rest."""
         entry = self.value(key)
         if not isinstance(entry, dict):
-            raise DataError(f"“{key}” of the LMDB is no segment of sound and motion.", "data_format")
+            raise _damaged(f"“{key}” of the LMDB is no segment of sound and motion.")
         inner = entry.get("coef")
         return {**entry, **inner} if isinstance(inner, dict) else entry
 
@@ -176,7 +177,7 @@ class _Corpus:
         numbers = [int(s) for s in segments]
         if numbers != list(range(len(numbers))):
             lost = next(i for i, n in enumerate(numbers) if n != i)
-            raise DataError(f"“{name}” of the LMDB lacks its segment {lost:03d}.", "data_format")
+            raise _damaged(f"“{name}” of the LMDB lacks its segment {lost:03d}.")
         parts: dict[str, list[np.ndarray]] = {"exp": [], "pose": [], "shape": []}
         for last in segments:
             entry = self.segment(f"{name}/{last}")
@@ -185,18 +186,28 @@ class _Corpus:
                     continue
                 into.append(_array(f"{name}/{last}", key, entry.get(key)))
             if len(parts["exp"][-1]) != len(parts["pose"][-1]):
-                raise DataError(f"“{name}/{last}”: exp and pose differ in length.", "data_format")
+                raise _damaged(f"“{name}/{last}”: exp and pose differ in length.")
         exp, pose = np.concatenate(parts["exp"]), np.concatenate(parts["pose"])
         wanted = self._frames(name)
         if wanted is not None:
             if len(exp) < wanted:
-                raise DataError(f"“{name}” has {len(exp)} of its {wanted} frames.", "data_format")
+                raise _damaged(f"“{name}” has {len(exp)} of its {wanted} frames.")
             exp, pose = exp[:wanted], pose[:wanted]
         if len(exp) < 2:
-            raise DataError(f"“{name}” has {len(exp)} frames.", "data_format")
+            raise _damaged(f"“{name}” has {len(exp)} frames.")
         shape = np.concatenate(parts["shape"]).mean(axis=0) if parts["shape"] else None
         provenance = {"source": "LMDB", "clip": name, "head_rotation": True}
         return MotionClip(exp, pose, FPS, "flame", shape, (), provenance)
+
+    def sound(self, name: str, segments: list[str], frames: int) -> np.ndarray:
+        """The sound of a clip's frames, decoded segment by segment."""
+        parts = []
+        for last in segments:
+            key = f"{name}/{last}"
+            entry = self.segment(key)
+            moved = len(_array(key, "exp", entry.get("exp")))
+            parts.append(_decode(key, entry.get("audio"), moved * SAMPLES_PER_FRAME))
+        return np.concatenate(parts)[: frames * SAMPLES_PER_FRAME]
 
     def _frames(self, name: str) -> int | None:
         about = self.value(f"{name}/metadata")
@@ -206,26 +217,8 @@ class _Corpus:
         try:
             count = int(array_of(frames).reshape(()))
         except (NotAnArray, ValueError, OverflowError) as error:
-            raise DataError(
-                f"“{name}/metadata” of the LMDB does not state its frames.", "data_format"
-            ) from error
+            raise _damaged(f"“{name}/metadata” of the LMDB does not state its frames.") from error
         return count if count > 0 else None
-
-
-class _Sound:
-    """The sound of a clip, decoded segment by segment when called."""
-
-    def __init__(self, corpus: _Corpus, name: str, segments: list[str], frames: int) -> None:
-        self.corpus, self.name, self.segments, self.frames = corpus, name, segments, frames
-
-    def __call__(self) -> np.ndarray:
-        parts = []
-        for last in self.segments:
-            key = f"{self.name}/{last}"
-            entry = self.corpus.segment(key)
-            moved = len(_array(key, "exp", entry.get("exp")))
-            parts.append(_decode(key, entry.get("audio"), moved * SAMPLES_PER_FRAME))
-        return np.concatenate(parts)[: self.frames * SAMPLES_PER_FRAME]
 
 
 def _decode(key: str, data: Any, samples: int) -> np.ndarray:
@@ -262,17 +255,17 @@ _COLUMNS = {"exp": (EXPRESSION_DIM, 100), "pose": (6,), "shape": (SHAPE_DIM, 300
 def _array(key: str, name: str, thing: Any) -> np.ndarray:
     """One of a segment's arrays, float32 (n, 50), (n, 6) or (n, 100)."""
     if thing is None:
-        raise DataError(f"“{key}” of the LMDB has no {name}.", "data_format")
+        raise _damaged(f"“{key}” of the LMDB has no {name}.")
     try:
         array = np.asarray(array_of(thing), np.float32)
     except NotAnArray as error:
-        raise DataError(f"“{key}” of the LMDB: {name} {error}.", "data_format") from error
+        raise _damaged(f"“{key}” of the LMDB: {name} {error}.") from error
     if name == "shape" and array.ndim == 1:
         array = array[None]
     if array.ndim != 2 or array.shape[1] not in _COLUMNS[name] or not len(array):
-        raise DataError(f"“{key}” of the LMDB: {name} has the shape {array.shape}.", "data_format")
+        raise _damaged(f"“{key}” of the LMDB: {name} has the shape {array.shape}.")
     if not np.isfinite(array).all():
-        raise DataError(f"“{key}” of the LMDB: {name} holds values that are not finite.", "data_format")
+        raise _damaged(f"“{key}” of the LMDB: {name} holds values that are not finite.")
     return array[:, : _COLUMNS[name][0]]
 
 

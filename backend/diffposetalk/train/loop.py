@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import DataError, DiffPoseTalkError
 from ..networks.device import has_bfloat16, pick_device
@@ -95,11 +96,12 @@ class Loop:
         accelerator: from `new_accelerator`.
         objective: its forward gives the losses, which are added up; on the accelerator's device.
         optimizer: over the parameters of the objective that learn.
-        inputs: arguments of the objective's forward in an iteration, this process's share of them.
+        inputs: what the objective's forward takes in an iteration, this process's share of it, on any device.
         rate: learning rate of an iteration.
         settings: of the stage: where to end, seed, how often to write down.
-        parts: what the checkpoint holds besides `optimizer`.
-        after_step: called after each step (moving averages).
+        model: what is trained, part of the objective; kept as `model` of the checkpoint.
+        parts: what the checkpoint holds besides it and `optimizer`.
+        ema: decay of the moving average of the model's weights, kept as `average`; 0 is none.
         inspect: called every `sample_every` iterations on the main process, to draw into TensorBoard.
     """
 
@@ -108,13 +110,23 @@ class Loop:
     accelerator: Accelerator
     objective: nn.Module
     optimizer: torch.optim.Optimizer
-    inputs: Callable[[int], tuple[Any, ...]]
+    inputs: Callable[[int], Any]
     rate: Callable[[int], float]
     settings: StageTraining
-    parts: Mapping[str, Stateful]
-    after_step: Callable[[], None] = lambda: None
+    model: nn.Module
+    parts: Mapping[str, Stateful] = field(default_factory=dict)
+    ema: float = 0.0
     inspect: Callable[[SummaryWriter, int], None] | None = None
     sample_every: int = 0
+
+    def __post_init__(self) -> None:
+        average = get_ema_multi_avg_fn(self.ema)
+        self.average = AveragedModel(self.model, multi_avg_fn=average) if self.ema else None
+
+    @property
+    def trained(self) -> Any:
+        """The model, or the moving average of its weights if there is one."""
+        return self.model if self.average is None else self.average.module
 
     def run(self) -> None:
         """Train to the end, from the newest checkpoint in the folder.
@@ -124,7 +136,9 @@ class Loop:
             DiffPoseTalkError: `train_diverged`; a loss or a weight is not finite.
         """
         accelerator = self.accelerator
-        parts: dict[str, Stateful] = {"optimizer": self.optimizer, **self.parts}
+        parts: dict[str, Stateful] = {"optimizer": self.optimizer, "model": self.model, **self.parts}
+        if self.average is not None:
+            parts["average"] = self.average
         if accelerator.scaler is not None:
             parts["scaler"] = accelerator.scaler
         first = load_latest(self.folder, parts)
@@ -146,18 +160,19 @@ class Loop:
             for iteration in range(first, self.settings.iterations):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.rate(iteration)
-                inputs = self.inputs(iteration)
+                inputs = self.inputs(iteration).to(accelerator.device)
                 # Dropout's masks: others on each process, as each has other samples.
                 masks = np.random.SeedSequence((self.settings.seed, iteration, accelerator.process_index))
                 torch.manual_seed(int(masks.generate_state(1, np.uint64)[0] >> 1))
-                losses = objective(*inputs)
+                losses = objective(inputs)
                 loss = torch.stack(list(losses.values())).sum()
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 if self.settings.gradient_clip:
                     accelerator.clip_grad_norm_(learning, self.settings.gradient_clip)
                 optimizer.step()
-                self.after_step()
+                if self.average is not None:
+                    self.average.update_parameters(self.model)
 
                 step = iteration + 1
                 for key, value in losses.items():

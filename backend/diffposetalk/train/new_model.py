@@ -112,13 +112,10 @@ def new_model(config: ModelConfig, data: TrainingSet, encoder: SpeechEncoder | N
     features = 1 if data.features is None else data.features.shape[1]
     model = DiffPoseTalk(config, encoder or CachedFeatures(features))
     mean, std = motion_statistics(data, config.denoiser.motion_dim)
-    model.normalizer.motion_mean.copy_(torch.from_numpy(mean))
-    model.normalizer.motion_std.copy_(torch.from_numpy(std))
-    if data.shapes is None:
-        model.normalizer.shape_mean.zero_()
-        model.normalizer.shape_std.fill_(1.0)
-    else:
+    known = {"motion_mean": mean, "motion_std": std, "shape_mean": 0.0, "shape_std": 1.0}
+    if data.shapes is not None:
         shapes = np.asarray(data.shapes, dtype=np.float64)
-        model.normalizer.shape_mean.copy_(torch.from_numpy(shapes.mean(axis=0)))
-        model.normalizer.shape_std.copy_(torch.from_numpy(np.maximum(shapes.std(axis=0), 1e-3)))
+        known |= {"shape_mean": shapes.mean(axis=0), "shape_std": np.maximum(shapes.std(axis=0), 1e-3)}
+    for name, value in known.items():
+        getattr(model.normalizer, name).copy_(torch.as_tensor(value))
     return model

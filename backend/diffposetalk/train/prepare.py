@@ -87,7 +87,6 @@ def prepare_recordings(
     convert: dict[str, Convert] | None = None,
     report: Report | None = None,
     on_progress: Callable[[int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Report:
     """Build `WORK/set` of recordings; see `training_set` for what it holds.
 
@@ -102,12 +101,11 @@ def prepare_recordings(
         convert: by basis, how to convert motion of another one; without it, such recordings are left out.
         report: to add to, with what was skipped while reading.
         on_progress: told (sequences done, name of the last).
-        cancelled: asked before every recording.
 
     Raises:
         DataError: `data_empty`; nothing is left for training.
         OutputError: the work folder cannot be written, or the disk is full.
-        Cancelled: what was done until then is kept for the next time; the old set stays.
+        Cancelled: of `on_progress`; what was done until then is kept for the next time, the old set stays.
     """
     report = report or Report()
     shards = _Shards(work / "prepared", encoder, config, keep_sound or encoder is None)
@@ -126,16 +124,13 @@ def prepare_recordings(
             on_progress(len(done), members[0].id)
 
     for recording in recordings:
-        if cancelled is not None and cancelled():
-            raise Cancelled()
         try:
             if recording.id in seen:
                 raise DataError("another recording has the same name.")
             seen.add(recording.id)
             basis = basis or (recording.motion.basis if recording.motion is not None else None)
             usable = _usable(recording, basis, need_head, convert or {})
-            assert usable.motion is not None
-            if len(usable.motion) >= WHOLE:
+            if len(_motion(usable)) >= WHOLE:
                 add([usable])
             else:
                 _aligned(usable)  # a group should not fail for one of its members
@@ -148,14 +143,12 @@ def prepare_recordings(
             continue
         taken[recording.id] = recording.speaker
     for (speaker, split), members in sorted(short.items()):
-        frames = sum(len(m.motion) for m in members if m.motion is not None)
+        frames = sum(len(_motion(m)) for m in members)
         if frames < WHOLE:
             reason = f"{speaker!r} has {frames} frames in all for {split}; {WHOLE} are needed."
             report.skipped += [Skipped(m.id, reason) for m in members]
             continue
         for group in _groups(members):
-            if cancelled is not None and cancelled():
-                raise Cancelled()
             try:
                 add(group)
             except DataError as error:
@@ -172,9 +165,9 @@ def prepare_recordings(
 
 
 def _nothing(report: Report) -> str:
-    first = f" The first: {report.skipped[0].id}: {report.skipped[0].reason}" if report.skipped else ""
     if report.recordings:
         return f"All {report.recordings} usable recordings are for validation; none is left to train on."
+    first = f" The first: {report.skipped[0].id}: {report.skipped[0].reason}" if report.skipped else ""
     return f"No recording can be used; {len(report.skipped)} were left out.{first}"
 
 
@@ -182,19 +175,16 @@ def _usable(
     recording: Recording, basis: str | None, need_head: bool, convert: dict[str, Convert]
 ) -> Recording:
     """The recording with motion in the set's basis. Raises DiffPoseTalkError with the reason why not."""
-    motion = recording.motion
-    if motion is None:
-        raise MotionError("it has sound but no motion.")
+    motion = _motion(recording)
     if need_head and motion.provenance.get("head_rotation") is False:
         raise MotionError("its motion has no head rotation (--no-head-pose takes it all the same).")
     if abs(motion.fps - FPS) > 1e-3:
         raise MotionError(f"its motion has {motion.fps:g} frames a second, not 25.")
     if not (np.isfinite(motion.exp).all() and np.isfinite(motion.pose).all()):
         raise MotionError("its motion holds values that are not finite.")
-    if np.abs(motion.pose[:, 3]).max() > MAX_JAW:
-        raise MotionError(
-            f"its jaw opens by {np.abs(motion.pose[:, 3]).max():.1f} radians: damaged, or degrees."
-        )
+    jaw = np.abs(motion.pose[:, 3]).max()
+    if jaw > MAX_JAW:
+        raise MotionError(f"its jaw opens by {jaw:.1f} radians: damaged, or degrees.")
     if motion.exp.std(axis=0).max() < 1e-6 and np.ptp(motion.pose[:, 3]) < 1e-6:
         raise MotionError("nothing moves in it.")
     if motion.basis == "arkit" and (motion.exp.min() < -0.1 or motion.exp.max() > 1.5):
@@ -212,25 +202,25 @@ def _usable(
     return replace(recording, motion=motion)
 
 
+def _motion(recording: Recording) -> MotionClip:
+    if recording.motion is None:
+        raise MotionError("it has sound but no motion.")
+    return recording.motion
+
+
 def _groups(members: list[Recording]) -> Iterator[list[Recording]]:
     """Short recordings in groups of MIN_FRAMES or more; the last is filled up with the first ones."""
     members = sorted(members, key=lambda m: m.id)
     current: list[Recording] = []
     frames = 0
-    for member in members:
-        assert member.motion is not None
+    for number, member in enumerate(members * 2):
+        if number >= len(members) and not current:
+            return
         current.append(member)
-        frames += len(member.motion)
+        frames += len(_motion(member))
         if frames >= MIN_FRAMES:
             yield current
             current, frames = [], 0
-    for member in members if current else ():
-        assert member.motion is not None
-        current.append(member)
-        frames += len(member.motion)
-        if frames >= MIN_FRAMES:
-            yield current
-            return
 
 
 @dataclass(frozen=True)
@@ -269,16 +259,15 @@ class _Shards:
         digest = hashlib.sha256(self.identity.encode())
         for array in (*sounds, *motions):
             digest.update(hashlib.sha256(np.ascontiguousarray(array).data).digest())
-        shapes = [m.motion.shape for m in members if m.motion is not None and m.motion.shape is not None]
+        shapes = [shape for member in members if (shape := _motion(member).shape) is not None]
         shape = np.mean(shapes, axis=0).astype(np.float32) if len(shapes) == len(members) else None
         if shape is not None:
             digest.update(shape.tobytes())
         path = self.folder / f"{digest.hexdigest()[:32]}.npz"
         name = members[0].id if len(members) == 1 else f"{members[0].id}+{len(members) - 1}"
         motion = join([np.array(m) for m in motions]) if len(motions) > 1 else motions[0]
-        shard = _Shard(
-            path, name, members[0].speaker, members[0].split, len(motion), shape is not None, path.is_file()
-        )
+        first, there = members[0], path.is_file()
+        shard = _Shard(path, name, first.speaker, first.split, len(motion), shape is not None, there)
         if not shard.reused:
             self._write(path, np.concatenate(sounds), motion, shape)
         return shard
@@ -307,9 +296,8 @@ class _Shards:
             return arrays
         except (OSError, ValueError, KeyError) as error:
             shard.path.unlink(missing_ok=True)
-            raise DataError(
-                f"“{shard.path}” was damaged and has been removed; run the command again."
-            ) from error
+            text = f"“{shard.path}” was damaged and has been removed; run the command again."
+            raise DataError(text) from error
 
     def silence(self, after: np.ndarray) -> np.ndarray | None:
         """Features (100, C) of silence after some speech (n,)."""
@@ -332,8 +320,7 @@ def _fingerprint(encoder: SpeechEncoder | None) -> str:
 
 def _aligned(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     """Sound (frames · 640,) and motion (frames, 56): the vectors of the paper and the jaw about y and z."""
-    assert recording.motion is not None
-    motion, sound = recording.motion, recording.sound()
+    motion, sound = _motion(recording), recording.sound()
     check_length(motion, len(sound) / SAMPLE_RATE, recording.id)
     if np.abs(sound).max(initial=0) < SILENCE_PEAK:
         raise AudioError("its sound is silent.", "audio_silent")
@@ -349,37 +336,25 @@ def _assemble(
     first = shards.read(next(s for s in done if s.split == "train"))
     rows = sum(shard.frames for shard in done)
     with whole_folder(place) as part:
-        arrays = {"motion": _mapped(part, "motion", np.float32, (rows, EXPRESSION_DIM + 4))}
-        if "features" in first:
-            width = first["features"].shape[1]
-            arrays["features"] = _mapped(part, "features", np.float16, (rows, width))
-        if "sound" in first:
-            arrays["sound"] = _mapped(part, "sound", np.int16, (rows, SAMPLES_PER_FRAME))
+        kinds = {"motion": np.float32, "features": np.float16, "sound": np.int16}
+        widths = {name: first[name].shape[1] for name in kinds if name in first} | {
+            "motion": EXPRESSION_DIM + 4
+        }
+        arrays = {name: _mapped(part, name, kinds[name], (rows, width)) for name, width in widths.items()}
         with_shapes = all(shard.has_shape for shard in done)
         shapes = np.zeros((len(done), 100), np.float32)
         sequences, row, statistics = [], 0, _Statistics()
         for number, shard in enumerate(done):
             content = shards.read(shard)
             motion = content["motion"]
-            arrays["motion"][row : row + shard.frames] = motion[:, : EXPRESSION_DIM + 4]
-            for name in ("features", "sound"):
-                if name in arrays:
-                    arrays[name][row : row + shard.frames] = content[name]
+            for name, width in widths.items():
+                arrays[name][row : row + shard.frames] = content[name][:, :width]
             if with_shapes:
                 shapes[number] = content["shape"]
             if shard.split == "train":
                 statistics.add(motion, content.get("shape"))
-            sequences.append(
-                Sequence(
-                    shard.id,
-                    "recordings",
-                    shard.speaker,
-                    shard.frames,
-                    [row],
-                    [row],
-                    validation=shard.split == "validation",
-                )
-            )
+            about = (shard.id, "recordings", shard.speaker, shard.frames)
+            sequences.append(Sequence(*about, [row], [row], shard.split == "validation"))
             row += shard.frames
             report.sequences[shard.split] += 1
             report.minutes[shard.split] += shard.frames / FPS / 60
@@ -410,9 +385,8 @@ def _some_sound(first: dict[str, np.ndarray], shards: _Shards) -> np.ndarray:
     """Up to four seconds of a training sequence's sound, or noise where it was not kept."""
     if "sound" in first:
         return (first["sound"][:SILENCE_FRAMES].reshape(-1) / 32767).astype(np.float32)
-    return 0.05 * np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME).astype(
-        np.float32
-    )
+    noise = np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME)
+    return 0.05 * noise.astype(np.float32)
 
 
 def _mapped(folder: Path, name: str, kind: Any, shape: tuple[int, int]) -> np.memmap[Any, Any]:
@@ -444,12 +418,7 @@ class _Statistics:
         mean = self.sums[0] / self.count
         std = np.sqrt(np.maximum(self.sums[1] / self.count - mean**2, 0))
         shapes = np.stack(self.shapes)
-        values = {
-            "exp_mean": mean[:50],
-            "exp_std": std[:50],
-            "pose_mean": mean[50:],
-            "pose_std": std[50:],
-            "shape_mean": shapes.mean(axis=0),
-            "shape_std": shapes.std(axis=0),
-        }
+        values = {}
+        for kind, moved, shape in (("mean", mean, shapes.mean(axis=0)), ("std", std, shapes.std(axis=0))):
+            values |= {f"exp_{kind}": moved[:50], f"pose_{kind}": moved[50:], f"shape_{kind}": shape}
         return {name: value.astype(np.float32) for name, value in values.items()}

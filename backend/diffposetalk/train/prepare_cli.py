@@ -84,19 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     encoder, config = _encoder(arguments)
     report = Report()
 
-    def on_tracked(name: str, tracked: TrackedVideo) -> None:
-        quality = tracked.quality
-        print(
-            f"{name}: face in {100 * quality['face_share']:.0f} % of {quality['frames']} frames, "
-            f"{len(tracked.starts)} stretch(es)",
-            file=sys.stderr,
-        )
-        report.notes.extend(f"{name}: {warning}" for warning in quality["warnings"])
-
     def recordings() -> Iterator[Recording]:
         several = len(arguments.sources) > 1
         for source in arguments.sources:
-            for recording in _of_source(source, arguments, work, report, on_tracked):
+            for recording in _of_source(source, arguments, report):
                 yield replace(recording, id=f"{source.stem}/{recording.id}") if several else recording
 
     prepare_recordings(
@@ -116,27 +107,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _of_source(
-    source: Path,
-    arguments: argparse.Namespace,
-    work: Path,
-    report: Report,
-    on_tracked: Callable[[str, TrackedVideo], None],
-) -> Iterator[Recording]:
+def _of_source(source: Path, arguments: argparse.Namespace, report: Report) -> Iterator[Recording]:
     """The recordings of one source: its videos tracked, everything else read."""
-    from .recordings import VIDEO_SUFFIXES, hashed_split, read_recordings
+    from .recordings import VIDEO_SUFFIXES, by_hash, read_recordings
     from .video_recordings import read_videos, videos_in
 
     videos = videos_in(source)
     if videos:
 
-        def split_of(name: str, speaker: str) -> Any:
-            return hashed_split(speaker if arguments.split_by == "speaker" else name, arguments.validation)
+        def on_tracked(name: str, tracked: TrackedVideo) -> None:
+            quality, stretches = tracked.quality, len(tracked.starts)
+            share = f"{100 * quality['face_share']:.0f} % of {quality['frames']} frames"
+            print(f"{name}: face in {share}, {stretches} stretch(es)", file=sys.stderr)
+            report.notes.extend(f"{name}: {warning}" for warning in quality["warnings"])
 
         yield from read_videos(
             source,
-            work / "tracked",
-            split_of=split_of,
+            arguments.work / "tracked",
+            split_of=by_hash(arguments.validation, arguments.split_by),
             model=arguments.tracker,
             on_skip=report.skipped.append,
             on_tracked=on_tracked,
@@ -172,24 +160,21 @@ def _progress(name: str) -> Callable[[int, int], None]:
 
 def _encoder(arguments: argparse.Namespace) -> tuple[SpeechEncoder | None, SpeechEncoderConfig]:
     """The speech encoder asked for, and its description."""
+    from ..networks.checkpoint import load_model
+    from ..networks.device import pick_device
+
+    encoder: Any
     if arguments.speech_encoder == "none":
         return None, SpeechEncoderConfig(kind="hubert", layers=(12,), width=768, heads=12, depth=12)
     if arguments.speech_encoder == "hubert":
         from .new_model import own_hubert
 
         hubert, config = own_hubert()
-        return _placed(hubert, arguments.device), replace(config, stored=False)
-    from ..networks.checkpoint import load_model
-
-    model = load_model(arguments.model, "cpu", "float32")
-    return _placed(model.speech_encoder, arguments.device), model.config.speech_encoder
-
-
-def _placed(encoder: Any, device: str) -> SpeechEncoder:
-    from ..networks.device import pick_device
-
-    placed: SpeechEncoder = encoder.to(pick_device(device)).eval()
-    return placed
+        encoder, config = hubert, replace(config, stored=False)
+    else:
+        model = load_model(arguments.model, "cpu", "float32")
+        encoder, config = model.speech_encoder, model.config.speech_encoder
+    return encoder.to(pick_device(arguments.device)).eval(), config
 
 
 def _conversions(arguments: argparse.Namespace, report: Report) -> dict[str, Convert]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..config import EXPRESSION_DIM, ModelConfig, from_fields
 from ..errors import DataError
 from .training_set import SetDescription
+
+_invalid = partial(DataError, kind="data_recipe")
 
 SHIPPED = Path(__file__).parent / "recipes"
 RECORD = "recipe.json"
@@ -152,13 +154,9 @@ class Recipe:
     denoiser: DenoiserTraining = field(default_factory=DenoiserTraining)
     distill: DistillTraining = field(default_factory=DistillTraining)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready data; `from_dict` is its inverse."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Recipe:
-        """Rebuild a recipe, its ablations taken as applied already.
+        """The recipe that `asdict` gave, its ablations taken as applied already.
 
         Raises:
             ValueError, TypeError, AttributeError: unknown fields, wrong types or numbers out of range.
@@ -214,7 +212,7 @@ def read_recipe(name: str) -> Recipe:
         values.setdefault("name", Path(name).stem)
         return ablate(Recipe.from_dict(values), wanted)
     except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"The recipe “{name}” is not valid: {error}.", "data_recipe") from error
+        raise _invalid(f"The recipe “{name}” is not valid: {error}.") from error
 
 
 def _read_values(name: str, depth: int = 0) -> dict[str, Any]:
@@ -229,8 +227,8 @@ def _read_values(name: str, depth: int = 0) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(
-            f"There is no recipe “{name}”: give a TOML file or one of {', '.join(shipped)}.", "data_recipe"
+        raise _invalid(
+            f"There is no recipe “{name}”: give a TOML file or one of {', '.join(shipped)}."
         ) from error
     base = values.pop("base", None)
     if base is None:
@@ -248,60 +246,30 @@ def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**under, **over, **both}
 
 
-def _without_geometric_losses(recipe: Recipe) -> Recipe:
-    """L_geo: equations 3 to 5, and those that the paper applies to the head “in a similar way”."""
-    none = LossWeights(**{f.name: 0.0 for f in fields(LossWeights)})
-    return replace(recipe, denoiser=replace(recipe.denoiser, weights=none))
-
-
-def _without_alignment_mask(recipe: Recipe) -> Recipe:
-    return replace(recipe, model=_with(recipe.model, "denoiser", align_mask_width=0))
-
-
-def _without_guidance(recipe: Recipe) -> Recipe:
-    """No condition is dropped in training, and nothing is extrapolated at generation."""
-    return replace(
-        recipe,
-        model=_with(
-            recipe.model, "sampling", speech_guidance=1.0, noisy_lips_guidance=0.0, style_guidance=1.0
-        ),
-        denoiser=replace(recipe.denoiser, style_dropout=0.0, all_dropout=0.0),
-    )
-
-
-def _without_style_encoder(recipe: Recipe) -> Recipe:
-    """The style is never given, in training or at generation."""
-    return replace(
-        recipe,
-        model=_with(recipe.model, "sampling", style=""),
-        denoiser=replace(recipe.denoiser, style_dropout=1.0 - recipe.denoiser.all_dropout),
-    )
-
-
-def _without_head_pose(recipe: Recipe) -> Recipe:
-    model = _with(recipe.model, "denoiser", motion_dim=EXPRESSION_DIM + 1)
-    return replace(recipe, model=_with(model, "style_encoder", motion_dim=EXPRESSION_DIM + 1))
-
-
-def _regressor(recipe: Recipe) -> Recipe:
-    """The same network without diffusion, style or dropped conditions: not in Table 1, but what all must beat."""
-    return replace(
-        recipe,
-        model=_with(recipe.model, "sampling", style=""),
-        denoiser=replace(recipe.denoiser, regression=True, style_dropout=1.0, all_dropout=0.0),
-    )
-
-
-ABLATIONS: dict[str, Callable[[Recipe], Recipe]] = {
-    "no-geometric-losses": _without_geometric_losses,
-    "no-alignment-mask": _without_alignment_mask,
-    "no-guidance": _without_guidance,
-    "no-style-encoder": _without_style_encoder,
-    "no-head-pose": _without_head_pose,
-    REGRESSOR: _regressor,
+_NO_DIFFUSION = {"regression": True, "style_dropout": 1.0, "all_dropout": 0.0}
+_NO_HEAD = {"motion_dim": EXPRESSION_DIM + 1}
+_NO_GUIDANCE = {
+    "speech_guidance": 1.0,
+    "added_guidance": dict.fromkeys(("head", "brows", "eyes"), 0.0),
+    "noisy_lips_guidance": 0.0,
+    "style_guidance": 1.0,
 }
-"""The rows of Table 1: “Ours w/o L_geo”, “w/o AM”, “w/o CFG”, “w/o SSE” and “Ours (no HP)”, and the regressor. Applied
-in this order."""
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no-geometric-losses": {"denoiser": {"weights": {f.name: 0.0 for f in fields(LossWeights)}}},
+    "no-alignment-mask": {"model": {"denoiser": {"align_mask_width": 0}}},
+    "no-guidance": {
+        "model": {"sampling": _NO_GUIDANCE},
+        "denoiser": {"style_dropout": 0.0, "all_dropout": 0.0},
+    },
+    "no-style-encoder": {"model": {"sampling": {"style": ""}}, "denoiser": {"style_dropout": 1.0}},
+    "no-head-pose": {"model": {"denoiser": _NO_HEAD, "style_encoder": _NO_HEAD}},
+    REGRESSOR: {"model": {"sampling": {"style": ""}}, "denoiser": _NO_DIFFUSION},
+}
+"""What rows of Table 1 change in a recipe: “Ours w/o L_geo” (equations 3 to 5, and the losses that the paper applies
+to the head “in a similar way”), “w/o AM”, “w/o CFG” (no condition is dropped in training, nothing is extrapolated at
+generation), “w/o SSE” (the style is never given) and “Ours (no HP)”; and the regressor, the same network without
+diffusion, style or dropped conditions, which all must beat. Applied in this order."""
 
 
 def ablate(recipe: Recipe, names: list[str]) -> Recipe:
@@ -312,18 +280,12 @@ def ablate(recipe: Recipe, names: list[str]) -> Recipe:
     """
     unknown = [name for name in names if name not in ABLATIONS]
     if unknown:
-        raise DataError(
-            f"There is no ablation “{unknown[0]}”; there are {', '.join(ABLATIONS)}.", "data_recipe"
-        )
-    applied = {*recipe.ablations, *names}
-    for name, apply in ABLATIONS.items():
-        if name in applied:
-            recipe = apply(recipe)
-    return replace(recipe, ablations=tuple(name for name in ABLATIONS if name in applied))
-
-
-def _with(model: dict[str, Any], part: str, **values: Any) -> dict[str, Any]:
-    return {**model, part: {**model.get(part, {}), **values}}
+        raise _invalid(f"There is no ablation “{unknown[0]}”; there are {', '.join(ABLATIONS)}.")
+    applied = [name for name in ABLATIONS if name in (*recipe.ablations, *names)]
+    values = asdict(recipe)
+    for name in applied:
+        values = _laid_over(values, ABLATIONS[name])
+    return Recipe.from_dict({**values, "ablations": applied})
 
 
 def model_config(recipe: Recipe, data: SetDescription, jaw_open_angle: float) -> ModelConfig:
@@ -345,19 +307,24 @@ def model_config(recipe: Recipe, data: SetDescription, jaw_open_angle: float) ->
     }
     if data.basis == "arkit":
         own |= {"coefficient_range": [0.0, 1.0], "jaw_range": [0.0, jaw_open_angle]}
-    model["provenance"] = {
-        **model.get("provenance", {}),
-        "recipe": recipe.name,
-        "ablations": list(recipe.ablations),
-    }
-    return ModelConfig.from_dict({**own, **model})
+    told = {"recipe": recipe.name, "ablations": list(recipe.ablations)}
+    return ModelConfig.from_dict({**own, **model, "provenance": {**model.get("provenance", {}), **told}})
 
 
-def first_bundled() -> Recipe:
-    """What checkpoints that lie without a record were trained by: those of the first bundled model."""
-    recipe = read_recipe("bundled")
-    model = _with(recipe.model, "sampling", hears_before=False)
-    return replace(recipe, name="bundled-1", model={**model, "name": "DiffPoseTalk bundled 1"})
+@dataclass(frozen=True)
+class Record:
+    """What is trained in a folder.
+
+    Attributes:
+        recipe, config: of the training, and of the model.
+        before: settings that it was begun with and that were changed later: each until which iteration.
+        started_from: what tells of the model whose weights it started from; empty where from random ones.
+    """
+
+    recipe: Recipe
+    config: ModelConfig
+    before: list[dict[str, Any]] = field(default_factory=list)
+    started_from: dict[str, Any] = field(default_factory=dict)
 
 
 def record(
@@ -371,25 +338,24 @@ def record(
 
     Args:
         parts: of the configuration; what is trained in the folder depends on these and the basis.
-        started_from: what tells of the model whose weights a new training starts from.
+        started_from: as of `Record`, of a new training.
 
     Raises:
         DataError: `data_recipe`; a model of another build is being trained there already.
     """
     known = recorded(folder)
-    if known is not None and _build_of(known[1], parts) != _build_of(config, parts):
-        raise DataError(
-            f"“{folder}” holds the training of another model ({known[0].name}; its sizes, basis or ablations "
-            "differ). Take another --work folder, or leave --config and --ablation away to go on with that one.",
-            "data_recipe",
+    before, origin = (known.before, known.started_from) if known else ([], started_from)
+    if known is not None and _build_of(known.config, parts) != _build_of(config, parts):
+        raise _invalid(
+            f"“{folder}” holds the training of another model ({known.recipe.name}; its sizes, basis or ablations "
+            "differ). Take another --work folder, or leave --config and --ablation away to go on with that one."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    before = earlier_settings(folder)
-    if known is not None and (changed := _changed(known[0].to_dict(), recipe.to_dict())):
+    if known is not None and (changed := _changed(asdict(known.recipe), asdict(recipe))):
         step = max((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.pt")), default=0)
         before.append({"until": step, **changed})
-    values = {"recipe": recipe.to_dict(), "model": config.to_dict(), "before": before}
-    if origin := (start_of(folder) if known is not None else started_from):
+    values = {"recipe": asdict(recipe), "model": config.to_dict(), "before": before}
+    if origin:
         values["started_from"] = origin
     text = json.dumps(values, indent=1, ensure_ascii=False)
     part = folder / f"{RECORD}.{os.getpid()}.part"  # several processes may write the same
@@ -397,7 +363,7 @@ def record(
     os.replace(part, folder / RECORD)
 
 
-def recorded(folder: Path) -> tuple[Recipe, ModelConfig] | None:
+def recorded(folder: Path) -> Record | None:
     """What `record` wrote, or None where nothing is recorded.
 
     Raises:
@@ -408,25 +374,10 @@ def recorded(folder: Path) -> tuple[Recipe, ModelConfig] | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Recipe.from_dict(values["recipe"]), ModelConfig.from_dict(values["model"])
+        recipe, config = Recipe.from_dict(values["recipe"]), ModelConfig.from_dict(values["model"])
+        return Record(recipe, config, list(values.get("before", ())), dict(values.get("started_from", {})))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"“{path}” is damaged: {error}.", "data_recipe") from error
-
-
-def earlier_settings(folder: Path) -> list[dict[str, Any]]:
-    """Settings that a training in the folder was begun with and that were changed later: each until which iteration."""
-    return list(_record_of(folder).get("before", []))
-
-
-def start_of(folder: Path) -> dict[str, Any]:
-    """The model whose weights a training in the folder started from; empty where it started from random ones."""
-    return dict(_record_of(folder).get("started_from", {}))
-
-
-def _record_of(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return dict(values)
+        raise _invalid(f"“{path}” is damaged: {error}.") from error
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,8 @@ from ..motion.formats.live_link import is_live_link
 from ..sound.audio import AudioInfo, load_speech, probe
 from .lmdb_corpus import read_lmdb
 from .recording import KEPT_FOR_TESTING, OnSkip, Recording, Skipped, Split
+
+_unknown = partial(DataError, kind="data_unknown")
 
 VALIDATION_SHARE = 0.1
 SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")
@@ -86,11 +89,9 @@ def read_recordings(
     if not source.exists():
         raise DataError(f"There is nothing at “{source}”.", "data_missing")
 
-    def split_of(name: str, speaker: str) -> Split:
-        return hashed_split(speaker if split_by == "speaker" else name, validation_share)
-
-    if source.is_dir() and _lmdb_folder(source) is not None:
-        folder = _lmdb_folder(source) or source
+    split_of = by_hash(validation_share, split_by)
+    folder = next((path for path in (source, source / "lmdb") if (path / "data.mdb").is_file()), None)
+    if folder is not None:
         yield from read_lmdb(folder, split_of=split_of, testing=testing, on_skip=on_skip)
         return
     found = 0
@@ -104,17 +105,15 @@ def read_recordings(
                 _skip(on_skip, Skipped(item.id, KEPT_FOR_TESTING), None)
             continue
         try:
-            recording = _read(item, fps)
+            recording = _read(item, fps, item.split or split_of(item.id, item.speaker))
         except DiffPoseTalkError as error:
             _skip(on_skip, Skipped(item.id, error.message), error)
             continue
-        split = item.split or split_of(recording.id, recording.speaker)
-        yield replace(recording, split=split)
+        yield recording
     if not found:
-        raise DataError(
+        raise _unknown(
             f"“{source}” holds no recordings: pairs of sound (WAV, FLAC, MP3) and motion (.npz, or Live Link "
-            "Face .csv) of one name, a manifest.csv, or an LMDB (data.mdb) are looked for.",
-            "data_unknown",
+            "Face .csv) of one name, a manifest.csv, or an LMDB (data.mdb) are looked for."
         )
 
 
@@ -122,6 +121,11 @@ def hashed_split(name: str, share: float) -> Split:
     """The split of a clip (or speaker) by its name's hash: stable, and independent of the others."""
     digest = hashlib.sha256(unicodedata.normalize("NFC", name).encode("utf-8", "surrogatepass")).digest()
     return "validation" if int.from_bytes(digest[:4], "big") < share * 2**32 else "train"
+
+
+def by_hash(share: float, split_by: str) -> Callable[[str, str], Split]:
+    """The split of each (clip, speaker), by the hash of the speaker's name if `split_by` is `speaker`."""
+    return lambda name, speaker: hashed_split(speaker if split_by == "speaker" else name, share)
 
 
 @dataclass(frozen=True)
@@ -144,15 +148,14 @@ def _skip(on_skip: OnSkip | None, skipped: Skipped, error: DiffPoseTalkError | N
     on_skip(skipped)
 
 
-def _read(item: _Item, fps: float | None) -> Recording:
+def _read(item: _Item, fps: float | None, split: Split) -> Recording:
     sound, seconds = _sound(item.sound)
     motion = None
     if item.motion is not None:
-        motion = read_motion(
-            item.motion, fps=item.fps or fps, seconds=seconds, head=item.head, identity=item.identity
-        )
+        second = {"head": item.head, "identity": item.identity}
+        motion = read_motion(item.motion, fps=item.fps or fps, seconds=seconds, **second)
         check_length(motion, seconds, item.motion.name)
-    return Recording(item.id, item.speaker, "train", sound, motion)
+    return Recording(item.id, item.speaker, split, sound, motion)
 
 
 def check_length(motion: MotionClip, seconds: float, name: str) -> None:
@@ -178,19 +181,10 @@ def _sound(path: Path) -> tuple[Callable[[], np.ndarray], float]:
     return lambda: load_speech(path).samples, about.seconds
 
 
-def _lmdb_folder(folder: Path) -> Path | None:
-    for candidate in (folder, folder / "lmdb"):
-        if (candidate / "data.mdb").is_file():
-            return candidate
-    return None
-
-
 def _items(source: Path) -> Iterator[_Item | Skipped]:
     if source.is_file():
         if source.suffix.lower() != ".csv":
-            raise DataError(
-                f"“{source.name}” is neither a folder nor a list (.csv) of recordings.", "data_unknown"
-            )
+            raise _unknown(f"“{source.name}” is neither a folder nor a list (.csv) of recordings.")
         if is_live_link(source):
             yield _pair(source.parent, source, source.parent.name or source.stem)
         else:
@@ -228,41 +222,30 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
                 paired.add(item.sound)
         yield item
     for path in files:
-        if path.suffix.lower() in SOUND_SUFFIXES and path not in paired:
-            with_motion = any(path.with_suffix(suffix) in files for suffix in (".npz", ".csv"))
-            if not with_motion:
-                speaker, split = place(root, path)
-                yield _Item(_id(root, path), speaker, _SPLITS.get(split), path, None)
+        with_motion = any(path.with_suffix(suffix) in files for suffix in (".npz", ".csv"))
+        if path.suffix.lower() in SOUND_SUFFIXES and path not in paired and not with_motion:
+            speaker, split = place(root, path)
+            yield _Item(_name(path.relative_to(root)), speaker, _SPLITS.get(split), path, None)
 
 
 def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
     """A motion file with the sound beside it."""
-    name = _id(root, motion)
+    name = _name(motion.relative_to(root))
     _, split = place(root, motion)
     # Live Link Face adds _cal or _raw to the name of its table but not to that of its video.
-    stems = (
-        {motion.stem, _TAKE_ENDING.sub("", motion.stem)} if motion.suffix.lower() == ".csv" else {motion.stem}
-    )
+    ending = _TAKE_ENDING if motion.suffix.lower() == ".csv" else re.compile("$")
+    stems = {motion.stem, ending.sub("", motion.stem)}
     beside = [p for p in sorted(motion.parent.iterdir()) if p.stem in stems and p.is_file()]
     for suffixes, kind in ((SOUND_SUFFIXES, "sound files"), (VIDEO_SUFFIXES, "videos")):
         sounds = [p for p in beside if p.suffix.lower() in suffixes]
         if len(sounds) > 1:
-            return Skipped(
-                name, f"there are several {kind} of that name: {', '.join(p.name for p in sounds)}."
-            )
+            named = ", ".join(p.name for p in sounds)
+            return Skipped(name, f"there are several {kind} of that name: {named}.")
         if sounds:
-            return _Item(
-                name,
-                speaker,
-                _SPLITS.get(split),
-                sounds[0],
-                motion,
-                head=_second(motion, "head"),
-                identity=_second(motion, "shape"),
-            )
-    return Skipped(
-        name, f"there is no sound beside “{motion.name}” (.wav, .flac, .mp3 or a video of that name)."
-    )
+            second = {"head": _second(motion, "head"), "identity": _second(motion, "shape")}
+            return _Item(name, speaker, _SPLITS.get(split), sounds[0], motion, **second)
+    reason = f"there is no sound beside “{motion.name}” (.wav, .flac, .mp3 or a video of that name)."
+    return Skipped(name, reason)
 
 
 def _second(motion: Path, what: str) -> Path | None:
@@ -280,8 +263,8 @@ def place(root: Path, path: Path) -> tuple[str, str]:
     return (folders[0] if folders else root.name or "speaker"), split
 
 
-def _id(root: Path, path: Path) -> str:
-    return unicodedata.normalize("NFC", path.relative_to(root).with_suffix("").as_posix())
+def _name(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
 
 
 def _listed(path: Path) -> Iterator[_Item | Skipped]:
@@ -289,37 +272,31 @@ def _listed(path: Path) -> Iterator[_Item | Skipped]:
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"“{path.name}” cannot be read as UTF-8 text.", "data_unknown") from error
+        raise _unknown(f"“{path.name}” cannot be read as UTF-8 text.") from error
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     columns = [(name or "").strip().lower() for name in rows.fieldnames or ()]
     if not {"audio", "motion"} <= set(columns):
-        raise DataError(
+        raise _unknown(
             f"“{path.name}” is no list of recordings: its first line must name the columns audio and motion "
-            f"(and may name id, speaker, split, fps, head, shape); it has {', '.join(columns)[:120] or 'none'}.",
-            "data_unknown",
+            f"(and may name id, speaker, split, fps, head, shape); it has {', '.join(columns)[:120] or 'none'}."
         )
     rows.fieldnames = columns
     seen: set[str] = set()
     try:
         for number, row in enumerate(rows, start=2):
-            yield _row(
-                path, number, {k: (v or "").strip() for k, v in row.items() if isinstance(v, str)}, seen
-            )
+            yield _row(path, number, {k: v.strip() for k, v in row.items() if isinstance(v, str)}, seen)
     except csv.Error as error:
-        raise DataError(f"“{path.name}” is not a well-formed table: {error}.", "data_unknown") from error
+        raise _unknown(f"“{path.name}” is not a well-formed table: {error}.") from error
 
 
 def _row(path: Path, number: int, row: dict[str, str], seen: set[str]) -> _Item | Skipped:
-    name = row.get("id") or unicodedata.normalize(
-        "NFC", Path(row.get("motion", "")).with_suffix("").as_posix()
-    )
-    where = f"line {number}" if name in (".", "") else name
-    if not row.get("audio") or not row.get("motion"):
-        return Skipped(
-            where, f"line {number} of the list names no {'motion' if row.get('audio') else 'audio'}."
-        )
+    moved = row.get("motion")
+    name = row.get("id") or (_name(Path(moved)) if moved else f"line {number}")
+    if not row.get("audio") or not moved:
+        missing = "motion" if row.get("audio") else "audio"
+        return Skipped(name, f"line {number} of the list names no {missing}.")
     if name in seen:
         return Skipped(name, f"line {number} of the list repeats it.")
     seen.add(name)
@@ -332,13 +309,8 @@ def _row(path: Path, number: int, row: dict[str, str], seen: set[str]) -> _Item 
             fps = float(row["fps"])
         except ValueError:
             return Skipped(name, f"its frame rate {row['fps']!r} is not a number.")
-    return _Item(
-        id=name,
-        speaker=row.get("speaker") or path.parent.name or "speaker",
-        split=_SPLITS.get(split),
-        sound=path.parent / row["audio"],
-        motion=path.parent / row["motion"],
-        fps=fps,
-        head=path.parent / row["head"] if row.get("head") else None,
-        identity=path.parent / row["shape"] if row.get("shape") else None,
-    )
+    speaker = row.get("speaker") or path.parent.name or "speaker"
+    named = ("audio", "motion", "head", "shape")
+    sound, motion, head, shape = (path.parent / row[k] if row.get(k) else None for k in named)
+    assert sound is not None
+    return _Item(name, speaker, _SPLITS.get(split), sound, motion, fps, head, shape)

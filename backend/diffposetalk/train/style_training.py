@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from ..config import StyleEncoderConfig
 from ..errors import DataError
 from ..networks.style_encoder import StyleEncoder, nt_xent
-from .checkpoints import Stateful
 from .loop import Loop, new_accelerator, random_numbers, share
 from .own_model.style_views import view
 from .recipe import StyleTraining
@@ -140,7 +139,7 @@ def train_style_encoder(
     channels = motion_channels(config.motion_dim)
     own = share(accelerator, settings.batch)
 
-    def inputs(iteration: int) -> tuple[torch.Tensor]:
+    def inputs(iteration: int) -> torch.Tensor:
         rng, _ = random_numbers(settings.seed, iteration)
         # Different sequences in a batch, so that every negative is another performance.
         picked = rng.choice(usable, settings.batch, replace=False)
@@ -154,8 +153,7 @@ def train_style_encoder(
             for row in rows:
                 for half in (row[:window], row[window:]):
                     half[:] = view(half, rng)
-        rows = rows[own][..., channels]
-        return (((torch.from_numpy(rows) - mean) / std).to(accelerator.device),)
+        return (torch.from_numpy(rows[own][..., channels]) - mean) / std
 
     def inspect(writer: SummaryWriter, step: int) -> None:
         kept_out = [data.sequences[k] for k in data.drawable(2 * window, validation=True)]
@@ -171,9 +169,6 @@ def train_style_encoder(
                     found = style_retrieval(encoder.eval(), motion)
                 writer.add_scalar(f"retrieval/{tag}_of_{len(starts)}", found, step)
 
-    parts: dict[str, Stateful] = {"model": encoder}
-    if objective.reading is not None:
-        parts["reading"] = objective.reading
     Loop(
         name="style",
         folder=folder,
@@ -183,7 +178,8 @@ def train_style_encoder(
         inputs=inputs,
         rate=lambda iteration: settings.learning_rate,
         settings=settings,
-        parts=parts,
+        model=encoder,
+        parts={} if objective.reading is None else {"reading": objective.reading},
         inspect=inspect,
         sample_every=settings.checkpoint_every,
     ).run()

@@ -67,8 +67,8 @@ class TrackedCorpus:
         base = percentile_filter(lid, 30, size=31)
         blink = np.clip((lid - base - 0.08) / np.clip(0.62 - base, 0.2, None), 0, 1)
         exp[:, both("eyeBlink")] = blink[:, None]
-        for name in ("browInnerUp",):
-            exp[:, INDEX[name]] = np.clip(track[name] - np.median(track[name]), 0, 1)
+        brow = track["browInnerUp"]
+        exp[:, INDEX["browInnerUp"]] = np.clip(brow - np.median(brow), 0, 1)
         relative = (Rotation.from_rotvec(rotation) * self.neutral.inv()).as_rotvec()
         motion = np.zeros((len(raw), 54), np.float32)
         motion[:, :50] = np.clip(exp, 0, 1)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..sound.audio import SAMPLE_RATE, SILENCE_PEAK
 from ..tracking.arkit_motion import stretches
 from ..tracking.face_track import OnProgress, track_face
-from ..tracking.quality import Quality, assess
+from ..tracking.quality import assess
 from ..tracking.video import read_sound
 from .recording import OnSkip, Recording, Skipped, Split
 from .recordings import VIDEO_SUFFIXES, place
 
+NOT_THE_VIDEOS = ("cancelled", "tracker_missing", "tracker_extra", "video_extra")
+"""Kinds of errors that every other video would meet, too."""
 LAYOUT = 1
 """Of the folder of a tracked video; those of another one are tracked again."""
 
@@ -54,16 +57,9 @@ def videos_in(source: Path) -> list[Path]:
     if source.is_file():
         return [source] if source.suffix.lower() in VIDEO_SUFFIXES else []
     found = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
-    return [
-        p
-        for p in found
-        if not any(part.startswith(".") for part in p.relative_to(source).parts) and _alone(p)
-    ]
-
-
-def _alone(video: Path) -> bool:
+    found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts)]
     endings = (".npz", ".csv", "_cal.csv", "_raw.csv")
-    return not any(video.with_name(video.stem + ending).is_file() for ending in endings)
+    return [p for p in found if not any(p.with_name(p.stem + ending).is_file() for ending in endings)]
 
 
 def read_videos(
@@ -72,11 +68,9 @@ def read_videos(
     *,
     split_of: Callable[[str, str], Split],
     model: Path | None = None,
-    head: HeadModel | None = None,
     on_skip: OnSkip | None = None,
     on_tracked: OnTracked | None = None,
     on_progress: Callable[[str], OnProgress | None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[Recording]:
     """Recordings of the videos of a source, one for each stretch in which the face is seen well.
 
@@ -88,13 +82,12 @@ def read_videos(
         model: MediaPipe's face_landmarker.task; None takes DIFFPOSETALK_TRACKER.
         on_skip: told of the videos that cannot be used; without it the first raises. That the tracker is missing
             is raised all the same.
-        on_tracked, on_progress, cancelled: told the outcome of each, its progress (a function for each video's
-            name), and asked whether to stop.
+        on_tracked, on_progress: told the outcome of each, and its progress (a function for each video's name).
 
     Raises:
-        DiffPoseTalkError, Cancelled: as above.
+        DiffPoseTalkError: as above.
     """
-    head = head or load_head()
+    head = load_head()
     seen: dict[Path, str] = {}
     for path in videos_in(source):
         name = path.stem if source.is_file() else path.relative_to(source).with_suffix("").as_posix()
@@ -107,14 +100,9 @@ def read_videos(
             continue
         try:
             progress = on_progress(name) if on_progress is not None else None
-            tracked = track_video(path, folder, model, head, progress, cancelled)
+            tracked = track_video(path, folder, head, model, progress)
         except DiffPoseTalkError as error:
-            if on_skip is None or error.kind in (
-                "cancelled",
-                "tracker_missing",
-                "tracker_extra",
-                "video_extra",
-            ):
+            if on_skip is None or error.kind in NOT_THE_VIDEOS:
                 raise
             on_skip(Skipped(name, error.message))
             continue
@@ -130,40 +118,25 @@ def read_videos(
             split = "train" if given in ("train", "training") else "validation"
         for number, start in enumerate(tracked.starts):
             motion = load_motion(tracked.folder / f"{number:03d}.npz")
-            yield Recording(
-                f"{name}#{number}", speaker, split, _Sound(tracked.folder, start, len(motion)), motion
-            )
+            sound = partial(_heard, tracked.folder / "sound.flac", start, len(motion))
+            yield Recording(f"{name}#{number}", speaker, split, sound, motion)
 
 
-class _Sound:
-    """The sound of one stretch, cut out of its video's when it is asked for."""
-
-    def __init__(self, folder: Path, start: float, frames: int) -> None:
-        self.folder, self.first, self.frames = folder, round(start * FPS), frames
-
-    def __call__(self) -> np.ndarray:
-        path = self.folder / "sound.flac"
-        try:
-            samples, _ = soundfile.read(
-                path,
-                start=self.first * SAMPLES_PER_FRAME,
-                frames=self.frames * SAMPLES_PER_FRAME,
-                dtype="float32",
-            )
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise AudioError(
-                f"“{path}” cannot be read; remove its folder to track the video again."
-            ) from error
-        return samples
+def _heard(path: Path, start: float, frames: int) -> np.ndarray:
+    """The sound of one stretch, cut out of its video's."""
+    first = round(start * FPS) * SAMPLES_PER_FRAME
+    try:
+        return soundfile.read(path, frames * SAMPLES_PER_FRAME, first, dtype="float32")[0]
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"“{path}” cannot be read; remove its folder to track the video again.") from error
 
 
 def track_video(
     path: Path,
     folder: Path,
+    head: HeadModel,
     model: Path | None = None,
-    head: HeadModel | None = None,
     on_progress: OnProgress | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> TrackedVideo:
     """Track a video into `folder`, or find it there tracked already (the same bytes under any name).
 
@@ -173,15 +146,15 @@ def track_video(
     if not path.is_file():
         raise DataError(f"There is no video at “{path}”.", "data_missing")
     digest = hashlib.sha256(f"{file_sha256(path)} {LAYOUT}".encode()).hexdigest()[:16]
-    place = folder / f"{digest}"
+    place = folder / digest
     kept = _kept(place)
     if kept is not None:
         return kept
     samples = read_sound(path)  # before the long part: training needs it
     if np.abs(samples).max() < SILENCE_PEAK:
         raise AudioError(f"“{path.name}” is silent.", "audio_silent")
-    track = track_face(path, model, on_progress=on_progress, cancelled=cancelled)
-    quality: Quality = assess(track)
+    track = track_face(path, model, on_progress=on_progress)
+    quality = assess(track).to_dict()
     pieces = stretches(track, head)
     with whole_folder(place) as part:
         for number, piece in enumerate(pieces):
@@ -194,10 +167,10 @@ def track_video(
             "layout": LAYOUT,
             "video": path.name,
             "starts": [piece.start for piece in pieces],
-            "quality": quality.to_dict(),
+            "quality": quality,
         }
         (part / "track.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-    return TrackedVideo(place, tuple(piece.start for piece in pieces), quality.to_dict())
+    return TrackedVideo(place, tuple(piece.start for piece in pieces), quality)
 
 
 def _kept(place: Path) -> TrackedVideo | None:

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
 import torch
 
 from ..errors import ModelError
+from ..files.digest import file_sha256
 
-PUBLISHED_SHA256 = {
-    # The checksums that openai-whisper's own model table carries in its download addresses.
-    "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03": "tiny.en",
-}
+TINY_EN_SHA256 = "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03"
+"""The checksum that openai-whisper's own model table carries in its download address."""
 
 _RENAMES = (
     (r"^positional_embedding$", "embed_positions.weight"),
@@ -31,18 +29,15 @@ _RENAMES = (
 )
 
 
-def load_whisper_encoder(path: str | Path) -> tuple[str, dict[str, torch.Tensor]]:
-    """The encoder's state dict of an OpenAI `.pt` file, for `whisper_encoder.WhisperEncoder`.
-
-    Returns:
-        (model name, state dict in float32).
+def load_whisper_encoder(path: Path) -> dict[str, torch.Tensor]:
+    """The encoder's state dict (float32) of OpenAI's `tiny.en.pt`, for `whisper_encoder.WhisperEncoder`.
 
     Raises:
-        ModelError: the file's SHA-256 is not one that OpenAI published.
+        ModelError: the file's SHA-256 is not the one that OpenAI published.
     """
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    if digest not in PUBLISHED_SHA256:
-        raise ModelError(f"{Path(path).name!r} is not a published Whisper checkpoint (SHA-256 {digest}).")
+    digest = file_sha256(path)
+    if digest != TINY_EN_SHA256:
+        raise ModelError(f"{path.name!r} is not a published Whisper checkpoint (SHA-256 {digest}).")
     state = torch.load(path, map_location="cpu", weights_only=True)["model_state_dict"]
     encoder = {}
     for name, value in state.items():
@@ -51,4 +46,4 @@ def load_whisper_encoder(path: str | Path) -> tuple[str, dict[str, torch.Tensor]
             for pattern, replacement in _RENAMES:
                 name = re.sub(pattern, replacement, name)
             encoder[name] = value.float()
-    return PUBLISHED_SHA256[digest], encoder
+    return encoder

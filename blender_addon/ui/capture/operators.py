@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Buttons of a video: whose face, a style of it, its motion as a take; and the tracker's model file."""
 
 from pathlib import Path
@@ -8,15 +7,15 @@ import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import FloatVectorProperty
 
-from ...data import bundled
 from ...data.errors import UserError
-from ...faces.targets import find_target
 from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
 from ...jobs.capture import key_capture
 from ...jobs.styles import ExtractStyle, FetchTracker, FindFaces, Person, TrackVideo
+from ...takes import showing
 from ..common.job_operator import JobOperator
-from ..common.reference import ExtractionOperator, reference_window, show_reference
+from ..common.reference import FACE, ExtractionOperator, reference_window, show_reference
+from ..common.work_operator import WorkOperator
 
 
 def capture_video(context: bpy.types.Context) -> Path:
@@ -41,7 +40,6 @@ def capture_person(context: bpy.types.Context) -> Person:
 class DIFFPOSETALK_OT_find_faces(JobOperator):
     """Find the faces in the video, to choose one of several"""
 
-    bl_idname = "diffposetalk.find_faces"
     bl_label = "Find Faces"
     job: FindFaces
 
@@ -59,34 +57,27 @@ class DIFFPOSETALK_OT_find_faces(JobOperator):
         return rpt_("Faces found: {faces}").format(faces=len(self.job.faces))
 
 
-class DIFFPOSETALK_OT_pick_face(bpy.types.Operator):
+class DIFFPOSETALK_OT_pick_face(WorkOperator):
     """Use this face of the video"""
 
-    bl_idname = "diffposetalk.pick_face"
     bl_label = "Use This Face"
-    bl_options = {"REGISTER", "UNDO"}
 
     place: FloatVectorProperty(
         name="Place",
         description="Where it is in the picture, as shares from the left and from the top. Negative: the "
         "largest face",
-        size=2,
-        min=-1.0,
-        max=1.0,
-        default=(-1.0, -1.0),
+        **FACE,
     )
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         context.scene.diffposetalk_capture.face = self.place
-        return {"FINISHED"}
+        return ""
 
 
 class DIFFPOSETALK_OT_add_style_from_video(ExtractionOperator):
     """Add a style to your library from the video: its face is tracked, and four seconds of the motion are read"""
 
-    bl_idname = "diffposetalk.add_style_from_video"
     bl_label = "Add Style from Video"
-    bl_options = {"REGISTER", "UNDO"}
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
         settings = context.scene.diffposetalk_capture
@@ -101,14 +92,12 @@ class DIFFPOSETALK_OT_add_style_from_video(ExtractionOperator):
 class DIFFPOSETALK_OT_capture_performance(JobOperator):
     """Key the performance in the video on the selected heads as it is: the tracked motion becomes a take"""
 
-    bl_idname = "diffposetalk.capture_performance"
     bl_label = "Key Performance"
     bl_options = {"REGISTER", "UNDO"}
     job: TrackVideo
 
     def start(self, context: bpy.types.Context) -> TrackVideo:
-        for item in scene_settings.speakers(context):
-            find_target(item, bundled.bundled_jaw_open_angle())
+        showing.targets_of(scene_settings.speakers(context))
         return TrackVideo(capture_video(context), capture_person(context))
 
     def finish(self, context: bpy.types.Context) -> str:
@@ -135,19 +124,15 @@ class DIFFPOSETALK_OT_capture_performance(JobOperator):
 class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
     """Download MediaPipe's face tracker (face_landmarker.task, 3.8 MB, from Google) once, and check its checksum"""
 
-    bl_idname = "diffposetalk.fetch_tracker"
     bl_label = "Fetch Face Tracker"
     place = "FILES"
     job: FetchTracker
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def obstacle(cls, context: bpy.types.Context) -> str:
         if not bpy.app.online_access:
-            cls.poll_message_set(
-                rpt_("Turn on Allow Online Access in Preferences, System, or choose the file yourself")
-            )
-            return False
-        return super().poll(context)
+            return rpt_("Turn on Allow Online Access in Preferences, System, or choose the file yourself")
+        return super().obstacle(context)
 
     def start(self, context: bpy.types.Context) -> FetchTracker:
         return FetchTracker()

@@ -7,10 +7,9 @@ import bpy
 
 from ...jobs import style_list
 from ..common.layout import SubPanel, draw_long, sub_panel_layout
-from ..common.reference import draw_reference
+from ..common.reference import FACE, draw_reference
 
 FACE_SCALE = 4.0
-ANY_FACE = (-1.0, -1.0)
 
 
 class DIFFPOSETALK_PT_capture(SubPanel, bpy.types.Panel):
@@ -36,7 +35,7 @@ class DIFFPOSETALK_PT_capture(SubPanel, bpy.types.Panel):
             layout.label(text="The largest face is taken", icon="INFO")
         else:
             row = draw_long(layout, context, settings, "face")
-            row.operator("diffposetalk.pick_face", text="", icon="X").place = ANY_FACE
+            row.operator("diffposetalk.pick_face", text="", icon="X").place = FACE["default"]
         draw_long(layout, context, settings, "neutral")
         layout.separator()
         draw_long(layout, context, settings, "window")

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The scene's settings for taking motion or a style from a video, and the faces found in it."""
 
 import bpy
@@ -12,7 +11,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..common.reference import start_property, window_property
+from ..common.reference import FACE, start_property, window_property
 
 
 class DiffPoseTalkFace(bpy.types.PropertyGroup):
@@ -34,10 +33,7 @@ class DiffPoseTalkCapture(bpy.types.PropertyGroup):
         name="Face",
         description="Where in the picture the face is, as shares from the left and from the top; Find "
         "Faces helps to fill it in. Negative: the largest face",
-        size=2,
-        min=-1.0,
-        max=1.0,
-        default=(-1.0, -1.0),
+        **FACE,
         precision=2,
     )
     neutral: StringProperty(

@@ -22,7 +22,6 @@ def chosen_target(context: bpy.types.Context) -> Target | None:
 
 
 def active_take(context: bpy.types.Context) -> bpy.types.Action | None:
-    """The take that the active object shows."""
     target = chosen_target(context)
     return showing.shown_take(target.owner, target) if target is not None else None
 
@@ -31,8 +30,8 @@ class TakeOperator(WorkOperator):
     """An operator on the take that the active object shows."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return needs_take(cls, context)
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        return missing_take(context)
 
     def act(self, context: bpy.types.Context) -> str:
         target, action = chosen_target(context), active_take(context)
@@ -45,9 +44,6 @@ class TakeOperator(WorkOperator):
         raise NotImplementedError
 
 
-def needs_take(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    """Whether the active object shows a take; where not, the operator's button says so."""
-    if active_take(context) is None:
-        operator.poll_message_set(rpt_("Make a head with a take active: Generate makes one"))
-        return False
-    return True
+def missing_take(context: bpy.types.Context) -> str:
+    """What to do where the active object shows no take; empty where it shows one."""
+    return rpt_("Make a head with a take active: Generate makes one") if active_take(context) is None else ""

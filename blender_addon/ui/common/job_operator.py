@@ -11,11 +11,12 @@ from ...client import BackendError
 from ...data.errors import UserError
 from ...install.course import Job
 from . import job_status
+from .work_operator import NamedOperator
 
 TIMER_SECONDS = 0.1
 
 
-class JobOperator(bpy.types.Operator):
+class JobOperator(NamedOperator):
     """An operator whose work is a job: modal with progress in a window, blocking in a script."""
 
     job: Job
@@ -31,12 +32,9 @@ class JobOperator(bpy.types.Operator):
         raise NotImplementedError
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """One job at a time."""
-        if context.window_manager.diffposetalk_status.running:
-            cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
-            return False
-        return True
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        running = context.window_manager.diffposetalk_status.running
+        return rpt_("A job is running: wait for it, or cancel it") if running else ""
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Start, and go on beside the user's work."""
@@ -60,7 +58,6 @@ class JobOperator(bpy.types.Operator):
         return self._conclude(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Start, and wait until it has ended."""
         if not self._begin(context):
             return {"CANCELLED"}
         while self._advance(context) == "running":
@@ -131,19 +128,16 @@ class JobOperator(bpy.types.Operator):
         self.report({"ERROR"}, str(error))
 
 
-class DIFFPOSETALK_OT_cancel(bpy.types.Operator):
+class DIFFPOSETALK_OT_cancel(NamedOperator):
     """Cancel the running job; nothing is changed"""
 
-    bl_idname = "diffposetalk.cancel"
     bl_label = "Cancel"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Only while a job runs."""
         return context.window_manager.diffposetalk_status.running
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Tell the job's operator."""
         context.window_manager.diffposetalk_status.cancel_requested = True
         return {"FINISHED"}
 

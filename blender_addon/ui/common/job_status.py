@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """What the window shows of the job under way: kept on the window manager, so that undo does not touch it."""
 
 import bpy
@@ -10,7 +9,7 @@ from .wrapped_text import draw_text
 REDRAW_SECONDS = 0.1
 PANELS = "PANELS"  # the sidebar
 
-_setup_log: list[str] = []
+setup_log: list[str] = []  # the last lines of the backend's installation
 
 
 class DiffPoseTalkStatus(bpy.types.PropertyGroup):
@@ -82,16 +81,6 @@ def draw_status(
         draw_text(box, status.error, width, "ERROR")
     elif status.text:
         draw_text(layout, status.text, width, "INFO")
-
-
-def setup_log() -> list[str]:
-    """The last lines of the backend's installation."""
-    return _setup_log
-
-
-def set_setup_log(lines: list[str]) -> None:
-    """Replace what `setup_log` answers."""
-    _setup_log[:] = lines
 
 
 CLASSES = (DiffPoseTalkStatus,)

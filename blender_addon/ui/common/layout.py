@@ -3,9 +3,7 @@
 
 import bpy
 
-NARROW_WIDTH = (
-    250  # pixels at a UI scale of 1, below which names find no room beside settings; at first it has 291
-)
+NARROW_WIDTH = 250  # pixels at a UI scale of 1, below which names find no room beside settings
 
 
 class SidebarPanel:
@@ -39,7 +37,6 @@ def sub_panel_layout(
 
 
 def is_narrow(context: bpy.types.Context) -> bool:
-    """Whether the sidebar has no room for names beside settings."""
     return context.region.width < NARROW_WIDTH * context.preferences.system.ui_scale
 
 
@@ -64,7 +61,6 @@ class RowList(bpy.types.UIList):
     """A list whose items are each drawn as one row."""
 
     def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
-        """Draw an item."""
         raise NotImplementedError
 
     def draw_item(

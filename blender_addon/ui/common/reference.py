@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """References that styles are taken from: their four seconds, what the last one was like, and the new style.
 
 What was read is kept on the window manager, so that undo does not touch it.
@@ -16,12 +15,18 @@ from bpy.props import EnumProperty, IntProperty, PointerProperty, StringProperty
 from ...data import style_library
 from ...data.errors import UserError
 from ...jobs import style_list
-from ...jobs.styles import Extracted, ExtractStyle, ReferenceWindow, TrackedVideo
+from ...jobs.styles import ExtractStyle, ReferenceWindow, TrackedVideo
 from .job_operator import JobOperator
 from .work_operator import WorkOperator
 from .wrapped_text import draw_text
 
 PLOT_SCALE = 11.0
+FACE = {
+    "size": 2,
+    "min": -1.0,
+    "max": 1.0,
+    "default": (-1.0, -1.0),
+}  # of a property: a place in a video's picture
 
 
 def window_property(of: str) -> EnumProperty:
@@ -47,12 +52,10 @@ def start_property() -> IntProperty:
         name="First Frame",
         description="Where the four seconds begin, in frames of the reference at 25 a second",
         min=0,
-        default=0,
     )
 
 
 def reference_window(window: str, start_frame: int) -> ReferenceWindow:
-    """What the two properties say."""
     return ReferenceWindow(start_frame=start_frame) if window == "START" else ReferenceWindow(window)
 
 
@@ -67,25 +70,20 @@ class DiffPoseTalkReference(bpy.types.PropertyGroup):
 
 def show_reference(
     context: bpy.types.Context,
-    extracted: Extracted | None = None,
     *,
     tracked: TrackedVideo | None = None,
     plot: Path | None = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Let the panels show what was read."""
     shown = context.window_manager.diffposetalk_reference
-    if extracted is not None:
-        tracked, plot, notes = extracted.tracked, extracted.plot, extracted.notes
     shown.plot = str(plot or "")
-    shown.contact_sheet = str(tracked.contact_sheet) if tracked is not None else ""
-    shown.summary = tracked.summary if tracked is not None else ""
-    lines = dict.fromkeys([*(tracked.warnings if tracked is not None else ()), *notes])
-    shown.notes = "\n".join(lines)
+    shown.contact_sheet, shown.summary = (
+        ("", "") if tracked is None else (str(tracked.contact_sheet), tracked.summary)
+    )
+    shown.notes = "\n".join(dict.fromkeys([*(() if tracked is None else tracked.warnings), *notes]))
 
 
 def select_style(context: bpy.types.Context, path: Path) -> None:
-    """Let the menu show a style of the library."""
     style_list.own_styles(fresh=True)
     context.scene.diffposetalk.style = style_list.OWN + path.stem
 
@@ -93,6 +91,7 @@ def select_style(context: bpy.types.Context, path: Path) -> None:
 class ExtractionOperator(JobOperator):
     """An operator that adds a style of a reference to the library."""
 
+    bl_options = {"REGISTER", "UNDO"}
     job: ExtractStyle
 
     style_name: StringProperty(
@@ -104,7 +103,7 @@ class ExtractionOperator(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         style = self.job.result
         select_style(context, style.path)
-        show_reference(context, style)
+        show_reference(context, tracked=style.tracked, plot=style.plot, notes=style.notes)
         for note in style.notes:
             self.report({"WARNING"}, note)
         figures = f": {style.figures}" if style.figures else ""
@@ -134,7 +133,6 @@ def draw_reference(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
 class DIFFPOSETALK_OT_view_picture(WorkOperator):
     """Open the picture in the system's viewer, at its full size"""
 
-    bl_idname = "diffposetalk.view_picture"
     bl_label = "View Full Size"
     bl_options = {"REGISTER"}
 

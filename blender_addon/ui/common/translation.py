@@ -18,7 +18,6 @@ CONTEXTS = ("*", "Operator")  # where Blender looks labels and buttons up
 
 
 def texts(language: str) -> dict[str, str]:
-    """English text to the translation."""
     translations: dict[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     return translations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators whose work is done at once."""
+"""Operators with their name, and those whose work is done at once."""
 
 import bpy
 
@@ -7,7 +7,27 @@ from ...data.errors import UserError
 from . import job_status
 
 
-class WorkOperator(bpy.types.Operator):
+class NamedOperator(bpy.types.Operator):
+    """An operator that is called as its class: `DIFFPOSETALK_OT_step_take` is `diffposetalk.step_take`."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.bl_idname = cls.__name__.lower().replace("_ot_", ".", 1)
+
+    @classmethod
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        """Why it cannot be used now, which its grey button says; empty where it can."""
+        return ""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        text = cls.obstacle(context)
+        if text:
+            cls.poll_message_set(text)
+        return not text
+
+
+class WorkOperator(NamedOperator):
     """An operator that reports what it did, or why it could not."""
 
     bl_options = {"REGISTER", "UNDO"}

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Buttons of what comes after the first take: ranges, layers, dialogue, checks, files."""
 
 import bpy
@@ -10,7 +9,7 @@ from ...faces.targets import Target
 from ...install.preferences import addon_preferences
 from ...jobs import dialogue, lip_check, regeneration, scene_settings
 from ...takes import layers, scene_motion
-from ..common.active_take import TakeOperator, chosen_target, needs_take
+from ..common.active_take import TakeOperator, chosen_target, missing_take
 from ..common.job_operator import JobOperator
 from ..common.work_operator import WorkOperator
 
@@ -18,23 +17,22 @@ from ..common.work_operator import WorkOperator
 class DIFFPOSETALK_OT_regenerate_range(JobOperator):
     """Generate a range of the shown take again, joined to the motion around it, as a new take"""
 
-    bl_idname = "diffposetalk.regenerate_range"
     bl_label = "Regenerate Range"
     bl_options = {"REGISTER", "UNDO"}
     job: regeneration.RegenerationJob
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return super().poll(context) and needs_take(cls, context)
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        return super().obstacle(context) or missing_take(context)
 
     def start(self, context: bpy.types.Context) -> regeneration.RegenerationJob:
         settings = context.scene.diffposetalk_workflow
-        flags = (settings.hold_lips, settings.hold_brows, settings.hold_eyes, settings.hold_head)
+        held = (group for group in regeneration.GROUPS if getattr(settings, f"hold_{group}"))
         request = regeneration.RangeRequest(
             settings.range_first,
             settings.range_last,
             (settings.range_seed,),
-            regeneration.groups_held(flags),
+            frozenset(held),
             settings.hold_hand_made,
         )
         return regeneration.RegenerationJob(context.active_object, request, addon_preferences().device)
@@ -49,7 +47,6 @@ class DIFFPOSETALK_OT_regenerate_range(JobOperator):
 class DIFFPOSETALK_OT_range_from_timeline(WorkOperator):
     """Take the range from the selected keys, or from the timeline's preview range"""
 
-    bl_idname = "diffposetalk.range_from_timeline"
     bl_label = "From Selection"
 
     def act(self, context: bpy.types.Context) -> str:
@@ -67,7 +64,6 @@ class DIFFPOSETALK_OT_range_from_timeline(WorkOperator):
 class DIFFPOSETALK_OT_push_take(TakeOperator):
     """Move the shown take into the NLA editor, on top of the tracks that are there"""
 
-    bl_idname = "diffposetalk.push_take"
     bl_label = "Push to NLA"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -78,7 +74,6 @@ class DIFFPOSETALK_OT_push_take(TakeOperator):
 class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
     """Leave out keys of the shown take where curves through the others stay within the largest error"""
 
-    bl_idname = "diffposetalk.reduce_keys"
     bl_label = "Reduce Keys"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -91,7 +86,6 @@ class DIFFPOSETALK_OT_reduce_keys(TakeOperator):
 class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
     """Generate the motion of all sound strips of the sequencer, each for its speaker and at its place"""
 
-    bl_idname = "diffposetalk.generate_dialogue"
     bl_label = "Generate Dialogue"
     bl_options = {"REGISTER", "UNDO"}
     job: dialogue.DialogueJob
@@ -116,7 +110,6 @@ class DIFFPOSETALK_OT_generate_dialogue(JobOperator):
 class DIFFPOSETALK_OT_step_line(TakeOperator):
     """Switch the dialogue's line at the current frame to its next take; the other lines stay"""
 
-    bl_idname = "diffposetalk.step_line"
     bl_label = "Next Take of Line"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -126,7 +119,6 @@ class DIFFPOSETALK_OT_step_line(TakeOperator):
 class DIFFPOSETALK_OT_add_speaker(WorkOperator):
     """Add a speaker: the active object speaks strips of the sequencer"""
 
-    bl_idname = "diffposetalk.add_speaker"
     bl_label = "Add Speaker"
 
     def act(self, context: bpy.types.Context) -> str:
@@ -143,7 +135,6 @@ class DIFFPOSETALK_OT_add_speaker(WorkOperator):
 class DIFFPOSETALK_OT_remove_speaker(WorkOperator):
     """Remove the active speaker from the list"""
 
-    bl_idname = "diffposetalk.remove_speaker"
     bl_label = "Remove Speaker"
 
     def act(self, context: bpy.types.Context) -> str:
@@ -158,7 +149,6 @@ class DIFFPOSETALK_OT_remove_speaker(WorkOperator):
 class DIFFPOSETALK_OT_check_lips(JobOperator):
     """Mark where the lips of the selected heads should close and do not; with a transcript also the words"""
 
-    bl_idname = "diffposetalk.check_lips"
     bl_label = "Check Lips"
     bl_options = {"REGISTER", "UNDO"}
     job: lip_check.LipCheckJob
@@ -184,7 +174,6 @@ class DIFFPOSETALK_OT_check_lips(JobOperator):
 class DIFFPOSETALK_OT_clear_marks(WorkOperator):
     """Remove the markers of words and lip closures; other markers stay"""
 
-    bl_idname = "diffposetalk.clear_marks"
     bl_label = "Clear Marks"
 
     def act(self, context: bpy.types.Context) -> str:

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The scene's settings of what comes after the first take: ranges, layers, dialogue, exports."""
 
 import bpy

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Buttons that write files for other programs, and read motion from them."""
 
 import os
@@ -23,22 +22,18 @@ class ExportOperator(WorkOperator, ExportHelper):
     exporter: exporting.Exporter
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not context.selected_objects:
-            cls.poll_message_set(rpt_("Select a head first"))
-            return False
-        return True
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        return "" if context.selected_objects else rpt_("Select a head first")
 
     def act(self, context: bpy.types.Context) -> str:
         options = {"preset": self.preset} if self.exporter.conventions else {}
-        path = self.exporter.write(context, context.selected_objects, self.filepath, **options)
+        path = self.exporter.write(context.selected_objects, self.filepath, **options)
         if unplayed := exporting.unplayed(context.selected_objects):
             self.report({"WARNING"}, " ".join(unplayed))
         return rpt_("Exported {path}").format(path=path)
 
 
 def export_operator(exporter: exporting.Exporter) -> type[ExportOperator]:
-    """The operator of a kind of file."""
     properties = {"filter_glob": StringProperty(default=f"*{exporter.suffix}", options={"HIDDEN"})}
     if exporter.conventions:
         properties["preset"] = EnumProperty(
@@ -48,7 +43,6 @@ def export_operator(exporter: exporting.Exporter) -> type[ExportOperator]:
         "__doc__": exporter.tooltip,
         "__module__": __name__,
         "__annotations__": properties,
-        "bl_idname": operator_name(exporter),
         "bl_label": f"Export {exporter.name}",
         "filename_ext": exporter.suffix,
         "exporter": exporter,
@@ -64,7 +58,6 @@ def operator_name(exporter: exporting.Exporter) -> str:
 class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
     """Export the shown take's motion as it is adjusted: Live Link Face, ARKit curves or a motion clip"""
 
-    bl_idname = "diffposetalk.export_motion"
     bl_label = "Export Motion"
     job: motion_exchange.ExportMotionJob
     filename_ext: StringProperty(default=".csv", options={"HIDDEN"})
@@ -113,7 +106,6 @@ class DIFFPOSETALK_OT_export_motion(JobOperator, ExportHelper):
 class DIFFPOSETALK_OT_import_motion(JobOperator, ImportHelper):
     """Key a motion file on the selected heads as a take: Live Link Face, ARKit curves or a motion clip"""
 
-    bl_idname = "diffposetalk.import_motion"
     bl_label = "Import Motion"
     bl_options = {"REGISTER", "UNDO"}
     job: motion_exchange.ImportMotionJob

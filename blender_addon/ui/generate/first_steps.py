@@ -10,6 +10,7 @@ from ...faces.rig import HEAD_MARK
 from ...install.preferences import addon_preferences
 from ...version import ADDON
 from ..common import job_status
+from ..common.work_operator import NamedOperator, WorkOperator
 from ..common.wrapped_text import draw_text
 
 
@@ -68,23 +69,20 @@ def draw_card(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     job_status.draw_status(box, status, context.region.width)
 
 
-class DIFFPOSETALK_OT_use_example(bpy.types.Operator):
+class DIFFPOSETALK_OT_use_example(WorkOperator):
     """Choose the recording that comes with the add-on: eleven seconds of a speech"""
 
-    bl_idname = "diffposetalk.use_example"
     bl_label = "Use Example Clip"
-    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         settings = context.scene.diffposetalk
         settings.audio_source, settings.audio_path = "FILE", str(bundled.EXAMPLE_CLIP)
-        return {"FINISHED"}
+        return ""
 
 
-class DIFFPOSETALK_OT_hide_first_steps(bpy.types.Operator):
+class DIFFPOSETALK_OT_hide_first_steps(NamedOperator):
     """Show all controls instead. The add-on's preferences bring the first steps back"""
 
-    bl_idname = "diffposetalk.hide_first_steps"
     bl_label = "Show All Controls"
 
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The buttons. Each takes its settings from the window and leaves the work to the functions beside it."""
 
 import random
@@ -19,6 +18,7 @@ from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
 from ...jobs.generation import GenerationJob, Speech, seeds_made
 from ..common.job_operator import JobOperator
+from ..common.work_operator import NamedOperator, WorkOperator
 from . import properties
 
 
@@ -35,7 +35,6 @@ class BundledHead(Job):
 class DIFFPOSETALK_OT_add_head(JobOperator):
     """Add a head at the 3D cursor, or beside what stands there: a mesh with shape keys, and an armature"""
 
-    bl_idname = "diffposetalk.add_head"
     bl_label = "Add Head"
     bl_options = {"REGISTER", "UNDO"}
     job: BundledHead | FlameHead
@@ -49,11 +48,9 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
 
     def start(self, context: bpy.types.Context) -> BundledHead | FlameHead:
         self.shape = load_shape(bpy.path.abspath(self.identity)) if self.identity else None
-        return (
-            BundledHead(rpt_("Reading the head"))
-            if self.source == "BUNDLED"
-            else FlameHead(flame_file.chosen_flame_file())
-        )
+        if self.source == "BUNDLED":
+            return BundledHead(rpt_("Reading the head"))
+        return FlameHead(flame_file.chosen_flame_file())
 
     def finish(self, context: bpy.types.Context) -> str:
         name = "Head" if self.source == "BUNDLED" else None
@@ -64,10 +61,9 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
         return rpt_("Added {name}").format(name=mesh.name)
 
 
-class DIFFPOSETALK_OT_choose_audio(bpy.types.Operator, ImportHelper):
+class DIFFPOSETALK_OT_choose_audio(NamedOperator, ImportHelper):
     """Choose the recording; the browser shows sound files and films"""
 
-    bl_idname = "diffposetalk.choose_audio"
     bl_label = "Choose Recording"
     bl_options = {"REGISTER", "UNDO"}
     filter_folder: BoolProperty(default=True, options={"HIDDEN"})
@@ -83,19 +79,13 @@ class DIFFPOSETALK_OT_choose_audio(bpy.types.Operator, ImportHelper):
 class DIFFPOSETALK_OT_generate(JobOperator):
     """Generate face and head motion from the speech, and key it on the selected heads"""
 
-    bl_idname = "diffposetalk.generate"
     bl_label = "Generate"
     bl_options = {"REGISTER", "UNDO"}
     job: GenerationJob
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        missing = scene_settings.missing_for_generate(context)
-        if missing:
-            cls.poll_message_set(missing)
-        return not missing
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        return super().obstacle(context) or scene_settings.missing_for_generate(context)
 
     def start(self, context: bpy.types.Context) -> GenerationJob:
         settings = context.scene.diffposetalk
@@ -135,16 +125,14 @@ class DIFFPOSETALK_OT_generate(JobOperator):
         return text
 
 
-class DIFFPOSETALK_OT_new_seed(bpy.types.Operator):
+class DIFFPOSETALK_OT_new_seed(WorkOperator):
     """Choose another random seed"""
 
-    bl_idname = "diffposetalk.new_seed"
     bl_label = "New Seed"
-    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         context.scene.diffposetalk.seed = random.randint(0, 99999)
-        return {"FINISHED"}
+        return ""
 
 
 CLASSES = (

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The scene's settings for generation, as the panel shows them."""
 
 import bpy
@@ -52,7 +51,6 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
                 1,
             ),
         ],
-        default="FILE",
     )
     audio_path: StringProperty(
         name="Audio File",
@@ -75,7 +73,6 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         description="How much of the second style: 0 is the first alone, 1 the second",
         min=0.0,
         max=1.0,
-        default=0.0,
         subtype="FACTOR",
         precision=2,
     )
@@ -85,7 +82,6 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
         "itself where the head has the same take already",
         min=0,
         max=MAX_SEED,
-        default=0,
     )
     random_seed: BoolProperty(
         name="New Seed Each Time", description="Use another random seed at every Generate"
@@ -135,7 +131,6 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
             ("neck", "Neck", "The neck bends and the bust stays"),
             ("root", "Root", "The whole bust turns with the head, as in the paper"),
         ],
-        default="neck",
     )
     start_at: EnumProperty(
         name="Start",
@@ -164,7 +159,6 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
                 "guidance and steps are built in. Not every model has one",
             ),
         ],
-        default="FINAL",
     )
     steps: IntProperty(
         name="Steps",

@@ -6,6 +6,7 @@ from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
 from ...data.bundled import ROOT
+from ..common.work_operator import WorkOperator
 
 SHIPPED = ROOT / "settings"  # holds a folder `presets`
 FOLDER = "diffposetalk"  # below `presets` there and among the user's scripts
@@ -44,19 +45,17 @@ class DIFFPOSETALK_OT_add_preset(AddPresetBase, bpy.types.Operator):
     preset_values = [f"settings.{name}" for name in KEPT]
 
 
-class DIFFPOSETALK_OT_reset_settings(bpy.types.Operator):
+class DIFFPOSETALK_OT_reset_settings(WorkOperator):
     """Reset all settings for Generate to their defaults; the chosen audio stays"""
 
-    bl_idname = "diffposetalk.reset_settings"
     bl_label = "Reset to Defaults"
-    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         settings = context.scene.diffposetalk
         for prop in settings.bl_rna.properties:
             if prop.identifier not in NEVER_RESET and not prop.is_readonly:
                 settings.property_unset(prop.identifier)
-        return {"FINISHED"}
+        return ""
 
 
 def draw_header(layout: bpy.types.UILayout, with_reset: bool) -> None:

@@ -15,6 +15,8 @@ from ...install.preferences import addon_preferences, chosen_model_directory
 from ...version import ADDON
 from ..common.job_operator import JobOperator
 
+CHECKPOINT = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
+
 
 class LoadModel(BackendJob):
     """Loading a model into the backend; `model` is what that says of it."""
@@ -67,7 +69,6 @@ def models_folder() -> Path:
 class DIFFPOSETALK_OT_check_flame(JobOperator):
     """Read the FLAME model, and convert it if needed"""
 
-    bl_idname = "diffposetalk.check_flame"
     bl_label = "Check FLAME"
     place = "FILES"
     job: FlameHead
@@ -85,24 +86,19 @@ class DIFFPOSETALK_OT_check_flame(JobOperator):
 class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
     """Make a model folder of the three files, load it, and choose it. No code in the files is run"""
 
-    bl_idname = "diffposetalk.convert_checkpoint"
     bl_label = "Convert Checkpoint"
     place = "FILES"
     job: ConvertCheckpoint
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        preferences = addon_preferences()
-        names = ("checkpoint", "checkpoint_style_encoder", "checkpoint_statistics")
-        if not all(getattr(preferences, name) for name in names):
-            cls.poll_message_set(rpt_("Choose the checkpoint, its style encoder and its statistics"))
-            return False
-        return super().poll(context)
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        if not all(getattr(addon_preferences(), name) for name in CHECKPOINT):
+            return rpt_("Choose the checkpoint, its style encoder and its statistics")
+        return super().obstacle(context)
 
     def start(self, context: bpy.types.Context) -> ConvertCheckpoint:
         chosen = addon_preferences()
-        names = (chosen.checkpoint, chosen.checkpoint_style_encoder, chosen.checkpoint_statistics)
-        return ConvertCheckpoint(*(Path(bpy.path.abspath(name)) for name in names))
+        return ConvertCheckpoint(*(Path(bpy.path.abspath(getattr(chosen, name))) for name in CHECKPOINT))
 
     def finish(self, context: bpy.types.Context) -> str:
         addon_preferences().model_directory = str(self.job.folder)
@@ -114,7 +110,6 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
 class DIFFPOSETALK_OT_check_model(JobOperator):
     """Load the model in Model Folder, with HuBERT if it needs that, and say what it is"""
 
-    bl_idname = "diffposetalk.check_model"
     bl_label = "Check Model"
     place = "FILES"
     job: LoadModel

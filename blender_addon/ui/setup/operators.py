@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The buttons that install, repair, extend and remove the backend, and the text that describes it for a report."""
 
 from typing import Any
@@ -30,15 +29,12 @@ class SetupOperator(JobOperator):
     place = BACKEND_PAGE
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def obstacle(cls, context: bpy.types.Context) -> str:
         if not bpy.app.online_access and not addon_preferences().wheels_only:
-            cls.poll_message_set(
-                rpt_(
-                    "Turn on Allow Online Access in Preferences, System; or choose a wheel folder and Only These"
-                )
+            return rpt_(
+                "Turn on Allow Online Access in Preferences, System; or choose a wheel folder and Only These"
             )
-            return False
-        return super().poll(context)
+        return super().obstacle(context)
 
     def begin(self, extras: tuple[Extra, ...] = (), *, anew: bool = False) -> SetupJob:
         """Start installing. Raises UserError."""
@@ -48,13 +44,13 @@ class SetupOperator(JobOperator):
 
     def _advance(self, context: bpy.types.Context) -> str:
         state = super()._advance(context)
-        job_status.set_setup_log(list(self.job.log))
+        job_status.setup_log[:] = self.job.log
         return state
 
     def finish(self, context: bpy.types.Context) -> str:
         preferences = addon_preferences()
         preferences.backend_python = ""
-        job_status.set_setup_log([])
+        job_status.setup_log.clear()
         environment = backend_setup.current_environment()
         assert environment is not None
         facts = environment.facts
@@ -69,7 +65,6 @@ class SetupOperator(JobOperator):
 class DIFFPOSETALK_OT_setup_backend(SetupOperator):
     """Download the backend's packages into the add-on's own folder, and test them by generating a second of motion"""
 
-    bl_idname = "diffposetalk.setup_backend"
     bl_label = "Set Up Backend"
 
     anew: BoolProperty(
@@ -108,7 +103,6 @@ class ExtraOperator(SetupOperator):
 class DIFFPOSETALK_OT_install_tracking(ExtraOperator):
     """Download MediaPipe and PyAV (about 200 MB) beside the backend's packages, to take motion from video"""
 
-    bl_idname = "diffposetalk.install_tracking"
     bl_label = "Install Video Tracking"
     extra = TRACKING
 
@@ -116,7 +110,6 @@ class DIFFPOSETALK_OT_install_tracking(ExtraOperator):
 class DIFFPOSETALK_OT_install_alignment(ExtraOperator):
     """Download PocketSphinx (30 MB) beside the backend's packages, to mark the words of transcripts"""
 
-    bl_idname = "diffposetalk.install_alignment"
     bl_label = "Install Word Alignment"
     extra = ALIGNMENT
 
@@ -124,20 +117,17 @@ class DIFFPOSETALK_OT_install_alignment(ExtraOperator):
 class DIFFPOSETALK_OT_remove_backend(WorkOperator):
     """Delete the backend's packages from the add-on's folder. Styles, heads, models and uv's cache stay"""
 
-    bl_idname = "diffposetalk.remove_backend"
     bl_label = "Remove Backend"
     bl_options = {"REGISTER"}
     place = BACKEND_PAGE
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def obstacle(cls, context: bpy.types.Context) -> str:
         if context.window_manager.diffposetalk_status.running:
-            cls.poll_message_set(rpt_("A job is running: wait for it, or cancel it"))
-            return False
-        if backend_setup.current_environment() is None:
-            cls.poll_message_set(rpt_("The add-on has installed no backend"))
-            return False
-        return True
+            return rpt_("A job is running: wait for it, or cancel it")
+        return (
+            rpt_("The add-on has installed no backend") if backend_setup.current_environment() is None else ""
+        )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)  # type: ignore[no-any-return]
@@ -145,14 +135,13 @@ class DIFFPOSETALK_OT_remove_backend(WorkOperator):
     def act(self, context: bpy.types.Context) -> str:
         session.stop()
         backend_setup.remove_environment()
-        job_status.set_setup_log([])
+        job_status.setup_log.clear()
         return rpt_("The backend was removed")
 
 
 class DIFFPOSETALK_OT_copy_diagnostics(WorkOperator):
     """Copy versions, device, settings, the last error and the ends of the logs, without passwords or your name"""
 
-    bl_idname = "diffposetalk.copy_diagnostics"
     bl_label = "Copy Diagnostics"
     bl_options = {"REGISTER"}
     place = BACKEND_PAGE
@@ -176,7 +165,6 @@ class BackendCheck(BackendJob):
 class DIFFPOSETALK_OT_check_backend(JobOperator):
     """Start the backend, and show its version and device"""
 
-    bl_idname = "diffposetalk.check_backend"
     bl_label = "Check Backend"
     place = BACKEND_PAGE
     job: BackendCheck

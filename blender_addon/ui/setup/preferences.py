@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The add-on's preferences: the backend and how it is installed; the model and what else the user brings."""
 
 import bpy
@@ -13,6 +12,7 @@ from ..common import job_status
 from ..common.wrapped_text import draw_text
 
 SHOWN_LOG_LINES = 8
+SOURCES = ("package_index", "wheel_folder", "wheels_only", "proxy")
 
 # What a user may bring, under licences that are between the user and its makers.
 FLAME_LICENCE = "Not part of this add-on; under the licence of the Max Planck Society that you agreed to"
@@ -44,7 +44,6 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
                 "What you can bring: FLAME, checkpoints, HuBERT, the face tracker",
             ),
         ],
-        default="BACKEND",
     )
 
     backend_python: _file(
@@ -72,7 +71,6 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
                 "From the package index or the wheel folder, like the other packages",
             ),
         ],
-        default="auto",
     )
     package_index: StringProperty(
         name="Package Index",
@@ -102,7 +100,6 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
             ("mps", "Metal", "An Apple GPU"),
             ("xpu", "XPU", "An Intel GPU"),
         ],
-        default="auto",
     )
     model_directory: _folder(
         "Model Folder", "Folder of the model (config.json and model.safetensors). Empty: the bundled model"
@@ -168,12 +165,11 @@ def _draw_log(layout: bpy.types.UILayout) -> None:
     """The end of what the tools said, while they install and after they failed."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for line in job_status.setup_log()[-SHOWN_LOG_LINES:]:
+    for line in job_status.setup_log[-SHOWN_LOG_LINES:]:
         column.label(text=line, translate=False)
 
 
 def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, width: int) -> None:
-    """What is installed, what installing takes, and the buttons for it."""
     preferences = addon_preferences()
     environment = backend_setup.current_environment()
     box = layout.box()
@@ -198,14 +194,12 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
     row.scale_y = 1.4
     if offer:
         row.operator("diffposetalk.setup_backend", text="Upgrade Backend", icon="IMPORT")
-    elif preferences.backend_python:
+    elif preferences.backend_python or working:
         row.operator("diffposetalk.check_backend", icon="CHECKMARK")
     elif environment is None:
         row.operator("diffposetalk.setup_backend", icon="IMPORT")
-    elif not working:
-        row.operator("diffposetalk.setup_backend", text="Repair", icon="FILE_REFRESH").anew = True
     else:
-        row.operator("diffposetalk.check_backend", icon="CHECKMARK")
+        row.operator("diffposetalk.setup_backend", text="Repair", icon="FILE_REFRESH").anew = True
     if working:
         row = box.row()
         row.operator("diffposetalk.install_tracking", icon="IMPORT")
@@ -213,20 +207,11 @@ def _draw_backend(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, wi
     fold = box.row()
     fold.use_property_split = False  # the triangle comes first
     fold.alignment = "LEFT"
-    fold.prop(
-        owner, "show_sources", icon="TRIA_DOWN" if preferences.show_sources else "TRIA_RIGHT", emboss=False
-    )
+    triangle = "TRIA_DOWN" if preferences.show_sources else "TRIA_RIGHT"
+    fold.prop(owner, "show_sources", icon=triangle, emboss=False)
     if preferences.show_sources:
-        for name in (
-            "backend_python",
-            "torch_build",
-            "package_index",
-            "wheel_folder",
-            "wheels_only",
-            "proxy",
-        ):
+        for name in ("backend_python", "torch_build", *SOURCES, "uv_program"):
             box.prop(owner, name)
-        box.prop(owner, "uv_program")
         if working:
             row = box.row()
             row.operator("diffposetalk.setup_backend", text="Repair", icon="FILE_REFRESH").anew = True

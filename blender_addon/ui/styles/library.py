@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Buttons of the style library: rename, delete, export."""
 
 from pathlib import Path
@@ -29,11 +28,9 @@ class _LibraryOperator(WorkOperator):
     """An operator on the chosen style of the library."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not context.scene.diffposetalk.style.startswith(style_list.OWN):
-            cls.poll_message_set(rpt_("Choose a style of your own: this one comes with the model"))
-            return False
-        return True
+    def obstacle(cls, context: bpy.types.Context) -> str:
+        own = context.scene.diffposetalk.style.startswith(style_list.OWN)
+        return "" if own else rpt_("Choose a style of your own: this one comes with the model")
 
     def act(self, context: bpy.types.Context) -> str:
         return self.work(context, chosen_style(context))
@@ -46,7 +43,6 @@ class _LibraryOperator(WorkOperator):
 class DIFFPOSETALK_OT_rename_style(_LibraryOperator):
     """Give the chosen style of your library another name"""
 
-    bl_idname = "diffposetalk.rename_style"
     bl_label = "Rename Style"
 
     style_name: StringProperty(name="Name", description="The new name", maxlen=style_library.MAX_NAME)
@@ -64,7 +60,6 @@ class DIFFPOSETALK_OT_rename_style(_LibraryOperator):
 class DIFFPOSETALK_OT_delete_style(_LibraryOperator):
     """Remove the chosen style from your library, and its file from the disk"""
 
-    bl_idname = "diffposetalk.delete_style"
     bl_label = "Delete Style"
     bl_options = {"REGISTER"}  # a file's removal is not undone
 
@@ -82,7 +77,6 @@ class DIFFPOSETALK_OT_delete_style(_LibraryOperator):
 class DIFFPOSETALK_OT_export_style(_LibraryOperator, ExportHelper):
     """Copy the chosen style of your library to a file that others can import"""
 
-    bl_idname = "diffposetalk.export_style"
     bl_label = "Export Style"
     bl_options = {"REGISTER"}
     filename_ext = style_library.SUFFIX

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Buttons that add styles from files and animation, mix them, and find them."""
 
 from pathlib import Path
@@ -9,10 +8,9 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from ...data import bundled, style_library
+from ...data import style_library
 from ...data.errors import UserError
 from ...data.style_request import VIDEO_SUFFIXES
-from ...faces.targets import find_target
 from ...jobs import scene_settings, style_list
 from ...jobs.styles import (
     REFERENCE_SUFFIXES,
@@ -22,9 +20,10 @@ from ...jobs.styles import (
     PreviewReference,
     style_of_animation,
 )
-from ...takes import scene_motion
+from ...takes import scene_motion, showing
 from ..common.job_operator import JobOperator
 from ..common.reference import (
+    FACE,
     ExtractionOperator,
     reference_window,
     select_style,
@@ -32,6 +31,7 @@ from ..common.reference import (
     start_property,
     window_property,
 )
+from ..common.work_operator import WorkOperator
 
 VIDEO_FILTER = ";".join(f"*{suffix}" for suffix in VIDEO_SUFFIXES)
 
@@ -44,7 +44,6 @@ class _FromReference(ExtractionOperator):
     start_frame: start_property()
 
     def draw_window(self, layout: bpy.types.UILayout) -> None:
-        """Show the properties."""
         layout.use_property_split = True
         layout.prop(self, "style_name")
         layout.prop(self, "description")
@@ -56,9 +55,7 @@ class _FromReference(ExtractionOperator):
 class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
     """Add a style to your library from a file: a motion clip (.npz), a Live Link Face recording (.csv), a style vector (.npy), a style file (.dptstyle) or a video of someone speaking"""  # noqa: E501
 
-    bl_idname = "diffposetalk.add_style"
     bl_label = "Add Style from File"
-    bl_options = {"REGISTER", "UNDO"}
 
     filter_glob: StringProperty(
         default=f"*{style_library.SUFFIX};{';'.join('*' + s for s in REFERENCE_SUFFIXES)};{VIDEO_FILTER}",
@@ -68,10 +65,7 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
         name="Face",
         description="Where in the video's picture the face is, as shares from the left and from the top. "
         "Negative: the largest face",
-        size=2,
-        min=-1.0,
-        max=1.0,
-        default=(-1.0, -1.0),
+        **FACE,
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -113,9 +107,7 @@ class DIFFPOSETALK_OT_add_style(_FromReference, ImportHelper):
 class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
     """Add a style to your library from the animation of the active head or character"""
 
-    bl_idname = "diffposetalk.add_style_from_animation"
     bl_label = "Add Style from Animation"
-    bl_options = {"REGISTER", "UNDO"}
 
     frames: EnumProperty(
         name="Frames",
@@ -150,18 +142,15 @@ class DIFFPOSETALK_OT_add_style_from_animation(_FromReference):
         return self.go(context)
 
     def start(self, context: bpy.types.Context) -> ExtractStyle:
-        target = find_target(scene_settings.speakers(context)[0], bundled.bundled_jaw_open_angle())
-        frames = scene_motion.frame_range(
-            context.scene, target, self.frames, self.first_frame, self.last_frame
-        )
+        scene, target = context.scene, showing.target_of(scene_settings.speakers(context)[0])
+        frames = scene_motion.frame_range(scene, target, self.frames, self.first_frame, self.last_frame)
         window = reference_window(self.window, self.start_frame)
-        return style_of_animation(context.scene, target, frames, self.style_name, window, self.description)
+        return style_of_animation(scene, target, frames, self.style_name, window, self.description)
 
 
 class DIFFPOSETALK_OT_save_mix(JobOperator):
     """Save the mixture of the two chosen styles in your library"""
 
-    bl_idname = "diffposetalk.save_mix"
     bl_label = "Save Mix"
     bl_options = {"REGISTER", "UNDO"}
     job: MixStyles
@@ -196,7 +185,6 @@ class DIFFPOSETALK_OT_save_mix(JobOperator):
 class DIFFPOSETALK_OT_preview_reference(JobOperator):
     """Plot the motion file with the four seconds that its style would be taken from"""
 
-    bl_idname = "diffposetalk.preview_reference"
     bl_label = "Show Reference"
     job: PreviewReference
 
@@ -214,12 +202,10 @@ class DIFFPOSETALK_OT_preview_reference(JobOperator):
         )
 
 
-class DIFFPOSETALK_OT_find_style(bpy.types.Operator):
+class DIFFPOSETALK_OT_find_style(WorkOperator):
     """Find a style by its name or description"""
 
-    bl_idname = "diffposetalk.find_style"
     bl_label = "Find Style"
-    bl_options = {"REGISTER", "UNDO"}
     bl_property = "style"
 
     style: EnumProperty(name="Style", description="Style to use", items=style_list.searchable_items)
@@ -230,9 +216,9 @@ class DIFFPOSETALK_OT_find_style(bpy.types.Operator):
         context.window_manager.invoke_search_popup(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def act(self, context: bpy.types.Context) -> str:
         setattr(context.scene.diffposetalk, "style_second" if self.second else "style", self.style)
-        return {"FINISHED"}
+        return ""
 
 
 CLASSES = (

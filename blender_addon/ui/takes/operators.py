@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Buttons of a take: show, delete, put back as generated, duplicate; and the place in the list."""
 
 import math
@@ -17,7 +16,6 @@ from ..common.active_take import TakeOperator, active_take, chosen_target
 class DIFFPOSETALK_OT_delete_take(TakeOperator):
     """Delete the shown take with all its keys; the next one is shown"""
 
-    bl_idname = "diffposetalk.delete_take"
     bl_label = "Delete Take"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -29,7 +27,6 @@ class DIFFPOSETALK_OT_delete_take(TakeOperator):
 class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
     """Delete the takes of this head that have no rating, except the shown one"""
 
-    bl_idname = "diffposetalk.delete_other_takes"
     bl_label = "Delete Unrated"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -46,7 +43,6 @@ class DIFFPOSETALK_OT_delete_other_takes(TakeOperator):
 class DIFFPOSETALK_OT_step_take(TakeOperator):
     """Show the next or the previous take of this head"""
 
-    bl_idname = "diffposetalk.step_take"
     bl_label = "Next Take"
 
     step: IntProperty(name="Step", description="1 is the next one, -1 the previous", default=1)
@@ -61,7 +57,6 @@ class DIFFPOSETALK_OT_step_take(TakeOperator):
 class DIFFPOSETALK_OT_rate_take(TakeOperator):
     """Rate the take; press the same star again to clear the rating"""
 
-    bl_idname = "diffposetalk.rate_take"
     bl_label = "Rate Take"
 
     take: StringProperty(options={"HIDDEN"})
@@ -76,7 +71,6 @@ class DIFFPOSETALK_OT_rate_take(TakeOperator):
 class DIFFPOSETALK_OT_reset_take(TakeOperator):
     """Undo all adjustments of the shown take; keys made by hand stay"""
 
-    bl_idname = "diffposetalk.reset_take"
     bl_label = "Reset"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -87,7 +81,6 @@ class DIFFPOSETALK_OT_reset_take(TakeOperator):
 class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
     """Copy the adjustments of the shown take to all other takes of this head"""
 
-    bl_idname = "diffposetalk.copy_adjustment"
     bl_label = "Apply to All Takes"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -100,7 +93,6 @@ class DIFFPOSETALK_OT_copy_adjustment(TakeOperator):
 class DIFFPOSETALK_OT_retime_take(TakeOperator):
     """Move, stretch or resample the shown take; keys made by hand stay where they are"""
 
-    bl_idname = "diffposetalk.retime_take"
     bl_label = "Retime Take"
 
     start_frame: FloatProperty(
@@ -142,7 +134,6 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
 class DIFFPOSETALK_OT_retime_to_scene(TakeOperator):
     """Write the keys of this head's takes anew at the scene's frame rate, so that they run as fast as they were made"""
 
-    bl_idname = "diffposetalk.retime_to_scene"
     bl_label = "Retime to the Scene's Rate"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:
@@ -166,7 +157,6 @@ def _index_of_active(manager: bpy.types.WindowManager) -> int:
 
 
 def _show_index(manager: bpy.types.WindowManager, index: int) -> None:
-    """Show the take that was clicked."""
     target = chosen_target(bpy.context)
     if target is None or not 0 <= index < len(bpy.data.actions):
         return

@@ -43,7 +43,6 @@ class DIFFPOSETALK_UL_takes(RowList):
 
 
 def draw_stars(row: bpy.types.UILayout, take: bpy.types.Action) -> None:
-    """A take's rating, to press on."""
     stars = row.row(align=True)
     stars.alignment = "RIGHT"
     stars.scale_x = 0.6

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """A take's data as it is stored on its first Action, and what the animator changes of it."""
 
 import bpy
@@ -44,7 +43,6 @@ def _addition(name: str, description: str, low: float, high: float, unit: str = 
         description=description,
         min=low,
         max=high,
-        default=0.0,
         step=1,
         precision=3 if unit == "TIME_ABSOLUTE" else 2,
         unit=unit,

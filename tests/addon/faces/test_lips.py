@@ -6,6 +6,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from mathutils import Matrix
 from support.lip_rigs import LIP_RIGS, build_lip_rig, dress_rigify, hits, load_rigify, played_gaps, read_face
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "closures.npz"
@@ -66,6 +67,25 @@ def test_lips_close_and_open_on_the_mesh(speak, said, spoken, name, record_prope
     )
     assert found["closed"] >= 17 and found["open"] >= 17, found
     assert gaps.min() > -MOUTH_MM * rig.scale
+
+
+@pytest.mark.parametrize("name", ["ARKit", "Jaw bone alone"])
+def test_the_gap_does_not_depend_on_where_the_head_looks(part, speak, spoken, name):
+    """On a character that lies on its side, a hundredth of its size, with a subdivided face."""
+    mesh, _ = build_lip_rig(LIP_RIGS[name]())
+    rig = mesh.parent
+    rig.matrix_world = Matrix.Rotation(1.0, 4, "Z") @ Matrix.Rotation(1.5, 4, "X") @ Matrix.Scale(0.01, 4)
+    mesh.modifiers.new("Smooth", "SUBSURF").levels = 1
+    target = speak(mesh, spoken)
+    lips = part("faces.character").lips_of(target.character, target.jaw_open_angle)
+    head = rig.pose.bones[target.character.bones.head]
+    head.rotation_mode = "XYZ"
+    bpy.context.scene.frame_set(10)
+    gap = part("faces.lips").shown_gap(lips, rig, head.name)
+    assert 0.02e-3 < gap < 0.2e-3
+    head.rotation_euler = (0.5, 0.3, 0.2)
+    bpy.context.view_layer.update()
+    assert part("faces.lips").shown_gap(lips, rig, head.name) == pytest.approx(gap, rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["classic", "modular"])

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import soundfile
 from support.waiting import PATIENCE, wait_until
 
 from diffposetalk.batch.manifest import Job, ManifestError, output_name, read_manifest
-from diffposetalk.batch.output_folder import OutputFolder, clip_path
+from diffposetalk.batch.output_folder import clip_path, output_folder
 from diffposetalk.batch.speaking import Outcome, Speaker
 from diffposetalk.batch.take_key import stored_key
 from diffposetalk.cli import main
@@ -71,7 +72,7 @@ def test_a_manifest_of_every_column(tmp_path: Path) -> None:
     assert (first.audio_start, first.audio_seconds, first.speech_guidance) == (0.5, 2.0, 1.5)
     assert second.output == "b" and second.clip_name(0) == "b.npz"
     assert second.style == {"motion": str(tmp_path / "ref.npz"), "start_frame": 12}
-    assert Job.from_dict(json.loads(json.dumps(first.to_dict()))) == first
+    assert Job.from_dict(json.loads(json.dumps(asdict(first)))) == first
 
 
 def test_the_same_in_json(tmp_path: Path) -> None:
@@ -313,13 +314,13 @@ def test_free_memory_goes_back_to_the_system() -> None:
 
 
 def test_one_batch_at_a_time(tmp_path: Path) -> None:
-    with OutputFolder(tmp_path / "out") as out:
-        (out.folder / ".part-abc.npz").write_bytes(b"")
-        with pytest.raises(OutputError) as caught, OutputFolder(tmp_path / "out"):
+    with output_folder(tmp_path / "out") as out:
+        (out / ".part-abc.npz").write_bytes(b"")
+        with pytest.raises(OutputError) as caught, output_folder(tmp_path / "out"):
             pass
         assert caught.value.kind == "output_busy"
-    with OutputFolder(tmp_path / "out") as out:  # what a killed batch leaves is tidied up
-        assert not list(out.folder.glob(".part-*"))
+    with output_folder(tmp_path / "out") as out:  # what a killed batch leaves is tidied up
+        assert not list(out.glob(".part-*"))
 
 
 # The command ----------------------------------------------------------------------------------------

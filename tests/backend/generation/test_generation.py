@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from support.made_recordings import speech
+from support.paths import BUNDLED_MODEL
 from support.waiting import PATIENCE
 
 from diffposetalk.config import SAMPLERS, ModelConfig
@@ -22,7 +24,7 @@ from diffposetalk.generation.line import Line
 from diffposetalk.generation.options import GenerationOptions as Options
 from diffposetalk.motion.channel_groups import channels_of
 from diffposetalk.motion.clip import to_vectors
-from diffposetalk.networks.checkpoint import load_model
+from diffposetalk.networks.checkpoint import load_model, read_config
 from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.networks.prepared_denoiser import PreparedWindow
 from diffposetalk.sound.audio import SpeechAudio
@@ -142,6 +144,34 @@ def test_style_and_guidance_matter(model: DiffPoseTalk):
     assert np.abs(plain - take(style=style)).max() > 1e-4
     assert np.abs(take(style=style) - take(style=style, style_guidance=0.5)).max() > 1e-4
     assert np.abs(plain - take(style=None, speech_guidance=4.0)).max() > 1e-4
+
+
+def test_groups_of_channels_have_their_own_guidance():
+    """More for the head changes the head at once, and in the first window nothing else of the network's one step."""
+    model = load_model(device="cpu")
+    plain = replace(model.config.sampling, added_guidance={}, join_face=0, join_head=0, smooth_head=0)
+    motion = []
+    for added in ({}, {"head": 1.0}, {"head": 1.0, "brows": 0.5}):
+        model.config = replace(model.config, sampling=replace(plain, added_guidance=added))
+        [take] = generate(model, speech(4), seeds=[1], steps=1)
+        motion.append(to_vectors(take, 54))
+    head, brows = (channels_of([group], "arkit", 54) for group in ("head", "brows"))
+    changed = np.abs(motion[1] - motion[0]).max(axis=0)
+    assert (changed[head] > 1e-4).all() and not changed[~head].any()
+    changed = np.abs(motion[2] - motion[1]).max(axis=0)
+    assert changed[brows].any() and not changed[~brows].any()
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [({"hair": 0.5}, "hair.*none of its groups"), ({"head": 30.0}, "head"), ({"head": "much"}, "added")],
+)
+def test_a_model_with_guidance_that_cannot_be_is_refused(tmp_path, added, message):
+    config = json.loads((BUNDLED_MODEL / "config.json").read_text(encoding="utf-8"))
+    config["sampling"]["added_guidance"] = added
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        read_config(tmp_path)
 
 
 def test_takes_differ_less_in_the_lips_at_a_low_temperature():

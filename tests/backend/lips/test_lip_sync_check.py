@@ -15,7 +15,14 @@ from diffposetalk.generation.batching import generate
 from diffposetalk.head.geometry import FaceRegions
 from diffposetalk.head.head_model import load_head
 from diffposetalk.lips.check import align_transcript, check_lip_sync
-from diffposetalk.lips.missed_closures import Word, check_phones, closed_below, expected_closures
+from diffposetalk.lips.missed_closures import (
+    Mark,
+    Word,
+    closed_below,
+    expected_closures,
+    missed,
+    said_closures,
+)
 from diffposetalk.motion.arkit import INDEX
 from diffposetalk.motion.clip import MotionClip
 from diffposetalk.networks.checkpoint import load_model
@@ -45,6 +52,10 @@ def talking(
 
 
 PHONES = [("M", 0.96, 1.04), ("AA1", 1.04, 1.96), ("b", 1.96, 2.04), ("AH0", 2.04, 2.9), ("P", 2.96, 3.04)]
+
+
+def check_phones(face: FaceRegions, clip: MotionClip, phones: list, words: list = ()) -> list[Mark]:
+    return missed(face, clip, said_closures(clip, phones, words))
 
 
 @pytest.mark.parametrize("fps", [25.0, 30.0])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffposetalk.errors import AudioError
+from diffposetalk.errors import AudioError, Cancelled
 from diffposetalk.sound import audio
 from diffposetalk.sound.audio import MAX_SECONDS, SAMPLE_RATE, load_speech, mix_to_mono, probe
 
@@ -292,6 +292,20 @@ def test_too_long(tmp_path: Path) -> None:
     error = refused(path)
     assert error.kind == "audio_too_long" and "parts" in error.message
     assert load_speech(path, start=0, seconds=1.0).frames == 25
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_reading_can_be_cancelled(tmp_path: Path, asked: int) -> None:
+    """While the sound is decoded, and while the file is hashed: a second of sound asks once for each."""
+    path, answers = write(tmp_path / "a.wav", tone(1, 16_000), 16_000), []
+
+    def cancelled() -> bool:
+        answers.append(len(answers) + 1 == asked)
+        return answers[-1]
+
+    with pytest.raises(Cancelled):
+        load_speech(path, cancelled=cancelled)
+    assert len(answers) == asked
 
 
 def test_messages_differ(tmp_path: Path) -> None:

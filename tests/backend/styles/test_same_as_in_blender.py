@@ -12,7 +12,6 @@ from support.addon_data import addon_data
 from diffposetalk.errors import StyleError
 from diffposetalk.motion.style_measures import StyleMeasures
 from diffposetalk.styles import library
-from diffposetalk.motion.style_measures import StyleMeasures
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,13 @@ def test_nothing_left_is_an_error_and_keeps_the_old_set(tmp_path: Path) -> None:
 def test_resumes_and_remakes_what_changed(tmp_path: Path) -> None:
     given = [recording(f"r{k}") for k in range(5)]
     encoder = Counting()
-    asked = iter([False, False, False, True])
+
+    def stop_after_three(count: int, name: str) -> None:
+        if count == 3:
+            raise Cancelled()
+
     with pytest.raises(Cancelled):
-        prepare_recordings(given, tmp_path, encoder, CONFIG, cancelled=lambda: next(asked))
+        prepare_recordings(given, tmp_path, encoder, CONFIG, on_progress=stop_after_three)
     assert encoder.calls == 3 and not (tmp_path / "set").exists()
     report = prepare_recordings(given, tmp_path, encoder, CONFIG)
     assert encoder.calls == 3 + 2 + 1 and report.reused == 3  # and the silence

@@ -129,6 +129,7 @@ def test_list_of_recordings(tmp_path: Path) -> None:
         "audio/one.wav;motion/smirk.npz;Bob;train;30",
         "audio/none.wav;motion/1b.npz;Bob;;",
         ";motion/2.npz;;;",
+        "audio/one.wav;;;;",
         "audio/one.wav;motion/1.npz;Ann;train;",
         "audio/one.wav;motion/3.npz;Ann;maybe;",
         "audio/one.wav;motion/4.npz;Ann;test;",
@@ -140,7 +141,7 @@ def test_list_of_recordings(tmp_path: Path) -> None:
         ("motion/smirk", "Bob", "train"),
     }
     assert found["motion/smirk"].motion is not None and len(found["motion/smirk"].motion) == 50
-    assert set(skipped) == {"motion/1b", "motion/2", "motion/1", "motion/3", "motion/4"}
+    assert set(skipped) == {"motion/1b", "motion/2", "line 6", "motion/1", "motion/3", "motion/4"}
     (tmp_path / "manifest.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="audio and motion"):
         list(read_recordings(tmp_path))

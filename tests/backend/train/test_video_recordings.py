@@ -13,11 +13,9 @@ pytest.importorskip("av")
 
 from support.face_tracks import made_up, without
 from support.made_recordings import clip
-from support.paths import BUNDLED_HEAD
 from support.video_files import write_video
 
 from diffposetalk.errors import Cancelled, OutputError, VideoError
-from diffposetalk.head.head_model import load_head
 from diffposetalk.tracking.face_track import FaceTrack
 from diffposetalk.train import video_recordings
 from diffposetalk.train.recording import Recording, Skipped
@@ -58,7 +56,6 @@ def read(source: Path, folder: Path) -> tuple[dict[str, Recording], dict[str, st
             source,
             folder,
             split_of=lambda name, speaker: "train",
-            head=load_head(BUNDLED_HEAD),
             on_skip=skipped.append,
             on_tracked=lambda name, how: tracked.append(how),
         )
@@ -121,11 +118,7 @@ def test_nothing_is_half_kept(tmp_path: Path, calls: list[str], monkeypatch: pyt
     with monkeypatch.context() as patched:
         patched.setattr(video_recordings.soundfile, "write", full)
         with pytest.raises(OutputError, match="No space left"):
-            list(
-                read_videos(
-                    path, tmp_path / "kept", split_of=lambda *_: "train", head=load_head(BUNDLED_HEAD)
-                )
-            )
+            list(read_videos(path, tmp_path / "kept", split_of=lambda *_: "train"))
     assert list((tmp_path / "kept").iterdir()) == []
 
 

@@ -40,8 +40,7 @@ from diffposetalk.networks.model import DiffPoseTalk
 from diffposetalk.sound.audio import load_speech, probe
 from diffposetalk.styles.library import import_style
 from diffposetalk.styles.reading import read_style
-from diffposetalk.styles.style_file import load_style, save_style, style_of_reading
-from diffposetalk.styles.vector_file import load_style_vector
+from diffposetalk.styles.style_file import load_style, load_style_vector, save_style, style_of_reading
 
 from .mutation import Mutation, damage, damage_json, damage_safetensors, damage_table, damage_zip
 from .watch import watched

@@ -107,7 +107,7 @@ def nothing_left(
             "jobs": list(part("engine.job")._line),
         }
 
-    wait_until(lambda: not any(left().values()), left)
+    wait_until(lambda: not any(left().values()), left, patience=60)
     assert len(bpy.app.handlers.load_pre) == handlers
 
 

@@ -41,10 +41,11 @@ def stopped_at(api, part, start, faulty, head, recordings):
 def test_killed(part, head, stopped_at, generate_again, stage):
     before = scene_state()
     job = stopped_at(stage)
+    folder = job._folder  # it is made when it is first asked for
     os.kill(part("engine.session").client().process.pid, signal.SIGKILL)
     assert job.wait(PATIENCE) == "failed"
     assert "SIGKILL" in str(job.failure) and "try again" in str(job.failure)
-    assert scene_state() == before and not job._folder.exists()
+    assert scene_state() == before and not folder.exists()
     generate_again(head)
 
 
@@ -53,14 +54,14 @@ def test_hung(part, head, stopped_at, generate_again, stage):
     """Standing still, it is killed after a while of silence; how long that is, is shortened here."""
     before = scene_state()
     job = stopped_at(stage)
-    pid = part("engine.session").client().process.pid
+    folder, pid = job._folder, part("engine.session").client().process.pid
     os.kill(pid, signal.SIGSTOP)
     job.poll()  # takes in what was said before
     assert 0 < job._call.timeout <= 600
     job._call.timeout = 0.5
     assert job.wait(PATIENCE) == "failed"
     assert "in time" in str(job.failure) and job.failure.kind == "timeout"
-    assert scene_state() == before and not job._folder.exists()
+    assert scene_state() == before and not folder.exists()
     assert not os.path.exists(f"/proc/{pid}")
     generate_again(head)
 

@@ -6,15 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...config import FPS
-from ..clip import MotionClip, resample
+from ..clip import MOTION_SUFFIXES, MotionClip, resample
 from .arkit_curves import read_arkit_json, write_motion
 from .live_link import load_live_link
 from .reconstructions import load_reconstruction
 
 __all__ = ["MOTION_SUFFIXES", "read_motion", "write_motion"]
-
-MOTION_SUFFIXES = (".npz", ".csv", ".json")
-"""Of the files that hold motion in one format or another."""
 
 
 def read_motion(

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -25,22 +24,27 @@ from ...config import FPS
 from ...errors import MotionError, OutputError
 from ...files.text_file import read_text
 from ...files.whole_file import whole_file
-from ..arkit import APPLE_ORDER, EXPRESSIONS
+from ..arkit import APPLE_ORDER
 from ..clip import MotionClip, load_motion, resample
 from ..smoothing import between
-from .live_link import bundled_jaw_open_angle, head_rotation, load_live_link, read_live_link
-from .refusal import refused
+from .live_link import (
+    EXPRESSION_PLACES,
+    JAW_PLACE,
+    TABLE_RATES,
+    bundled_jaw_open_angle,
+    from_blendshapes,
+    head_rotation,
+    load_live_link,
+    read_live_link,
+)
+from .refusal import refused, unreadable
 
 JSON_FORMAT, JSON_VERSION = "diffposetalk-arkit-curves", 1
 TABLE_FPS = 60.0
 """Of the tables that the app writes."""
-TABLE_RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 120.0)
-"""At which a timecode of whole frames a second can be read again."""
 GAZE_ANGLE = math.radians(30)
 MAX_BYTES = 1 << 29
 
-_JAW = APPLE_ORDER.index("jawOpen")
-_PLACES = [APPLE_ORDER.index(name) for name in EXPRESSIONS]
 # The app's own order differs from Apple's in one place.
 _TABLE_ORDER = [*APPLE_ORDER[:15], "jawRight", "jawLeft", *APPLE_ORDER[17:]]
 
@@ -61,19 +65,9 @@ def blendshapes(clip: MotionClip, jaw_open_angle: float | None = None) -> np.nda
             "motion_basis",
         )
     out = np.zeros((len(clip), 52), np.float32)
-    out[:, _PLACES] = clip.exp
-    out[:, _JAW] = clip.pose[:, 3] / (jaw_open_angle or bundled_jaw_open_angle())
+    out[:, EXPRESSION_PLACES] = clip.exp
+    out[:, JAW_PLACE] = clip.pose[:, 3] / (jaw_open_angle or bundled_jaw_open_angle())
     return out
-
-
-def from_blendshapes(
-    weights: np.ndarray, head: np.ndarray, fps: float, jaw_open_angle: float, provenance: dict[str, Any]
-) -> MotionClip:
-    """Inverse of `blendshapes`: a clip of weights (T, 52) and head rotations (T, 3)."""
-    pose = np.zeros((len(weights), 6), np.float32)
-    pose[:, :3], pose[:, 3] = head, weights[:, _JAW] * jaw_open_angle
-    exp = weights[:, _PLACES].astype(np.float32)
-    return MotionClip(exp, pose, fps, "arkit", None, EXPRESSIONS, provenance)
 
 
 def write_live_link(clip: MotionClip, path: str | Path, fps: float | None = None) -> Path:
@@ -115,18 +109,15 @@ def write_live_link(clip: MotionClip, path: str | Path, fps: float | None = None
     return Path(path)
 
 
-def read_live_link_curves(path: str | Path, fps: float | None = None) -> MotionClip:
+def read_live_link_curves(path: str | Path) -> MotionClip:
     """A Live Link Face table as it stands, at 25 frames a second: nothing is filtered, calibrated or centred.
 
     Use `live_link.load_live_link` for captures that are to be learned from.
 
-    Args:
-        fps: rate of the lines; None reads it from the timecode.
-
     Raises:
         MotionError: as of `live_link.read_live_link`.
     """
-    take = read_live_link(path, fps)
+    take = read_live_link(path)
     wanted = np.arange(int(take.times[-1] * FPS + 1e-3) + 1) / FPS
     inside = np.minimum(wanted, take.times[-1])
     weights = between(take.times, take.blendshapes, inside)
@@ -179,9 +170,7 @@ def read_arkit_json(path: str | Path) -> MotionClip:
         head = np.array(data.get("head") or np.zeros((len(given), 3)), np.float64).reshape(len(given), 3)
         fps, angle = float(data["fps"]), float(data.get("jaw_open_angle") or bundled_jaw_open_angle())
     except OSError as error:
-        raise MotionError(
-            f"The motion file “{path}” cannot be read: {error.strerror}.", "motion_missing"
-        ) from error
+        raise unreadable(path, error) from error
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise refused(path, f"holds no ARKit curves: {error}.") from error
     known = {name.lower(): i for i, name in enumerate(APPLE_ORDER)}
@@ -192,9 +181,9 @@ def read_arkit_json(path: str | Path) -> MotionClip:
     if not finite or not 1 <= fps <= 1000 or not 0.01 <= angle <= math.pi:
         raise refused(path, "holds values that cannot be.")
     weights = np.zeros((len(given), 52))
-    for column, place in enumerate(places):
+    for place, column in zip(places, given.T, strict=True):
         if place is not None:
-            weights[:, place] = given[:, column]
+            weights[:, place] = column
     provenance = data.get("provenance")
     return from_blendshapes(weights, head, fps, angle, provenance if isinstance(provenance, dict) else {})
 

@@ -24,20 +24,20 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ...config import FPS
-from ...errors import ModelError, MotionError
+from ...errors import ModelError, MotionError, refusing
 from ...files.array_file import read_arrays
 from ...files.shipped import bundled_head_path
 from ...files.text_file import read_text
 from ..arkit import APPLE_ORDER, EXPRESSIONS
 from ..clip import MotionClip
 from ..smoothing import between, continuous, frame_times, relative_to_mean, savitzky_golay
-from .refusal import refused
+from .refusal import refused, unreadable
 
 MAX_BYTES = 1 << 29
 """Of a table; an hour at 60 frames a second has 150 million bytes."""
@@ -53,7 +53,11 @@ Angles = Literal["auto", "radians", "degrees", "half_turns"]
 
 _HEAD = ("headyaw", "headpitch", "headroll")
 _TIMECODE = re.compile(r"^\s*(\d{1,3})[:;.](\d{1,2})[:;.](\d{1,2})[:;](\d{1,3})(?:[.,](\d{1,6}))?\s*$")
-_RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 120.0)
+TABLE_RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 120.0)
+"""At which a timecode counts whole frames a second."""
+JAW_PLACE = APPLE_ORDER.index("jawOpen")
+EXPRESSION_PLACES = [APPLE_ORDER.index(name) for name in EXPRESSIONS]
+"""Columns of blendshapes in Apple's order."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,6 @@ def load_live_link(
     """
     path = Path(path)
     take = read_live_link(path, fps)
-    shapes = take.blendshapes
     how = "given"
     if isinstance(neutral, str):
         how, face = _neutral(path, take) if neutral == "auto" else ("none", np.zeros(52))
@@ -115,7 +118,7 @@ def load_live_link(
         if face.shape != (52,) or not np.isfinite(face).all():
             raise MotionError("A neutral face has 52 finite numbers.", "motion_format")
     face = np.where(_GAZE, 0.0, np.clip(face, 0.0, 0.95))
-    shapes = np.clip((shapes - face) / (1 - face), 0, 1)
+    shapes = np.clip((take.blendshapes - face) / (1 - face), 0, 1)
     head = relative_to_mean(head_rotation(take, angles))
 
     rate = (len(take.times) - 1) / take.times[-1]
@@ -127,10 +130,6 @@ def load_live_link(
     head = savitzky_golay(between(take.times, head, grid), 2 * window + 1)
     shapes = np.clip(between(grid, shapes, wanted), 0, 1)
 
-    pose = np.zeros((len(wanted), 6), np.float32)
-    pose[:, :3] = between(grid, head, wanted)
-    pose[:, 3] = shapes[:, APPLE_ORDER.index("jawOpen")] * (jaw_open_angle or bundled_jaw_open_angle())
-    exp = shapes[:, [APPLE_ORDER.index(name) for name in EXPRESSIONS]].astype(np.float32)
     provenance = {
         "source": "Live Link Face",
         "file": path.name,
@@ -138,7 +137,22 @@ def load_live_link(
         "neutral": how,
         "head_rotation": all(name in take.angles for name in _HEAD),
     }
-    return MotionClip(exp, pose, FPS, "arkit", None, EXPRESSIONS, provenance)
+    angle = jaw_open_angle or bundled_jaw_open_angle()
+    return from_blendshapes(shapes, between(grid, head, wanted), FPS, angle, provenance)
+
+
+def from_blendshapes(
+    weights: np.ndarray, head: np.ndarray, fps: float, jaw_open_angle: float, provenance: dict[str, Any]
+) -> MotionClip:
+    """A clip of blendshapes (T, 52) in Apple's order and head rotations (T, 3), axis-angle.
+
+    Args:
+        jaw_open_angle: jaw pitch of jawOpen = 1, radians.
+    """
+    pose = np.zeros((len(weights), 6), np.float32)
+    pose[:, :3], pose[:, 3] = head, weights[:, JAW_PLACE] * jaw_open_angle
+    exp = weights[:, EXPRESSION_PLACES].astype(np.float32)
+    return MotionClip(exp, pose, fps, "arkit", None, EXPRESSIONS, provenance)
 
 
 def bundled_jaw_open_angle() -> float:
@@ -148,30 +162,24 @@ def bundled_jaw_open_angle() -> float:
         ModelError: there is no bundled head here.
     """
     path = bundled_head_path()
-    try:
+    foreign = f"“{path}” is not a head asset that says how far its jaw opens."
+    with refusing(ModelError(foreign, "head_format")):
         return float(read_arrays(path, ("jaw_open_angle",), 1024)["jaw_open_angle"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"“{path}” is not a head asset that says how far its jaw opens.", "head_format"
-        ) from error
 
 
 def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:
     """Read a table without changing its values; see `load_live_link` for errors."""
     path = Path(path)
     try:
-        text = read_text(path, MAX_BYTES)
+        columns, rows = _table(read_text(path, MAX_BYTES))
     except OSError as error:
-        raise MotionError(
-            f"The motion file “{path}” cannot be read: {error.strerror}.", "motion_missing"
-        ) from error
+        raise unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise refused(path, "is not a text table (UTF-8).") from error
-    lines = [line for line in io.StringIO(text) if line.strip()]
-    if not lines:
+    except csv.Error as error:
+        raise refused(path, f"is not a well-formed table: {error}.") from error
+    if not columns:
         raise refused(path, "is empty.")
-    separator = max(",;\t", key=lines[0].count)
-    columns = {_key(name): i for i, name in enumerate(next(csv.reader([lines[0]], delimiter=separator)))}
     missing = [name for key, name in _BLENDSHAPES.items() if key not in columns and key != "tongueout"]
     if missing:
         raise refused(
@@ -179,12 +187,8 @@ def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:
             f"lacks {len(missing)} of the 52 blendshape columns of Live Link Face, "
             f"among them {missing[0][:1].upper()}{missing[0][1:]}.",
         )
-    wanted = [*_BLENDSHAPES, *(c for c in columns if c.endswith(("yaw", "pitch", "roll")))]
-    wanted = [name for name in wanted if name in columns]
-    try:
-        rows = list(csv.reader(lines[1:], delimiter=separator))
-    except csv.Error as error:
-        raise refused(path, f"is not a well-formed table: {error}.") from error
+    wanted = [name for name in _BLENDSHAPES if name in columns]
+    wanted += [name for name in columns if name.endswith(("yaw", "pitch", "roll"))]
     if len(rows) > 1 and len(rows[-1]) != len(rows[0]):
         rows.pop()  # the app was stopped while writing
     if len(rows) < MIN_FRAMES:
@@ -217,6 +221,14 @@ def read_live_link(path: str | Path, fps: float | None = None) -> LiveLinkTake:
 
 _BLENDSHAPES = {name.lower(): name for name in APPLE_ORDER}
 _GAZE = np.array([name.startswith("eyeLook") for name in APPLE_ORDER])
+
+
+def _table(text: str) -> tuple[dict[str, int], list[list[str]]]:
+    """Places of the columns by their names' keys, and the rows below; neither where the text is empty."""
+    lines = [line for line in io.StringIO(text) if line.strip()]
+    separator = max(",;\t", key=lines[0].count) if lines else ","
+    names, *rows = list(csv.reader(lines, delimiter=separator)) or [[]]
+    return {_key(name): i for i, name in enumerate(names)}, rows
 
 
 def _key(name: str) -> str:
@@ -264,9 +276,9 @@ def _times(path: Path, rows: list[list[str]], column: int | None, fps: float | N
 def _rate(seconds: np.ndarray, frames: np.ndarray) -> float:
     """Frames to a second of the timecode: the lowest usual rate that its frame numbers fit in."""
     highest = frames.max() + 1
-    if highest > _RATES[-1]:
+    if highest > TABLE_RATES[-1]:
         return 1000.0  # some programs write milliseconds there
-    fitting = [rate for rate in _RATES if rate >= highest]
+    fitting = [rate for rate in TABLE_RATES if rate >= highest]
     # A take of less than a second need not reach the last frame number; then the app's own rate is meant.
     whole = seconds[-1] > seconds[0] + 1
     return fitting[0] if whole else max(60.0, fitting[0])
@@ -285,16 +297,13 @@ def _neutral(path: Path, take: LiveLinkTake) -> tuple[str, np.ndarray]:
 
 def _neutral_rows(path: Path) -> np.ndarray:
     """Blendshapes (T, 52) of a neutral face's table, which may have a single line."""
-    lines = [line for line in io.StringIO(read_text(path, MAX_BYTES, "replace")) if line.strip()]
-    separator = max(",;\t", key=lines[0].count) if lines else ","
-    rows = list(csv.reader(lines, delimiter=separator))
-    columns = {_key(name): i for i, name in enumerate(rows[0])} if rows else {}
-    if len(rows) < 2 or not set(_BLENDSHAPES) - {"tongueout"} <= columns.keys():
+    columns, rows = _table(read_text(path, MAX_BYTES, "replace"))
+    if not rows or not set(_BLENDSHAPES) - {"tongueout"} <= columns.keys():
         raise refused(path, "is no neutral face of Live Link Face.")
-    out = np.zeros((len(rows) - 1, 52))
+    out = np.zeros((len(rows), 52))
     for k, name in enumerate(_BLENDSHAPES):
         if name in columns:
-            out[:, k] = [_number(path, n, row, columns[name]) for n, row in enumerate(rows[1:], start=2)]
+            out[:, k] = [_number(path, n, row, columns[name]) for n, row in enumerate(rows, start=2)]
     return out
 
 
@@ -315,18 +324,15 @@ def head_rotation(take: LiveLinkTake, unit: Angles) -> np.ndarray:
 def _signs(take: LiveLinkTake) -> tuple[float, float]:
     """Signs of yaw (and roll) and of pitch that agree with the gaze blendshapes; 1 where eyes do not tell."""
     # Looking to one's left turns the left eye out and the right eye in: both about +y.
-    yaw = _agreement(take, ("lefteyeyaw", "eyeLookOutLeft", "eyeLookInLeft")) + _agreement(
-        take, ("righteyeyaw", "eyeLookInRight", "eyeLookOutRight")
-    )
-    pitch = _agreement(take, ("lefteyepitch", "eyeLookDownLeft", "eyeLookUpLeft")) + _agreement(
-        take, ("righteyepitch", "eyeLookDownRight", "eyeLookUpRight")
-    )
+    yaw = _agreement(take, "lefteyeyaw", "eyeLookOutLeft", "eyeLookInLeft")
+    yaw += _agreement(take, "righteyeyaw", "eyeLookInRight", "eyeLookOutRight")
+    pitch = _agreement(take, "lefteyepitch", "eyeLookDownLeft", "eyeLookUpLeft")
+    pitch += _agreement(take, "righteyepitch", "eyeLookDownRight", "eyeLookUpRight")
     return (-1.0 if yaw < 0 else 1.0), (-1.0 if pitch < 0 else 1.0)
 
 
-def _agreement(take: LiveLinkTake, columns: tuple[str, str, str]) -> float:
+def _agreement(take: LiveLinkTake, angle: str, towards: str, away: str) -> float:
     """Correlation of an eye's angle with the blendshapes of looking towards and away; 0 where that is not clear."""
-    angle, towards, away = columns
     if angle not in take.angles:
         return 0.0
     turned = take.angles[angle]

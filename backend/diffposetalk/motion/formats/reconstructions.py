@@ -39,7 +39,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ...config import EXPRESSION_DIM, FPS, SHAPE_DIM
-from ...errors import MotionError
+from ...errors import MotionError, refusing
 from ...files.array_file import read_arrays
 from ..clip import MAX_BYTES, MotionClip, load_motion
 from ..smoothing import continuous, savitzky_golay
@@ -103,12 +103,10 @@ def load_reconstruction(
     arrays = _arrays(path)
     if "basis" in arrays and head is None and identity is None:
         return load_motion(path)
-    exp = _expression(path, _one(path, arrays, _EXPRESSION, "expression"))
+    exp = _expression(path, _needed(path, arrays, _EXPRESSION, "expression"))
     count = len(exp)
-    both = _one(path, arrays, _BOTH, "head and jaw rotation", needed=False)
-    pose = np.zeros((count, 6))
-    if both is not None:
-        pose = _pose(path, both, count)
+    both = _one(path, arrays, _BOTH, "head and jaw rotation")
+    pose = np.zeros((count, 6)) if both is None else _pose(path, both, count)
     jaw = _jaw(path, arrays, count)
     if jaw is None and both is None:
         raise refused(path, "has no rotation of the jaw: “pose” (T, 6) or “jaw” (T, 3) is needed.")
@@ -138,23 +136,24 @@ def load_reconstruction(
         "fps": stated,
         "head_rotation": turned is not None or both is not None,
     }
-    shape = _shape(path, arrays) if identity is None else _identity_file(Path(identity))
+    if identity is None:
+        shape = _identity(path, _one(path, arrays, _SHAPE, "identity"))
+    else:
+        shape = _identity(Path(identity), _alone(Path(identity), _SHAPE, "identity"))
     return MotionClip(exp.astype(np.float32), pose.astype(np.float32), rate, "flame", shape, (), provenance)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise MotionError(f"The motion file “{path}” does not exist.", "motion_missing")
-    try:
+    with refusing(refused(path, "is not a file of plain NumPy arrays (.npz), or damaged.")):
         return read_arrays(path, _NAMES, MAX_BYTES)
-    except (OSError, ValueError) as error:
-        raise refused(path, "is not a file of plain NumPy arrays (.npz), or damaged.") from error
 
 
 def _one(
-    path: Path, arrays: Mapping[str, np.ndarray], names: tuple[str, ...], what: str, needed: bool = True
+    path: Path, arrays: Mapping[str, np.ndarray], names: tuple[str, ...], what: str
 ) -> np.ndarray | None:
-    """The array under the one of these names that the file has."""
+    """The array under the one of these names that the file has, if it has one."""
     found = [name for name in names if name in arrays]
     if len(found) > 1:
         raise refused(
@@ -162,13 +161,20 @@ def _one(
             f"has the {what} twice: {' and '.join(found)}. Keep the one that is meant.",
             "motion_ambiguous",
         )
-    if not found:
-        if needed:
-            raise refused(
-                path, f"holds no {what}: an array {', '.join(names[:-1])} or {names[-1]} is needed."
-            )
-        return None
-    return _finite(path, found[0], arrays[found[0]])
+    return _finite(path, found[0], arrays[found[0]]) if found else None
+
+
+def _needed(path: Path, arrays: Mapping[str, np.ndarray], names: tuple[str, ...], what: str) -> np.ndarray:
+    array = _one(path, arrays, names, what)
+    if array is None:
+        raise refused(path, f"holds no {what}: an array {', '.join(names[:-1])} or {names[-1]} is needed.")
+    return array
+
+
+def _alone(path: Path, names: tuple[str, ...], what: str) -> np.ndarray:
+    """The array of a file of its own: the one of a `.npy`, or of a `.npz` the one of these names."""
+    arrays = _arrays(path)
+    return _finite(path, "it", arrays[""]) if "" in arrays else _needed(path, arrays, names, what)
 
 
 def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
@@ -184,8 +190,7 @@ def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     return array.squeeze(singles) if singles else array
 
 
-def _expression(path: Path, exp: np.ndarray | None) -> np.ndarray:
-    assert exp is not None
+def _expression(path: Path, exp: np.ndarray) -> np.ndarray:
     if exp.ndim != 2 or exp.shape[1] not in (EXPRESSION_DIM, 100):
         raise refused(
             path, f"has expressions of the shape {exp.shape}; (frames, 50) or (frames, 100) is needed."
@@ -211,7 +216,7 @@ def _pose(path: Path, pose: np.ndarray, count: int) -> np.ndarray:
 
 
 def _jaw(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> np.ndarray | None:
-    jaw = _one(path, arrays, (*_JAW, "jaw_6d"), "jaw rotation", needed=False)
+    jaw = _one(path, arrays, (*_JAW, "jaw_6d"), "jaw rotation")
     if jaw is None:
         return None
     if "jaw_6d" in arrays:
@@ -233,7 +238,7 @@ def _head(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> np.ndarra
         if any(len(column) != count for column in columns):
             raise refused(path, f": pitch, yaw and roll do not have {count} frames.")
         return euler_degrees(np.stack(columns, axis=1))
-    head = _one(path, arrays, single, "head rotation", needed=False)
+    head = _one(path, arrays, single, "head rotation")
     if head is None:
         return None
     if "head_6d" in arrays:
@@ -265,8 +270,7 @@ def _head_file(path: Path, count: int) -> np.ndarray:
         path, {k: v if v.ndim == 0 else _same_length(path, v, count) for k, v in arrays.items()}, count
     )
     if turned is None:
-        both = _one(path, arrays, _BOTH, "head rotation")
-        assert both is not None
+        both = _needed(path, arrays, _BOTH, "head rotation")
         return _pose(path, _same_length(path, both, count), count)[:, :3]
     return turned
 
@@ -328,17 +332,6 @@ def _six(path: Path, arrays: Mapping[str, np.ndarray], six: np.ndarray, name: st
     z = third / np.linalg.norm(third, axis=1, keepdims=True)
     matrices = np.stack([x, np.cross(z, x), z], axis=2)
     return _of_matrices(path, matrices if order == "columns" else matrices.transpose(0, 2, 1))
-
-
-def _shape(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    return _identity(path, _one(path, arrays, _SHAPE, "identity", needed=False))
-
-
-def _identity_file(path: Path) -> np.ndarray | None:
-    arrays = _arrays(path)
-    if "" in arrays:
-        return _identity(path, _finite(path, "it", arrays[""]))
-    return _identity(path, _one(path, arrays, _SHAPE, "identity"))
 
 
 def _identity(path: Path, shape: np.ndarray | None) -> np.ndarray | None:

@@ -40,14 +40,20 @@ class SpeechEncoder(Protocol):
         ...
 
 
-def encode(
-    encoder: SpeechEncoder, samples: np.ndarray, frames: int, on_chunk: OnChunk | None = None
-) -> torch.Tensor:
+def encode(encoder: SpeechEncoder, samples: np.ndarray, frames: int) -> torch.Tensor:
     """All of `SpeechEncoder.features` at once, (frames, feature_dim)."""
-    return torch.cat(list(encoder.features(samples, frames, on_chunk)))
+    return torch.cat(list(encoder.features(samples, frames)))
 
 
 def frames_of_sound(samples: np.ndarray, first: int, last: int) -> np.ndarray:
     """Samples of the motion frames first..last-1, float32, with silence where the recording has ended."""
     sound = samples[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME].astype(np.float32, copy=False)
     return np.pad(sound, (0, (last - first) * SAMPLES_PER_FRAME - len(sound)))
+
+
+def fade(begin: int, end: int, start: int, stop: int, frames: int, length: int) -> torch.Tensor:
+    """Weight (end − begin, 1) of a chunk's frames: 1 inside, falling to 0 over `length` frames past its edges."""
+    t = torch.arange(begin, end) + 0.5
+    rise = (t - start) / (2 * length) + 0.5 if start > 0 else torch.ones(len(t))
+    fall = (stop - t) / (2 * length) + 0.5 if stop < frames else torch.ones(len(t))
+    return torch.minimum(rise, fall).clamp(0, 1)[:, None]

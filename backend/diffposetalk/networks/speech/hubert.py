@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from transformers import HubertConfig, HubertModel
 
 from ...config import SpeechEncoderConfig
-from ...errors import ModelError
+from ...errors import ModelError, refusing
 from ...files.text_file import read_text
 from ...files.torch_file import read_torch_file
-from .encoder import SAMPLES_PER_FRAME, OnChunk
+from .encoder import SAMPLES_PER_FRAME, OnChunk, fade
 
 HUB_NAME = "facebook/hubert-base-ls960"
 HOP, FIELD = 320, 400
@@ -34,6 +34,10 @@ HOP, FIELD = 320, 400
 _EXTRA = FIELD - HOP
 _BLOCK = 500
 """Convolutional features computed at a time (10 s): the first layer alone would need 6.5 MB a second."""
+
+
+Norm = tuple[torch.Tensor, torch.Tensor]
+"""Mean and deviation (1, C, 1) of each channel."""
 
 
 class HubertSpeechEncoder(nn.Module):
@@ -127,9 +131,8 @@ class HubertSpeechEncoder(nn.Module):
             states = self._transform(heard[None])[0]
             begin, end = max(0, start - self.FADE), min(frames, stop + self.FADE)
             final = frames if stop == frames else stop - self.FADE
-            piece = states[begin - low : end - low] * _fade(begin, end, start, stop, frames, self.FADE).to(
-                states
-            )
+            weight = fade(begin, end, start, stop, frames, self.FADE)
+            piece = states[begin - low : end - low] * weight.to(states)
             piece[: len(pending)] += pending
             if on_chunk:
                 on_chunk(i + 1, len(starts))
@@ -147,7 +150,7 @@ class HubertSpeechEncoder(nn.Module):
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         return _interpolate(self.hubert.encoder(hidden)[0], features.shape[1] // 2)
 
-    def _first_norm(self, sound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _first_norm(self, sound: torch.Tensor) -> Norm:
         """Mean and deviation (1, C, 1) of each channel of the first convolution over the whole padded sound."""
         first = self.hubert.feature_extractor.conv_layers[0]
         (kernel,), (stride,) = first.conv.kernel_size, first.conv.stride
@@ -166,14 +169,7 @@ class HubertSpeechEncoder(nn.Module):
         deviation = (square / count - mean.square() + first.layer_norm.eps).sqrt()
         return mean.float().to(first.conv.weight), deviation.float().to(first.conv.weight)
 
-    def _resampled(
-        self,
-        sound: torch.Tensor,
-        norm: tuple[torch.Tensor, torch.Tensor],
-        begin: int,
-        end: int,
-        frames: int,
-    ) -> torch.Tensor:
+    def _resampled(self, sound: torch.Tensor, norm: Norm, begin: int, end: int, frames: int) -> torch.Tensor:
         """Convolutional features of motion frames begin..end-1, interpolated to two a frame, (2 (end − begin), C).
 
         As `F.interpolate` over all of them would give (align_corners False), computed for these alone.
@@ -192,9 +188,7 @@ class HubertSpeechEncoder(nn.Module):
         right = (left + 1).clamp_max(len(features) - 1)
         return features[left] * (1 - weight) + features[right] * weight
 
-    def _convolved(
-        self, sound: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor], first: int, last: int
-    ) -> torch.Tensor:
+    def _convolved(self, sound: torch.Tensor, norm: Norm, first: int, last: int) -> torch.Tensor:
         """Convolutional features first..last-1 of padded sound, (last − first, C), under a given first norm."""
         layer, *others = self.hubert.feature_extractor.conv_layers
         part = sound[:, first * HOP : (last - 1) * HOP + FIELD]
@@ -245,14 +239,6 @@ def _pad(x: torch.Tensor, side: int) -> torch.Tensor:
 
 def _interpolate(x: torch.Tensor, length: int) -> torch.Tensor:
     return F.interpolate(x.transpose(1, 2), size=length, mode="linear", align_corners=False).transpose(1, 2)
-
-
-def _fade(begin: int, end: int, start: int, stop: int, frames: int, fade: int) -> torch.Tensor:
-    """Weight (end − begin, 1) of a chunk's frames: 1 inside, falling to 0 over `fade` frames past its edges."""
-    t = torch.arange(begin, end) + 0.5
-    rise = (t - start) / (2 * fade) + 0.5 if start > 0 else torch.ones(len(t))
-    fall = (stop - t) / (2 * fade) + 0.5 if stop < frames else torch.ones(len(t))
-    return torch.minimum(rise, fall).clamp(0, 1)[:, None]
 
 
 _HOW_TO_GET = (
@@ -318,10 +304,8 @@ def unloaded(config: SpeechEncoderConfig) -> HubertSpeechEncoder:
         "num_attention_heads": config.heads,
         "intermediate_size": 4 * config.width,
     }
-    try:
+    with refusing(ModelError(f"No HuBERT is {config.width} wide.", "model_config"), ValueError):
         return _unloaded({**sizes, **_NO_MASKING})
-    except ValueError as error:
-        raise ModelError(f"No HuBERT is {config.width} wide.", "model_config") from error
 
 
 def _unloaded(sizes: dict[str, Any]) -> HubertSpeechEncoder:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ...config import SpeechEncoderConfig
 from ...errors import ModelError
 from ...sound.audio import SAMPLE_RATE
-from .encoder import OnChunk, frames_of_sound
+from .encoder import OnChunk, fade, frames_of_sound
 
 FFT_SIZE, HOP = 400, 160
 """25 ms windows every 10 ms."""
@@ -144,9 +144,7 @@ class WhisperSpeechEncoder(nn.Module):
         """See `SpeechEncoder.features`; a chunk is yielded up to where the next one begins to fade in."""
         device = self.mel_filters.device
         starts = range(0, frames, self.CHUNK)
-        pending = torch.zeros(
-            0, self.feature_dim, device=device
-        )  # faded out, to be completed by the next chunk
+        pending = torch.zeros(0, self.feature_dim, device=device)  # faded out, the next chunk completes it
         for i, start in enumerate(starts):
             stop = min(start + self.CHUNK, frames)
             low, high = max(0, start - self.CONTEXT), min(frames, stop + self.CONTEXT)
@@ -158,16 +156,10 @@ class WhisperSpeechEncoder(nn.Module):
             begin = max(0, start - self.FADE)
             final = frames if stop == frames else stop - self.FADE
             end = min(frames, stop + self.FADE)
-            piece = paired[begin - low : end - low] * self._fade(begin, end, start, stop, frames).to(device)
+            weight = fade(begin, end, start, stop, frames, self.FADE)
+            piece = paired[begin - low : end - low] * weight.to(device)
             piece[: len(pending)] += pending
             pending = piece[final - begin :]
             if on_chunk:
                 on_chunk(i + 1, len(starts))
             yield piece[: final - begin]
-
-    def _fade(self, begin: int, end: int, start: int, stop: int, frames: int) -> torch.Tensor:
-        """Weight (end − begin, 1) of a chunk's frames: 1 inside, falling to 0 over `FADE` frames past its edges."""
-        t = torch.arange(begin, end) + 0.5
-        rise = (t - start) / (2 * self.FADE) + 0.5 if start > 0 else torch.ones(len(t))
-        fall = (stop - t) / (2 * self.FADE) + 0.5 if stop < frames else torch.ones(len(t))
-        return torch.minimum(rise, fall).clamp(0, 1)[:, None]

@@ -17,6 +17,8 @@ from ..whisper_weights import load_whisper_encoder
 from .performance import PRESETS, StyleFactors, perform
 from .prosody import analyse
 
+TAKES = 24
+"""Over which a preset's style is averaged."""
 TRACKED = "grid_s1"
 """The corpus of the tracked speaker."""
 RECORDED = "recorded"
@@ -25,20 +27,17 @@ RECORDED = "recorded"
 
 def load_encoder(weights: Path, config: SpeechEncoderConfig | None = None) -> WhisperSpeechEncoder:
     """The frozen speech encoder from OpenAI's published checkpoint file; by default as the bundled model reads it."""
-    _, state = load_whisper_encoder(weights)
     encoder = WhisperSpeechEncoder(config or SetDescription().speech_encoder)
-    encoder.encoder.load_state_dict(state)
+    encoder.encoder.load_state_dict(load_whisper_encoder(weights))
     return encoder.eval()
 
 
-def preset_styles(
-    model: DiffPoseTalk, data: TrainingSet, takes: int = 24, seed: int = 0
-) -> dict[str, StylePreset]:
+def preset_styles(model: DiffPoseTalk, data: TrainingSet) -> dict[str, StylePreset]:
     """The bundled style presets: mean style vectors over performances of training lips in each preset's manner.
 
     Empty where the set does not hold the tracked speaker, whose lips are performed.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     window = model.config.style_encoder.window
     channels = motion_channels(model.config.style_encoder.motion_dim)
     # Only sequences of the tracked speaker hold lips as recorded, as their last performance.
@@ -48,7 +47,7 @@ def preset_styles(
 
     def vector(factors: StyleFactors | None) -> torch.Tensor:
         motions = []
-        for index in rng.choice(len(tracked), min(takes, len(tracked)), replace=False):
+        for index in rng.choice(len(tracked), min(TAKES, len(tracked)), replace=False):
             sequence = tracked[index]
             start = sequence.motion_starts[-1]
             motion = np.array(data.motion[start : start + sequence.frames])

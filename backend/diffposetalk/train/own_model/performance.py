@@ -8,7 +8,8 @@ are moved by prosody plus slow random motion whose spectrum and amplitudes follo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -22,70 +23,50 @@ HEAD_LEAD = 0.17
 """Seconds by which the head's beats precede the sound they accent, as measured."""
 
 
+def _drawn(default: float, low: float, high: float, geometric: bool = False) -> Any:
+    """A factor, and where random ones are drawn: uniformly, or their logarithm is."""
+    return field(default=default, metadata={"low": low, "high": high, "geometric": geometric})
+
+
 @dataclass(frozen=True)
 class StyleFactors:
-    """One manner of speaking. Lip factors multiply; rests are added coefficients (0–1); angles in degrees."""
+    """One manner of speaking. Lip factors multiply; rests are added coefficients (0–1); angles in degrees.
 
-    mouth: float = 1.0
-    lips: float = 1.0
-    rounding: float = 1.0
-    smile: float = 0.0
-    frown: float = 0.0
-    asymmetry: float = 0.0
-    brow_activity: float = 0.1
-    brow_rest: float = 0.0
-    squint: float = 0.0
-    blinks: float = 16.0
-    gaze: float = 0.1
-    head: float = 1.0
+    A negative smile, frown, squint or brow activity means none, so that many random speakers have none.
+    """
+
+    mouth: float = _drawn(1.0, 0.6, 1.65, geometric=True)
+    lips: float = _drawn(1.0, 0.6, 1.5)
+    rounding: float = _drawn(1.0, 0.7, 1.5)
+    smile: float = _drawn(0.0, -0.2, 0.38)
+    frown: float = _drawn(0.0, -0.2, 0.25)
+    asymmetry: float = _drawn(0.0, -0.2, 0.2)
+    brow_activity: float = _drawn(0.1, -0.1, 0.45)
+    brow_rest: float = _drawn(0.0, -0.35, 0.2)
+    squint: float = _drawn(0.0, -0.2, 0.3)
+    blinks: float = _drawn(16.0, 7.0, 22.0)
+    gaze: float = _drawn(0.1, 0.02, 0.25)
+    head: float = _drawn(1.0, 0.35, 2.4, geometric=True)
     """Multiplies what the head does: the next three, and the beats."""
-    pitch: float = 1.8
-    yaw: float = 2.3
-    roll: float = 1.9
-    tempo: float = 0.26
-    beat: float = 0.8
-    rest_pitch: float = 0.0
-    rest_yaw: float = 0.0
-    rest_roll: float = 0.0
-
-
-RANGES: dict[str, tuple[float, float]] = {
-    "mouth": (0.6, 1.65),
-    "lips": (0.6, 1.5),
-    "rounding": (0.7, 1.5),
-    "smile": (-0.2, 0.38),
-    "frown": (-0.2, 0.25),
-    "asymmetry": (-0.2, 0.2),
-    "brow_activity": (-0.1, 0.45),
-    "brow_rest": (-0.35, 0.2),
-    "squint": (-0.2, 0.3),
-    "blinks": (7.0, 22.0),
-    "gaze": (0.02, 0.25),
-    "head": (0.35, 2.4),
-    "pitch": (1.4, 2.2),
-    "yaw": (1.7, 3.2),
-    "roll": (1.3, 2.6),
-    "tempo": (0.2, 0.42),
-    "beat": (0.3, 1.5),
-    "rest_pitch": (-4.0, 4.0),
-    "rest_yaw": (-4.0, 4.0),
-    "rest_roll": (-3.0, 3.0),
-}
-"""Drawn uniformly, those of GEOMETRIC by their logarithm; a negative smile, frown, squint or brow activity means none,
-so that many speakers have none."""
-GEOMETRIC = ("mouth", "head")
+    pitch: float = _drawn(1.8, 1.4, 2.2)
+    yaw: float = _drawn(2.3, 1.7, 3.2)
+    roll: float = _drawn(1.9, 1.3, 2.6)
+    tempo: float = _drawn(0.26, 0.2, 0.42)
+    beat: float = _drawn(0.8, 0.3, 1.5)
+    rest_pitch: float = _drawn(0.0, -4.0, 4.0)
+    rest_yaw: float = _drawn(0.0, -4.0, 4.0)
+    rest_roll: float = _drawn(0.0, -3.0, 3.0)
 
 
 def draw_factors(rng: np.random.Generator) -> StyleFactors:
     """A random manner of speaking."""
 
-    def draw(name: str) -> float:
-        low, high = RANGES[name]
-        if name in GEOMETRIC:
+    def draw(low: float, high: float, geometric: bool) -> float:
+        if geometric:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
         return float(rng.uniform(low, high))
 
-    return StyleFactors(**{f.name: draw(f.name) for f in fields(StyleFactors)})
+    return StyleFactors(**{f.name: draw(**f.metadata) for f in fields(StyleFactors)})
 
 
 def perform(
@@ -113,8 +94,7 @@ def perform(
 def shape_lips(lips: np.ndarray, jaw: np.ndarray, factors: StyleFactors) -> tuple[np.ndarray, np.ndarray]:
     """Exaggerate or damp lip motion. What closes the lips scales with what opens them, so closures stay closed."""
     out = lips.copy()
-    for name in ("mouthClose",):
-        out[:, INDEX[name]] *= factors.mouth
+    out[:, INDEX["mouthClose"]] *= factors.mouth
     for name in ("mouthLowerDown", "mouthUpperUp"):
         out[:, both(name)] *= factors.mouth * factors.lips
     for name in ("mouthStretch", "mouthPress", "mouthDimple"):

@@ -16,48 +16,11 @@ from ...motion.arkit import INDEX, MOUTH, both
 from ...phones import BILABIALS, OPEN_VOWELS, Phone
 from ...tracking.lip_gap import LipGap
 
-PHONES = [
-    "SIL",
-    "AA",
-    "AE",
-    "AH",
-    "AO",
-    "AW",
-    "AY",
-    "B",
-    "CH",
-    "D",
-    "DH",
-    "EH",
-    "ER",
-    "EY",
-    "F",
-    "G",
-    "HH",
-    "IH",
-    "IY",
-    "JH",
-    "K",
-    "L",
-    "M",
-    "N",
-    "NG",
-    "OW",
-    "OY",
-    "P",
-    "R",
-    "S",
-    "SH",
-    "T",
-    "TH",
-    "UH",
-    "UW",
-    "V",
-    "W",
-    "Y",
-    "Z",
-    "ZH",
-]
+VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
+STOPS = ("B", "CH", "D", "G", "JH", "K", "P", "T")
+FRICATIVES = ("DH", "F", "HH", "S", "SH", "TH", "V", "Z", "ZH")
+SONORANTS = ("L", "M", "N", "NG", "R", "W", "Y")
+PHONES = ["SIL", *sorted((*VOWELS, *STOPS, *FRICATIVES, *SONORANTS))]
 CHANNELS = (*MOUTH, 53)
 CONTEXT_PHONES = {"ER": "R", "NG": "N", "OY": "OW", "SH": "CH", "UH": "UW", "ZH": "JH"}
 """Phones that the tracked speaker's small vocabulary lacks, learned as their nearest articulation."""

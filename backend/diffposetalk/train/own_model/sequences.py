@@ -61,11 +61,6 @@ class Spoken:
     jaw: np.ndarray
     tracked: np.ndarray | None
 
-    @property
-    def frames(self) -> int:
-        """T."""
-        return len(self.exp)
-
 
 class Lips:
     """Where the motion of an utterance comes from: its recording, or the phone teacher."""

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import STYLE_WORDS
 from ..errors import OutputError, StyleError
-from .library import (
+from ..files.file_name import with_suffix
+from ..files.whole_file import whole_file
+from ..generation.arguments import add_model_arguments, load_chosen_model
+from ..motion.style_measures import told
+from ..styles.library import (
     add_style,
     check_name,
     delete_style,
@@ -26,10 +30,9 @@ from .library import (
 )
 
 if TYPE_CHECKING:
-    from ..head.head_model import HeadModel
     from ..motion.clip import MotionClip
     from ..networks.model import DiffPoseTalk
-    from .style_file import Style
+    from ..styles.style_file import Style
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,12 +108,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run one of them; returns the exit status."""
-    arguments.style_function(arguments)
-    return 0
-
-
 def _command(
     commands: argparse._SubParsersAction,
     name: str,
@@ -121,7 +118,7 @@ def _command(
     library: bool = True,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary)
-    parser.set_defaults(style_function=function)
+    parser.set_defaults(run=function)
     if library:
         parser.add_argument(
             "--library",
@@ -129,8 +126,6 @@ def _command(
             help="the library's folder (default: DIFFPOSETALK_STYLES, or the user's own)",
         )
     if model:
-        from ..generation.arguments import add_model_arguments
-
         add_model_arguments(parser)
         parser.add_argument(
             "--head", type=Path, help="head asset of the model's basis, to measure and picture on"
@@ -166,13 +161,13 @@ def _add_tracking(parser: argparse.ArgumentParser) -> None:
 
 def _extract(arguments: argparse.Namespace) -> None:
     destination = _destination(arguments)
-    from .creation import style_from_motion
+    from ..head.head_model import load_head
+    from ..styles.creation import style_from_motion
 
     clip, source, notes = _reference(arguments)
-    model = _load_model(arguments)
+    model = load_chosen_model(arguments)
     if clip.basis != model.config.basis and arguments.from_head is not None:
         from ..head.basis_conversion import convert
-        from ..head.head_model import load_head
 
         clip, residual = convert(clip, load_head(arguments.from_head), load_head(arguments.head))
         notes.append(str(residual))
@@ -184,7 +179,7 @@ def _extract(arguments: argparse.Namespace) -> None:
         name,
         window=window,
         source=source,
-        head=_head(arguments),
+        head=arguments.head and load_head(arguments.head),
         description=arguments.description,
     )
     destination(replace(style, notes=(*notes, *style.notes)))
@@ -215,11 +210,10 @@ def _tracked(arguments: argparse.Namespace, video: Path) -> Any:
     from ..tracking.performance import track_performance
 
     progress = ProgressLine()
-    face = None if arguments.face is None else (arguments.face[0], arguments.face[1])
     tracked = track_performance(
         video,
         arguments.tracker,
-        face=face,
+        face=arguments.face and tuple(arguments.face),
         neutral=arguments.neutral,
         on_progress=lambda done, total: progress("tracking", done, total),
     )
@@ -234,18 +228,17 @@ def _track(arguments: argparse.Namespace) -> None:
     tracked = _tracked(arguments, arguments.video)
     for warning in tracked.quality.warnings:
         print(warning, file=sys.stderr)
-    output = arguments.output
-    print(tracked.clip.save(output if output.suffix == ".npz" else output.with_name(output.name + ".npz")))
+    print(tracked.clip.save(with_suffix(arguments.output, ".npz")))
 
 
 def _mix(arguments: argparse.Namespace) -> None:
     destination = _destination(arguments)
     if not 0 <= arguments.amount <= 1:
         raise StyleError("The amount of the second style is 0 to 1.", "style_mix")
-    from .illustration import shown
-    from .style_file import mixture
+    from ..styles.illustration import shown
+    from ..styles.style_file import mixture
 
-    model = _load_model(arguments)
+    model = load_chosen_model(arguments)
     styles = [_find(model, arguments, text) for text in (arguments.first, arguments.second)]
     name = check_name(arguments.save) if arguments.save else f"{styles[0].name} and {styles[1].name}"
     style = shown(model, mixture(model, name, styles, [1 - arguments.amount, arguments.amount]))
@@ -284,9 +277,9 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     from ..networks.checkpoint import bundled_model_path
-    from .style_file import style_of_preset, vector_for
+    from ..styles.style_file import style_of_preset, vector_for
 
-    model = _load_model(arguments)
+    model = load_chosen_model(arguments)
     style = _find(model, arguments, arguments.style)
     problem = ""
     try:
@@ -309,10 +302,8 @@ def _show(arguments: argparse.Namespace) -> None:
     if arguments.thumbnail is not None:
         if not style.thumbnail:
             raise StyleError(f"The style “{style.name}” has no picture.", "style_missing")
-        try:
-            arguments.thumbnail.write_bytes(style.thumbnail)
-        except OSError as error:
-            raise OutputError(f"Cannot write “{arguments.thumbnail}”: {error.strerror or error}.") from error
+        with whole_file(arguments.thumbnail) as file:
+            file.write(style.thumbnail)
 
 
 def _rename(arguments: argparse.Namespace) -> None:
@@ -341,12 +332,12 @@ def _tracker(arguments: argparse.Namespace) -> None:
 
 def _illustrate(arguments: argparse.Namespace) -> None:
     from ..head.head_model import load_head
-    from .illustration import illustrate
+    from ..styles.illustration import illustrate
 
     illustrate(
         arguments.folder,
         arguments.audio,
-        None if arguments.head is None else load_head(arguments.head),
+        arguments.head and load_head(arguments.head),
         on_preset=lambda key, measures: print(f"{key}: {measures}"),
     )
 
@@ -362,8 +353,7 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
         output = checked_output(output, ".npy" if output.suffix.lower() == ".npy" else ".dptstyle")
 
     def write(style: Style) -> None:
-        from .style_file import save_style
-        from .vector_file import save_style_vector
+        from ..styles.style_file import save_style, save_style_vector
 
         if output is not None and output.suffix.lower() == ".npy":
             print(save_style_vector(output, style.vector))
@@ -376,7 +366,7 @@ def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
 
 
 def _find(model: DiffPoseTalk, arguments: argparse.Namespace, word: str) -> Style:
-    from .request import StyleRequest
+    from ..styles.request import StyleRequest
 
     folder = None if arguments.library is None else str(arguments.library)
     style = StyleRequest.parse(word, folder=folder).style(model)
@@ -392,23 +382,16 @@ def _presets(folder: Path | None) -> list[dict[str, Any]]:
     folder = folder or bundled_model_path()
     styles = load_styles(folder, read_config(folder))
     return [
-        {
-            "id": key,
-            "name": s.name,
-            "description": s.description,
-            "measures": s.measures.to_dict() if s.measures else None,
-            "figures": str(s.measures) if s.measures else "",
-        }
-        for key, s in styles.items()
+        {"id": key, "name": style.name, "description": style.description, **told(style.measures)}
+        for key, style in styles.items()
     ]
 
 
 def _described(style: Style) -> dict[str, Any]:
     return {
         "description": style.description,
-        "figures": str(style.measures) if style.measures else "",
+        **told(style.measures),
         "measured": style.measured,
-        "measures": style.measures.to_dict() if style.measures else None,
         "basis": style.basis,
         "model": style.model,
         "source": style.source,
@@ -421,15 +404,3 @@ def _tell(style: Style, notes: list[str]) -> None:
         print(style.measures, file=sys.stderr)
     for note in (*notes, *style.notes):
         print(note, file=sys.stderr)
-
-
-def _head(arguments: argparse.Namespace) -> HeadModel | None:
-    from ..head.head_model import load_head
-
-    return None if arguments.head is None else load_head(arguments.head)
-
-
-def _load_model(arguments: argparse.Namespace) -> DiffPoseTalk:
-    from ..generation.arguments import load_chosen_model
-
-    return load_chosen_model(arguments)

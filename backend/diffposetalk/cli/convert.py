@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import DiffPoseTalkError
+from ..files.file_name import with_suffix
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_checkpoint(commands)
     _add_flame(commands)
     _add_motion(commands)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run one conversion; returns the exit status."""
-    return int(arguments.convert(arguments) or 0)
 
 
 def _add_checkpoint(commands: argparse._SubParsersAction) -> None:
@@ -33,19 +29,14 @@ def _add_checkpoint(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="model directory to make")
     parser.add_argument("--name", help="name of the model (default: the output's name)")
-    parser.set_defaults(convert=_checkpoint)
+    parser.set_defaults(run=_checkpoint)
 
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
-    from .checkpoint import convert_checkpoint
+    from ..convert.checkpoint import convert_checkpoint
 
-    summary = convert_checkpoint(
-        arguments.denoiser,
-        arguments.style_encoder,
-        arguments.statistics,
-        arguments.output,
-        name=arguments.name,
-    )
+    files = arguments.denoiser, arguments.style_encoder, arguments.statistics
+    summary = convert_checkpoint(*files, arguments.output, name=arguments.name)
     print(f"{summary.folder}: {summary.description}")
 
 
@@ -60,22 +51,16 @@ def _add_flame(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--masks", type=Path, help="FLAME_masks.pkl: lips, eyes and upper face")
     parser.add_argument("--uv", type=Path, help="the same mesh with texture coordinates (.obj)")
-    parser.set_defaults(convert=_flame)
+    parser.set_defaults(run=_flame)
 
 
 def _flame(arguments: argparse.Namespace) -> None:
-    from .flame import convert_flame
+    from ..convert.flame import convert_flame
 
-    summary = convert_flame(
-        arguments.source,
-        _npz(arguments.output),
-        landmarks=arguments.landmarks,
-        masks=arguments.masks,
-        uv=arguments.uv,
-    )
-    lips = {"landmarks": "from the landmark file", "mesh": "found on the mesh", "none": "not found"}[
-        summary.lips
-    ]
+    more = {name: getattr(arguments, name) for name in ("landmarks", "masks", "uv")}
+    summary = convert_flame(arguments.source, with_suffix(arguments.output, ".npz"), **more)
+    words = {"landmarks": "from the landmark file", "mesh": "found on the mesh", "none": "not found"}
+    lips = words[summary.lips]
     print(f"{summary.path}: {summary.name}, {summary.vertices:,} vertices, basis flame; inner lips {lips}")
 
 
@@ -99,17 +84,17 @@ def _add_motion(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="of a Live Link Face capture: subtract the neutral face, centre the head, filter noise",
     )
-    parser.set_defaults(convert=_motion)
+    parser.set_defaults(run=_motion)
 
 
 def _motion(arguments: argparse.Namespace) -> None:
-    from ..motion.formats import write_motion
+    from ..motion.formats import MOTION_SUFFIXES, write_motion
     from ..motion.formats.arkit_curves import read_unchanged
 
     if (arguments.from_head is None) != (arguments.to_head is None):
         raise DiffPoseTalkError("Give both --from-head and --to-head, or neither.", "settings_heads")
-    known = arguments.output.suffix.lower() in (".npz", ".json", ".csv")
-    output = arguments.output if known else _npz(arguments.output)
+    known = arguments.output.suffix.lower() in MOTION_SUFFIXES
+    output = arguments.output if known else with_suffix(arguments.output, ".npz")
     clip = read_unchanged(arguments.source, calibrate=arguments.calibrate)
     if arguments.from_head is None:
         write_motion(clip, output, arguments.fps)
@@ -125,7 +110,3 @@ def _motion(arguments: argparse.Namespace) -> None:
     print(residual)
     for loss in residual.lost:
         print(loss)
-
-
-def _npz(path: Path) -> Path:
-    return path if path.suffix.lower() == ".npz" else path.with_name(path.name + ".npz")

@@ -6,12 +6,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..batch.manifest import read_manifest
+from ..batch.report import TEXT_NAME, BatchReport, summary
 from ..errors import DiffPoseTalkError
 from ..generation.arguments import (
     add_generation_arguments,
@@ -19,8 +20,7 @@ from ..generation.arguments import (
     chosen_options,
     load_chosen_model,
 )
-from .manifest import read_manifest
-from .report import TEXT_NAME, BatchReport, summary
+from ..terminal import ProgressLine
 
 EXIT_SOME_FAILED = 1
 
@@ -61,31 +61,33 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         print(f"{len(jobs)} lines, {len(bad)} bad rows")
         return EXIT_SOME_FAILED if bad else 0
-    from .output_folder import OutputFolder
+    from ..batch.output_folder import output_folder
 
-    progress = _ProgressLine(len(jobs))
+    progress = ProgressLine()
 
     def told(outcome: Any) -> None:
-        report.add(outcome)
-        progress(report, outcome)
+        report.outcomes.append(outcome)
+        if outcome.status == "failed":
+            progress.remark(f"row {outcome.row}: {outcome.message}")
+        progress.count(len(report.outcomes), len(jobs))
 
-    with OutputFolder(arguments.out) as out, stopping_on_terminate():
+    with output_folder(arguments.out) as folder, stopping_on_terminate():
         try:
             if arguments.ray:
-                from .ray_cluster import run_on_cluster
+                from ..batch.ray_cluster import run_on_cluster
 
-                report.facts = run_on_cluster(arguments, jobs, out.folder, told)
+                report.facts = run_on_cluster(arguments, jobs, folder, told)
             else:
-                report.facts = _run_here(arguments, jobs, out.folder, told)
+                report.facts = _run_here(arguments, jobs, folder, told)
         finally:
             progress.end()
-            data = report.write(out.folder)
-            print(f"{summary(data)}; report: {out.folder / TEXT_NAME}")
+            data = report.write(folder)
+            print(f"{summary(data)}; report: {folder / TEXT_NAME}")
     return EXIT_SOME_FAILED if report.failures else 0
 
 
 def _run_here(arguments: argparse.Namespace, jobs: list[Any], folder: Path, told: Any) -> dict[str, Any]:
-    from .speaking import Speaker
+    from ..batch.speaking import Speaker
 
     options = chosen_options(arguments)
     model = load_chosen_model(arguments)
@@ -106,29 +108,3 @@ def stopping_on_terminate() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-class _ProgressLine:
-    """How far the batch is, on standard error: one line rewritten on a terminal, one every ten seconds elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.terminal = sys.stderr.isatty()
-        self.next_time = 0.0
-
-    def __call__(self, report: BatchReport, outcome: Any) -> None:
-        if outcome.status == "failed":
-            start = "\r" if self.terminal else ""
-            print(f"{start}row {outcome.row}: {outcome.message}", file=sys.stderr)
-        now = time.monotonic()
-        if now >= self.next_time:
-            self.next_time = now + (0.2 if self.terminal else 10.0)
-            start, end = ("\r", " ") if self.terminal else ("", "\n")
-            print(
-                f"{start}{len(report.outcomes)} of {self.total} lines", end=end, file=sys.stderr, flush=True
-            )
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self.terminal:
-            print(file=sys.stderr)

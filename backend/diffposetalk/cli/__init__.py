@@ -16,32 +16,34 @@ import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .config import STYLE_WORDS
-from .errors import DiffPoseTalkError
-from .generation.arguments import (
+from ..config import STYLE_WORDS
+from ..errors import DiffPoseTalkError
+from ..generation.arguments import (
     add_generation_arguments,
     add_model_arguments,
     chosen_options,
     load_chosen_model,
 )
-from .terminal import ProgressLine, checked_output
-from .version import VERSION
+from ..terminal import ProgressLine, checked_output
+from ..version import VERSION
 
 if TYPE_CHECKING:
-    from .networks.model import DiffPoseTalk
+    from ..networks.model import DiffPoseTalk
 
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 
-# Subcommands with a module of their own, which has `add_arguments(parser)` and `run(arguments)`.
+# Subcommands with a module of their own, which has `add_arguments(parser)` and, unless that names what to run for each
+# of its own subcommands, `run(arguments)`.
 # Their modules are imported only when called: they may need torch, the help of the others does not.
 MODULE_COMMANDS = {
-    "batch": ("diffposetalk.batch.cli", "make the clips of all lines in a manifest"),
+    "batch": ("diffposetalk.cli.batch", "make the clips of all lines in a manifest"),
     "train": ("diffposetalk.train.cli", "train a model on recordings with tracked motion"),
     "evaluate": ("diffposetalk.evaluate.cli", "measure a model on recordings with tracked motion"),
-    "style": ("diffposetalk.styles.cli", "extract, mix, describe and keep speaking styles"),
-    "convert": ("diffposetalk.convert.cli", "turn the paper's checkpoints and FLAME's files into ours"),
+    "style": ("diffposetalk.cli.style", "extract, mix, describe and keep speaking styles"),
+    "convert": ("diffposetalk.cli.convert", "turn the paper's checkpoints and FLAME's files into ours"),
 }
 
 
@@ -50,9 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names on a disk need not be UTF-8
-    parser = build_parser(argv)
-    arguments = parser.parse_args(argv)
     try:
+        arguments = build_parser(argv).parse_args(argv)
         return arguments.run(arguments) or EXIT_OK
     except DiffPoseTalkError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -127,24 +128,37 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
     for name, (module_name, summary) in MODULE_COMMANDS.items():
         command = commands.add_parser(name, help=summary)
         if name == called:
-            module = import_module(module_name)
+            module = _imported(module_name)
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=getattr(module, "run", None))
     return parser
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.removesuffix(".cli"):
+            raise
+        raise DiffPoseTalkError(
+            "Training and evaluation are not part of the add-on's package, but of the project's source: get that, and "
+            'install the engine from it (pip install "./backend[train]" or "./backend[evaluate]").',
+            "command_left_out",
+        ) from error
 
 
 def _generate(arguments: argparse.Namespace) -> None:
     output = checked_output(arguments.output, ".npz")
     if arguments.takes < 1:
         raise DiffPoseTalkError("At least one take must be made.", "settings_seed")
-    from .sound.audio import probe
+    from ..sound.audio import probe
 
     probe(arguments.audio)  # a bad recording is told at once, not after loading the model
     seeds = tuple(range(arguments.seed, arguments.seed + arguments.takes))
     options = chosen_options(arguments, seeds)
 
-    from .generation.speak import animate
-    from .styles.chosen import chosen_style
+    from ..generation.speak import animate
+    from ..styles.chosen import chosen_style
 
     model = load_chosen_model(arguments)
     shape = None if arguments.shape is None else str(arguments.shape)
@@ -187,7 +201,7 @@ def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
                 "--model-head needs --target-head, the head to animate.", "settings_heads"
             )
         return None
-    from .head.head_model import bundled_head_path
+    from ..head.head_model import bundled_head_path
 
     return arguments.model_head or bundled_head_path(), arguments.target_head
 
@@ -195,8 +209,8 @@ def _heads(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
 def _info(arguments: argparse.Namespace) -> None:
     import torch
 
-    from .networks.checkpoint import bundled_model_path
-    from .networks.device import available_devices
+    from ..networks.checkpoint import bundled_model_path
+    from ..networks.device import available_devices
 
     folder = arguments.model or bundled_model_path()
     model = load_chosen_model(arguments)
@@ -218,10 +232,8 @@ def _info(arguments: argparse.Namespace) -> None:
             "speech_encoder": config.speech_encoder.kind,
             "styles": {key: style.description for key, style in model.styles.items()},
             "defaults": {
-                "sampler": config.sampling.sampler,
-                "steps": config.sampling.steps,
-                "speech_guidance": config.sampling.speech_guidance,
-                "style_guidance": config.sampling.style_guidance,
+                name: getattr(config.sampling, name)
+                for name in ("sampler", "steps", "speech_guidance", "style_guidance")
             },
         },
     }
@@ -243,14 +255,14 @@ def _print_tree(values: dict[str, Any], indent: str = "") -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from .server.process import serve
+    from ..server.process import serve
 
     serve()
 
 
 def _style_params(arguments: argparse.Namespace, model: DiffPoseTalk) -> dict[str, Any] | None:
     """The style as the protocol has it, from the words given on the command line."""
-    from .styles.request import StyleRequest
+    from ..styles.request import StyleRequest
 
     def params(word: str) -> dict[str, Any]:
         return StyleRequest.parse(word, start_frame=arguments.style_start_frame).to_params()
