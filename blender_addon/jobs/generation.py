@@ -396,7 +396,7 @@ def objects_of(uids: Sequence[int]) -> list[bpy.types.Object]:
     try:
         return [by_uid[uid] for uid in uids]
     except KeyError:
-        raise UserError("An object was removed meanwhile. Nothing was changed.") from None
+        raise UserError("An object was removed while its motion was made. Nothing was keyed.") from None
 
 
 def scene_of(uid: int) -> bpy.types.Scene:

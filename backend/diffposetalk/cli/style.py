@@ -28,6 +28,7 @@ from ..styles.library import (
     named_after,
     rename_style,
 )
+from ..terminal import ProgressLine, checked_output
 
 if TYPE_CHECKING:
     from ..motion.clip import MotionClip
@@ -205,7 +206,6 @@ def _reference(arguments: argparse.Namespace) -> tuple[MotionClip, dict[str, Any
 def _tracked(arguments: argparse.Namespace, video: Path) -> Any:
     from ..files.png import write_png
     from ..head.head_model import load_head
-    from ..terminal import ProgressLine
     from ..tracking.contact_sheet import contact_sheet
     from ..tracking.performance import track_performance
 
@@ -345,20 +345,17 @@ def _illustrate(arguments: argparse.Namespace) -> None:
 def _destination(arguments: argparse.Namespace) -> Callable[[Style], None]:
     """What writes the style where it was asked for; checked before the work is done."""
     output: Path | None = arguments.output
+    bare = output is not None and output.suffix.lower() == ".npy"
     if output is None and not arguments.save:
         raise OutputError("Say where the style is to go: a file (-o) or a name in the library (--save).")
     if output is not None:
-        from ..terminal import checked_output
-
-        output = checked_output(output, ".npy" if output.suffix.lower() == ".npy" else ".dptstyle")
+        output = checked_output(output, ".npy" if bare else ".dptstyle")
 
     def write(style: Style) -> None:
         from ..styles.style_file import save_style, save_style_vector
 
-        if output is not None and output.suffix.lower() == ".npy":
-            print(save_style_vector(output, style.vector))
-        elif output is not None:
-            print(save_style(output, style))
+        if output is not None:
+            print(save_style_vector(output, style.vector) if bare else save_style(output, style))
         if arguments.save:
             print(add_style(library_folder(arguments.library), style, replace=arguments.replace))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,11 @@ from .batching import OnProgress, OnWindow, generate
 from .draft import refuse_settings
 from .options import GenerationOptions
 
+if TYPE_CHECKING:
+    from ..head.basis_conversion import Conversion
+
+Heads = tuple[str | Path, str | Path]
+"""Head assets of a model and of the character to animate."""
 MAX_SHAPE_BYTES = 1 << 20
 """Of a file of identity coefficients, or of its array, which has half a kilobyte."""
 
@@ -35,27 +41,27 @@ def animate(
     on_progress: OnProgress | None = None,
     on_window: OnWindow | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-    heads: tuple[str | Path, str | Path] | None = None,
+    heads: Heads | None = None,
 ) -> tuple[SpeechAudio, list[MotionClip]]:
     """Read a recording and generate one clip per seed.
 
     Args:
         audio, audio_start, audio_seconds: file, and the part of it in seconds (None: to its end).
         style, style_name: what the options' style holds, and what the provenance calls it.
-        heads: head assets of the model and of the character to animate; where their bases differ the clips (and
-            those given to `on_window`) come converted to the character's, and their provenance says so.
+        heads: where their bases differ the clips (and those given to `on_window`) come converted to the character's,
+            and their provenance says so.
         others: as `batching.generate` takes them.
 
     Raises:
         DiffPoseTalkError: the recording, the shape or a setting cannot be used.
     """
     refuse_settings(model, options)
-    in_basis_of_target = None if heads is None else _conversion(model.config.basis, *heads)
-    if in_basis_of_target is not None and on_window is not None:
+    to_target = conversion(model.config.basis, heads)
+    if to_target is not None and on_window is not None:
         told = on_window
 
         def on_window(take: int, start: int, clip: MotionClip) -> None:
-            told(take, start, in_basis_of_target(clip))
+            told(take, start, to_target(clip)[0])
 
     speech = load_speech(audio, audio_start, audio_seconds, cancelled)
     clips = generate(
@@ -69,7 +75,7 @@ def animate(
         on_window=on_window,
         cancelled=cancelled,
     )
-    if in_basis_of_target is not None:
+    if to_target is not None:
 
         def converted(done: int, total: int) -> None:
             if cancelled():
@@ -77,50 +83,45 @@ def animate(
             if on_progress is not None:  # a client that hears nothing for long takes the process for hung
                 on_progress("convert", done, total)
 
-        clips = [in_basis_of_target(clip, converted) for clip in clips]
+        clips = [to_target(clip, converted)[0] for clip in clips]
     return speech, clips
 
 
 def conversions(
-    basis: str, heads: tuple[str | Path, str | Path] | None
-) -> tuple[Callable[[MotionClip], MotionClip], Callable[..., MotionClip]] | None:
-    """From clips for the second of two heads to those of a model whose head is the first, and back.
-
-    None where there are no heads, or both speak the model's basis. Raises ModelError as `_conversion`.
-    """
-    from ..head.basis_conversion import Conversion
-    from ..head.head_model import load_head
-
-    back = None if heads is None else _conversion(basis, *heads)
-    if heads is None or back is None:
+    basis: str, heads: Heads | None
+) -> tuple[Callable[[MotionClip], MotionClip], Callable[[MotionClip], MotionClip]] | None:
+    """From clips for the character's head to a model's, and back; None as of `conversion`, which also raises."""
+    back = conversion(basis, heads)
+    if back is None:
         return None
-    conversion = Conversion(load_head(heads[1]), load_head(heads[0]))
-    return lambda clip: conversion(clip)[0], back
+    from ..head.basis_conversion import Conversion
+
+    there = Conversion(back.target, back.source)
+    return lambda clip: there(clip)[0], lambda clip: back(clip)[0]
 
 
-def _conversion(
-    basis: str, model_head: str | Path, target_head: str | Path
-) -> Callable[..., MotionClip] | None:
-    """What turns clips of a model into clips for another head, as of `Conversion`; None if both speak its basis.
+def conversion(basis: str, heads: Heads | None) -> Conversion | None:
+    """From clips of a model to those for a character's head; None if there are no heads, or both speak its basis.
 
     Raises:
         ModelError: a head cannot be read; kind head_basis: the model's head does not speak the model's basis.
     """
+    if heads is None:
+        return None
     from ..head.basis_conversion import Conversion
     from ..head.head_model import load_head
 
-    target = load_head(target_head)
+    target = load_head(heads[1])
     if target.basis == basis:
         return None
-    source = load_head(model_head)
+    source = load_head(heads[0])
     if source.basis != basis:
         raise ModelError(
-            f"The model speaks the {basis} basis, but the head given for it “{Path(model_head).name}” speaks "
+            f"The model speaks the {basis} basis, but the head given for it “{Path(heads[0]).name}” speaks "
             f"{source.basis}. Give a head of the model's own basis.",
             "head_basis",
         )
-    conversion = Conversion(source, target)
-    return lambda clip, on_progress=None: conversion(clip, on_progress)[0]
+    return Conversion(source, target)
 
 
 def load_shape(path: str | Path | None) -> torch.Tensor | None:

@@ -123,7 +123,10 @@ class Conversion:
             )
         if self.same:
             return clip, Residual(0.0, 0.0, 0.0, 0.0)
-        gaze = _gaze(clip, self.source)
+        look = self.source.eye_look_angles.numpy().astype(np.float64)
+        gaze = np.einsum(
+            "te,esk->tsk", clip.exp.astype(np.float64), look
+        )  # pitch and yaw of both eyes, radians
         exp, jaw = np.empty((len(clip), EXPRESSION_DIM)), np.empty(len(clip))
         misses = _Misses()
         for first in range(0, len(clip), CHUNK):
@@ -284,13 +287,6 @@ def _bounds(source: HeadModel, target: HeadModel) -> tuple[np.ndarray, np.ndarra
         low[:-1][turning] = high[:-1][turning] = 0.0
     low[-1], high[-1] = JAW_RANGE[0], JAW_RANGE[1] * target.jaw_open_angle
     return low, high
-
-
-def _gaze(clip: MotionClip, head: HeadModel) -> np.ndarray:
-    """Pitch and yaw of both eyes, (T, 2, 2) radians."""
-    return np.einsum(
-        "te,esk->tsk", clip.exp.astype(np.float64), head.eye_look_angles.numpy().astype(np.float64)
-    )
 
 
 def _lost(clip: MotionClip, gaze: np.ndarray, target: HeadModel) -> tuple[str, ...]:

@@ -47,10 +47,6 @@ class RpcError(Exception):
         self.code = code
         self.kind = kind
 
-    def to_dict(self) -> dict[str, Any]:
-        """The `error` member of a reply."""
-        return {"code": self.code, "message": self.message, "data": {"kind": self.kind}}
-
 
 CANCELLED = RpcError(REQUEST_CANCELLED, "Cancelled.", "cancelled")
 
@@ -302,4 +298,5 @@ class Connection:
 
     def _refusal(self, request_id: RequestId, error: Exception) -> dict[str, Any]:
         told = error if isinstance(error, RpcError) else self.explain(error)
-        return {"jsonrpc": "2.0", "id": request_id, "error": told.to_dict()}
+        member = {"code": told.code, "message": told.message, "data": {"kind": told.kind}}
+        return {"jsonrpc": "2.0", "id": request_id, "error": member}

@@ -159,14 +159,15 @@ class StyleRequest:
         """
         if self.kind == "mix":
             return replace(self, parts=tuple(part.located(model) for part in self.parts))
-        folder = library_folder(self.folder)
-        if self.kind == "library":
-            return StyleRequest("file", str(find_style(folder, self.source)))
-        if self.kind != "preset" or self.source in (NONE, *model.styles):
+        if self.kind not in ("preset", "library"):
+            return self
+        if self.kind == "preset" and self.source in (NONE, *model.styles):
             return self
         try:
-            return StyleRequest("file", str(find_style(folder, self.source)))
+            return StyleRequest("file", str(find_style(library_folder(self.folder), self.source)))
         except StyleError:
+            if self.kind == "library":
+                raise
             wanted = self.source.casefold()
             for key, preset in model.styles.items():
                 if wanted in (key.casefold(), preset.name.casefold()):

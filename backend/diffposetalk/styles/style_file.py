@@ -209,21 +209,20 @@ def vector_for(model: DiffPoseTalk, style: Style) -> torch.Tensor:
 def _read_part(model: DiffPoseTalk, part: Part) -> torch.Tensor:
     if part.preset:
         return model.styles[part.preset].vector.to(model.device)
-    assert part.exp is not None and part.pose is not None
-    frames = min(part.exp.shape[1], model.config.style_encoder.window)
-    windows = [
-        to_vectors(MotionClip(exp, pose, basis=model.config.basis), model.config.denoiser.motion_dim)[:frames]
-        for exp, pose in zip(part.exp, part.pose, strict=True)
-    ]
+    frames, size = model.config.style_encoder.window, model.config.denoiser.motion_dim
+    windows = [to_vectors(clip, size)[:frames] for clip in _clips(part, model.config.basis)]
     return encode_windows(model, np.stack(windows)).mean(dim=0)
 
 
 def reference_clips(style: Style) -> list[MotionClip]:
     """The windows of motion that a style was read from; none for presets, mixtures and bare vectors."""
-    if len(style.parts) != 1 or style.parts[0].exp is None or style.parts[0].pose is None:
+    return _clips(style.parts[0], style.basis) if len(style.parts) == 1 else []
+
+
+def _clips(part: Part, basis: str) -> list[MotionClip]:
+    if part.exp is None or part.pose is None:
         return []
-    pairs = zip(style.parts[0].exp, style.parts[0].pose, strict=True)
-    return [MotionClip(exp, pose, basis=style.basis) for exp, pose in pairs]
+    return [MotionClip(exp, pose, basis=basis) for exp, pose in zip(part.exp, part.pose, strict=True)]
 
 
 def save_style(path: str | Path, style: Style) -> Path:

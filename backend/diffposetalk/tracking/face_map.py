@@ -87,21 +87,20 @@ def read_rest_face(path: str | Path, model: str | Path | None = None) -> RestFac
     Raises:
         VideoError: it cannot be read; `video_no_face`.
     """
-    scores, shapes, turns = [], [], []
+    seen = []
     tracker_file = find_tracker(model)
     with FaceTracker(tracker_file, max(1, most_faces(path, tracker_file))) as tracker:
         for number, image in enumerate(_rest_pictures(path)):
             if faces := tracker.faces(image, number / FPS):
                 face = max(faces, key=lambda f: f.size)
                 height, width = image.shape[:2]
-                scores.append(face.blendshapes)
-                shapes.append(face_shape(face, width, height))
-                turns.append(Rotation.from_matrix(face.matrix[:3, :3]).as_rotvec())
-    if not scores:
+                turn = Rotation.from_matrix(face.matrix[:3, :3]).as_rotvec()
+                seen.append((face.blendshapes, face_shape(face, width, height), turn))
+    if not seen:
         raise VideoError(
             f"No face was found in “{Path(path).name}”, which is to show the person at rest.", "video_no_face"
         )
-    return RestFace(np.median(scores, axis=0), np.median(shapes, axis=0), np.median(turns, axis=0))
+    return RestFace(*(np.median(values, axis=0) for values in zip(*seen, strict=True)))
 
 
 def _rest_pictures(path: str | Path) -> Iterator[np.ndarray]:

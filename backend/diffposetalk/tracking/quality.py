@@ -90,6 +90,8 @@ def assess(track: FaceTrack, snapshots: Sequence[Snapshot] = ()) -> Quality:
         and np.ptp(track.lip_gap[found][SETTLED:]) < 0.02 * size
     )
     drawn = bool(snapshots) and np.median([shades(snapshot) for snapshot in snapshots]) < FEW_SHADES
+    edges = [float(time) for time in (track.times[0], *track.times[good], track.times[-1])]
+    long = np.flatnonzero(np.diff(edges) > MAX_GAP)  # nothing usable for longer than is bridged
     bad_share, most = face_share - used_share, int(track.faces.max())
     warnings = (
         (face_share < 0.9, f"A face was found in only {100 * face_share:.0f} % of the frames."),
@@ -120,7 +122,7 @@ def assess(track: FaceTrack, snapshots: Sequence[Snapshot] = ()) -> Quality:
         pitch,
         roll,
         opening,
-        _gaps(track.times, good),
+        tuple((round(edges[i], 2), round(edges[i + 1], 2)) for i in long),
         tuple(warning for holds, warning in warnings if holds),
     )
 
@@ -134,10 +136,3 @@ def shades(snapshot: Snapshot) -> float:
     share = np.bincount((brightness / 2).astype(int).ravel(), minlength=128) / brightness.size
     share = share[share > 0]
     return float(-(share * np.log2(share)).sum())
-
-
-def _gaps(times: np.ndarray, good: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Where nothing usable is seen for longer than is bridged."""
-    edges = np.concatenate([[times[0]], times[good], [times[-1]]])
-    long = np.flatnonzero(np.diff(edges) > MAX_GAP)
-    return tuple((round(float(edges[i]), 2), round(float(edges[i + 1]), 2)) for i in long)
