@@ -231,6 +231,12 @@ class SetupJob(Job):
         text = torch_lock.read_text(encoding="utf-8")
         listed_torch = re.findall(r"^torch==\S+", text, re.MULTILINE)
         self.log.extend(listed_torch)
+        if self.plan.build == "cpu" and re.search(
+            r"^nvidia-", text, re.MULTILINE
+        ):  # an index without CPU builds
+            self.notes.append(
+                rpt_("The index has only PyTorch's CUDA build: more was fetched than was said.")
+            )
         hashed = all(line.endswith("\\") for line in text.splitlines() if line[:1].isalnum())
         checks = ["--require-hashes"] if hashed else []
         self.text = rpt_("Downloading and installing PyTorch")

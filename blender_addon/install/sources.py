@@ -94,7 +94,10 @@ class Sources:
             return []
         if self.torch == "auto" and os.environ.get("UV_TORCH_BACKEND"):
             return []  # uv reads it itself
-        return [f"--torch-backend={self.torch}"]
+        # Without a card the build is named, so that no more is fetched than was said; which of CUDA's or ROCm's
+        # builds a driver needs, uv finds out.
+        cpu = self.torch == "auto" and likely_build(self) == "cpu"
+        return [f"--torch-backend={'cpu' if cpu else self.torch}"]
 
     @property
     def torch_is_locked(self) -> bool:

@@ -151,6 +151,8 @@ class ReferenceJob(BackendJob):
                 "The face tracker's model is missing. In the add-on's preferences press Fetch Face Tracker, or "
                 f"choose the file face_landmarker.task there. {problem}".strip()
             )
+        if status["problem"]:
+            raise UserError(status["problem"])
 
 
 class NewStyle(ReferenceJob):

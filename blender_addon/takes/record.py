@@ -7,6 +7,7 @@ objects are found again by a mark of their own, else by their names.
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,14 @@ def _marked(item: bpy.types.ID) -> str:
 def is_take(action: bpy.types.Action) -> bool:
     """Whether an Action is the first of a take."""
     return action.is_property_set("diffposetalk") and bool(action.diffposetalk.id)
+
+
+def version(action: bpy.types.Action) -> str:
+    """Number or first frame, and seed of a take, as short as can be; empty where it was not generated."""
+    found = re.fullmatch(r".* · (take|from) (\S+) \(seed (\d+)\)", action.diffposetalk.title, re.DOTALL)
+    if found is None:
+        return ""
+    return f"{found[2]} · seed {found[3]}" if found[1] == "take" else f"from {found[2]} · seed {found[3]}"
 
 
 def takes_of(owner: bpy.types.Object) -> list[bpy.types.Action]:

@@ -62,7 +62,7 @@ ADD_ON_STANDS_ON = {
 COMMAND_ONLY = {"train", "evaluate"}
 """What nothing reaches but the command line, when that command is called."""
 WITHOUT_BLENDER = ("data", "client")
-BLENDER = {"bpy", "bmesh", "mathutils", "bpy_extras", "blf", "gpu", "idprop", "bl_ui", "bl_operators"}
+BLENDER = {"aud", "bpy", "bmesh", "mathutils", "bpy_extras", "blf", "gpu", "idprop", "bl_ui", "bl_operators"}
 
 
 class Import(NamedTuple):

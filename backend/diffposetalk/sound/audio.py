@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Recordings in: any file libsndfile reads becomes 16 kHz mono speech, or a clear reason why not."""
+"""Recordings in: any file that libsndfile or PyAV reads becomes 16 kHz mono speech, or a clear reason why not."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import soxr
 from ..config import FPS
 from ..errors import AudioError, Cancelled, refusing
 from ..files.digest import file_sha256
+from . import film_sound
 
 SAMPLE_RATE = 16_000  # Hz, what every speech encoder here hears
 MIN_SECONDS = 0.1
@@ -251,7 +252,9 @@ def _open(path: Path) -> soundfile.SoundFile:
         # Names on a disk need not be UTF-8; on Windows they are no bytes at all.
         sound = soundfile.SoundFile(str(path) if sys.platform == "win32" else os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError, OSError) as error:
-        raise AudioError(_unreadable_message(path), "audio_unreadable") from error
+        sound = film_sound.decoded(path) if os.access(path, os.R_OK) else None
+        if sound is None:
+            raise AudioError(_unreadable_message(path), "audio_unreadable") from error
     rate, channels = sound.samplerate, sound.channels
     if rate < MIN_SAMPLE_RATE:
         sound.close()

@@ -7,7 +7,10 @@ DIFFPOSETALK_TRACKER, or lies in the user's data folder, where `tracker_file` pu
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import os
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,9 @@ LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0
 EYES = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398,
         33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)  # fmt: skip
 BROWS = (276, 283, 282, 295, 285, 300, 293, 334, 296, 336, 46, 53, 52, 65, 55, 70, 63, 105, 66, 107)
+SYSTEM_LIBRARIES = {"libGLESv2.so.2": "libgles2", "libEGL.so.1": "libegl1"}  # and Debian's packages
+
+_load_failure: VideoError | None = None  # why MediaPipe could not be loaded; it is not tried again
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,28 @@ def find_tracker(path: str | Path | None = None) -> Path:
     return file
 
 
+def check_libraries() -> None:
+    """Find out whether the shared libraries are there that MediaPipe needs.
+
+    Before it is loaded: where that fails, the second try ends the process.
+
+    Raises:
+        VideoError: `tracker_extra`; it names the libraries, and the packages that bring them.
+    """
+    missing = {}
+    for library, package in SYSTEM_LIBRARIES.items() if sys.platform == "linux" else ():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            missing[library] = package
+    if missing:
+        raise VideoError(
+            f"MediaPipe cannot run here: the system lacks {' and '.join(missing)}. On Debian and Ubuntu: sudo apt "
+            f"install {' '.join(missing.values())}. On other systems, install what brings these libraries.",
+            "tracker_extra",
+        )
+
+
 class FaceTracker:
     """The landmarker over the frames of one video, or (`still`) over single pictures; use with `with`.
 
@@ -106,6 +134,11 @@ class FaceTracker:
     """
 
     def __init__(self, model: Path, faces: int = 1, still: bool = False) -> None:
+        global _load_failure
+        if importlib.util.find_spec("mediapipe") is not None:
+            if _load_failure is not None:
+                raise _load_failure
+            check_libraries()
         # Its C++ parts write to standard error past Python's logging.
         os.environ.setdefault("GLOG_minloglevel", "2")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -117,10 +150,10 @@ class FaceTracker:
                 'Tracking faces needs MediaPipe: pip install "diffposetalk[tracking]".', "tracker_extra"
             ) from error
         except OSError as error:
-            raise VideoError(
-                f"MediaPipe cannot run here: {error}. On Debian and Ubuntu it needs libgles2, libegl1 and libgl1.",
-                "tracker_extra",
-            ) from error
+            _load_failure = VideoError(
+                f"MediaPipe cannot run here: {error}. A library of the system is missing.", "tracker_extra"
+            )
+            raise _load_failure from error
         mode = vision.RunningMode.IMAGE if still else vision.RunningMode.VIDEO
         options = vision.FaceLandmarkerOptions(
             # The bytes rather than the path: MediaPipe does not open all that Python does (letters beyond ASCII).

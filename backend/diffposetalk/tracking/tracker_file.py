@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from ..errors import Cancelled, OutputError, VideoError
 from ..files.whole_file import whole_file
-from .landmarker import find_tracker, kept_tracker
+from .landmarker import check_libraries, find_tracker, kept_tracker
 
 URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
@@ -37,6 +37,10 @@ def tracking_status(path: str | Path | None = None) -> dict[str, Any]:
         found, problem = str(find_tracker(path)), ""
     except VideoError as error:
         found, problem = None, error.message
+    try:
+        check_libraries()
+    except VideoError as error:
+        problem = problem or error.message
     return {"missing_packages": missing, "tracker": found, "problem": problem, "url": URL, "bytes": BYTES}
 
 

@@ -125,6 +125,7 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
     """Download MediaPipe's face tracker (face_landmarker.task, 3.8 MB, from Google) once, and check its checksum"""
 
     bl_label = "Fetch Face Tracker"
+    place = "FILES"
     job: FetchTracker
 
     @classmethod

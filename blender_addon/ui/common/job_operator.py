@@ -2,6 +2,7 @@
 """Operators whose work is a job: modal with progress in a window, blocking in a script; and Cancel."""
 
 import time
+from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
@@ -20,6 +21,7 @@ class JobOperator(NamedOperator):
 
     job: Job
     timer: bpy.types.Timer
+    place = job_status.PANELS  # where it is said how the job ended
 
     def start(self, context: bpy.types.Context) -> Job:
         """Start the job. Raises UserError or BackendError."""
@@ -74,7 +76,10 @@ class JobOperator(NamedOperator):
         while self.job.poll() == "running":
             time.sleep(TIMER_SECONDS / 2)
         context.window_manager.event_timer_remove(self.timer)
-        job_status.show(context, running=False)
+        self._show(context, running=False)
+
+    def _show(self, context: bpy.types.Context, **told: Any) -> None:
+        job_status.show(context, place=self.place, **told)
 
     def _begin(self, context: bpy.types.Context) -> bool:
         try:
@@ -87,12 +92,12 @@ class JobOperator(NamedOperator):
                 context, UserError(f"A file cannot be used: {error.strerror or error}: {error.filename}.")
             )
             return False
-        job_status.show(context, running=True, text=self.job.text)
+        self._show(context, running=True, text=self.job.text)
         return True
 
     def _advance(self, context: bpy.types.Context) -> str:
         state = self.job.poll()
-        job_status.show(context, running=True, progress=self.job.progress, text=self.job.text)
+        self._show(context, running=True, progress=self.job.progress, text=self.job.text)
         return state
 
     def _conclude(self, context: bpy.types.Context) -> set[str]:
@@ -104,22 +109,22 @@ class JobOperator(NamedOperator):
                 self._fail(context, error)
                 return {"CANCELLED"}
             except BaseException:
-                job_status.show(
+                self._show(
                     context, running=False, error="An internal error occurred; see the system console."
                 )
                 raise
-            job_status.show(context, running=False, text=text)
+            self._show(context, running=False, text=text)
             self.report({"INFO"}, text)
             return {"FINISHED"}
         if state == "cancelled":
-            job_status.show(context, running=False, text=rpt_("Cancelled; nothing was changed"))
+            self._show(context, running=False, text=rpt_("Cancelled; nothing was changed"))
             self.report({"WARNING"}, rpt_("Cancelled"))
             return {"CANCELLED"}
         self._fail(context, self.job.failure or UserError("The job failed."))
         return {"CANCELLED"}
 
     def _fail(self, context: bpy.types.Context, error: Exception) -> None:
-        job_status.show(context, running=False, error=str(error))
+        self._show(context, running=False, error=str(error))
         self.report({"ERROR"}, str(error))
 
 

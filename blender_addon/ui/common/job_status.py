@@ -7,6 +7,7 @@ from bpy.props import BoolProperty, FloatProperty, StringProperty
 from .wrapped_text import draw_text
 
 REDRAW_SECONDS = 0.1
+PANELS = "PANELS"  # the sidebar
 
 setup_log: list[str] = []  # the last lines of the backend's installation
 
@@ -19,17 +20,30 @@ class DiffPoseTalkStatus(bpy.types.PropertyGroup):
     progress: FloatProperty(min=0.0, max=1.0, options={"SKIP_SAVE"})
     text: StringProperty(options={"SKIP_SAVE"})
     error: StringProperty(options={"SKIP_SAVE"})
+    place: StringProperty(default=PANELS, options={"SKIP_SAVE"})
 
 
 def show(
-    context: bpy.types.Context, *, running: bool, progress: float = 0.0, text: str = "", error: str = ""
+    context: bpy.types.Context,
+    *,
+    running: bool,
+    progress: float = 0.0,
+    text: str = "",
+    error: str = "",
+    place: str = "PANELS",
 ) -> None:
-    """Put a job's state where the panels read it, and have them redrawn."""
+    """Put a job's state where the panels read it, and have them redrawn.
+
+    Args:
+        place: where it is said how the job ended: PANELS, or the page of the preferences that it belongs to.
+    """
     status = context.window_manager.diffposetalk_status
-    unchanged = (status.running, status.text, status.error) == (running, text, error)
+    told = running, text, error, place
+    unchanged = (status.running, status.text, status.error, status.place) == told
     if unchanged and abs(status.progress - progress) < 0.001:
         return
-    status.running, status.progress, status.text, status.error = running, progress, text, error
+    status.running, status.text, status.error, status.place = told
+    status.progress = progress
     redraw()
     if not running:
         status.cancel_requested = False
@@ -47,8 +61,10 @@ def redraw() -> None:
                 region.tag_redraw()
 
 
-def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: int) -> None:
-    """Show the running job with its Cancel button, or how the last one ended.
+def draw_status(
+    layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: int, place: str = PANELS
+) -> None:
+    """Show the running job with its Cancel button, or how the last one ended that belongs to a place.
 
     Args:
         width: of the region in pixels; text is broken into as many lines as it needs.
@@ -57,6 +73,8 @@ def draw_status(layout: bpy.types.UILayout, status: DiffPoseTalkStatus, width: i
         percent = f" {100 * status.progress:.0f} %" if status.progress > 0 else ""
         layout.progress(factor=status.progress, text=status.text + percent)
         layout.operator("diffposetalk.cancel", icon="CANCEL")
+    elif status.place != place:
+        return
     elif status.error:
         box = layout.box()
         box.alert = True

@@ -31,6 +31,7 @@ class WorkOperator(NamedOperator):
     """An operator that reports what it did, or why it could not."""
 
     bl_options = {"REGISTER", "UNDO"}
+    place = job_status.PANELS  # where it is said what was done
 
     def act(self, context: bpy.types.Context) -> str:
         """Do it. Returns a sentence for the user, or nothing. Raises UserError."""
@@ -48,7 +49,7 @@ class WorkOperator(NamedOperator):
             self.report({"INFO"}, text)
         return {"FINISHED"}
 
-    def _tell(self, context: bpy.types.Context, **told: str) -> None:
+    def _tell(self, context: bpy.types.Context, text: str = "", error: str = "") -> None:
         """Let the panel say it in place of what went before, but not of a job that runs."""
         if not context.window_manager.diffposetalk_status.running:
-            job_status.show(context, running=False, **told)
+            job_status.show(context, running=False, text=text, error=error, place=self.place)

@@ -18,7 +18,7 @@ from ...install.preferences import addon_preferences
 from ...jobs import scene_settings
 from ...jobs.generation import GenerationJob, Speech, seeds_made
 from ..common.job_operator import JobOperator
-from ..common.work_operator import WorkOperator
+from ..common.work_operator import NamedOperator, WorkOperator
 from . import properties
 
 
@@ -61,10 +61,9 @@ class DIFFPOSETALK_OT_add_head(JobOperator):
         return rpt_("Added {name}").format(name=mesh.name)
 
 
-class DIFFPOSETALK_OT_choose_audio(bpy.types.Operator, ImportHelper):
+class DIFFPOSETALK_OT_choose_audio(NamedOperator, ImportHelper):
     """Choose the recording; the browser shows sound files and films"""
 
-    bl_idname = "diffposetalk.choose_audio"
     bl_label = "Choose Recording"
     bl_options = {"REGISTER", "UNDO"}
     filter_folder: BoolProperty(default=True, options={"HIDDEN"})

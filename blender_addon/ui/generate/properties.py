@@ -78,8 +78,8 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
     seed: IntProperty(
         name="Seed",
-        description="Random seed: the same seed gives the same motion again, another one a variation. It goes on by itself "
-        "where the head has the same take already",
+        description="Random seed: the same seed gives the same motion again, another one a variation. It goes on by "
+        "itself where the head has the same take already",
         min=0,
         max=MAX_SEED,
     )

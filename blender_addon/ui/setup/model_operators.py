@@ -70,6 +70,7 @@ class DIFFPOSETALK_OT_check_flame(JobOperator):
     """Read the FLAME model, and convert it if needed"""
 
     bl_label = "Check FLAME"
+    place = "FILES"
     job: FlameHead
 
     def start(self, context: bpy.types.Context) -> FlameHead:
@@ -86,6 +87,7 @@ class DIFFPOSETALK_OT_convert_checkpoint(JobOperator):
     """Make a model folder of the three files, load it, and choose it. No code in the files is run"""
 
     bl_label = "Convert Checkpoint"
+    place = "FILES"
     job: ConvertCheckpoint
 
     @classmethod
@@ -109,6 +111,7 @@ class DIFFPOSETALK_OT_check_model(JobOperator):
     """Load the model in Model Folder, with HuBERT if it needs that, and say what it is"""
 
     bl_label = "Check Model"
+    place = "FILES"
     job: LoadModel
 
     def start(self, context: bpy.types.Context) -> LoadModel:

@@ -19,11 +19,14 @@ from ..common import job_status
 from ..common.job_operator import JobOperator
 from ..common.work_operator import WorkOperator
 
+BACKEND_PAGE = "BACKEND"
+
 
 class SetupOperator(JobOperator):
     """An operator that downloads packages, and shows what the tools say meanwhile."""
 
     job: SetupJob
+    place = BACKEND_PAGE
 
     @classmethod
     def obstacle(cls, context: bpy.types.Context) -> str:
@@ -47,12 +50,12 @@ class SetupOperator(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         preferences = addon_preferences()
         preferences.backend_python = ""
-        if self.job.notes:
-            preferences.device = "cpu"
         job_status.setup_log.clear()
         environment = backend_setup.current_environment()
         assert environment is not None
         facts = environment.facts
+        if facts["chosen_device"] == "cpu":  # the one that was found does not work
+            preferences.device = "cpu"
         text = rpt_(
             "The backend is set up: PyTorch {torch}, device {device}, a second of motion in {seconds:.1f} s"
         ).format(torch=facts["torch"], device=facts["device"], seconds=facts["check_seconds"])
@@ -87,6 +90,10 @@ class ExtraOperator(SetupOperator):
 
     extra: Extra
 
+    def finish(self, context: bpy.types.Context) -> str:
+        installed = rpt_("{name} is installed, and starts").format(name=self.extra.title)
+        return f"{installed}. {super().finish(context)}"
+
     def start(self, context: bpy.types.Context) -> SetupJob:
         if addon_preferences().backend_python:
             raise UserError(f"In the Python that you chose as Backend Python, run: {self.extra.by_hand}.")
@@ -112,6 +119,7 @@ class DIFFPOSETALK_OT_remove_backend(WorkOperator):
 
     bl_label = "Remove Backend"
     bl_options = {"REGISTER"}
+    place = BACKEND_PAGE
 
     @classmethod
     def obstacle(cls, context: bpy.types.Context) -> str:
@@ -126,15 +134,9 @@ class DIFFPOSETALK_OT_remove_backend(WorkOperator):
 
     def act(self, context: bpy.types.Context) -> str:
         session.stop()
-        try:
-            backend_setup.remove_environment()
-        except UserError as error:
-            job_status.show(context, running=False, error=str(error))
-            raise
-        text = rpt_("The backend was removed")
+        backend_setup.remove_environment()
         job_status.setup_log.clear()
-        job_status.show(context, running=False, text=text)
-        return text
+        return rpt_("The backend was removed")
 
 
 class DIFFPOSETALK_OT_copy_diagnostics(WorkOperator):
@@ -142,6 +144,7 @@ class DIFFPOSETALK_OT_copy_diagnostics(WorkOperator):
 
     bl_label = "Copy Diagnostics"
     bl_options = {"REGISTER"}
+    place = BACKEND_PAGE
 
     def act(self, context: bpy.types.Context) -> str:
         manager = context.window_manager
@@ -163,6 +166,7 @@ class DIFFPOSETALK_OT_check_backend(JobOperator):
     """Start the backend, and show its version and device"""
 
     bl_label = "Check Backend"
+    place = BACKEND_PAGE
     job: BackendCheck
 
     def start(self, context: bpy.types.Context) -> BackendCheck:

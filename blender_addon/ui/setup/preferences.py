@@ -156,7 +156,7 @@ class DiffPoseTalkPreferences(bpy.types.AddonPreferences):
             _draw_backend(self, layout, width)
         else:
             _draw_files(self, layout, width)
-        job_status.draw_status(layout, status, width)
+        job_status.draw_status(layout, status, width, preferences.page)
         _draw_log(layout)
         layout.operator("diffposetalk.copy_diagnostics", icon="COPYDOWN")
 

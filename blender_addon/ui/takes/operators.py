@@ -134,7 +134,6 @@ class DIFFPOSETALK_OT_retime_take(TakeOperator):
 class DIFFPOSETALK_OT_retime_to_scene(TakeOperator):
     """Write the keys of this head's takes anew at the scene's frame rate, so that they run as fast as they were made"""
 
-    bl_idname = "diffposetalk.retime_to_scene"
     bl_label = "Retime to the Scene's Rate"
 
     def work(self, context: bpy.types.Context, action: bpy.types.Action, target: Target) -> str:

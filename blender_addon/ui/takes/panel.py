@@ -11,17 +11,21 @@ from .operators import active_take, chosen_target
 from .properties import SLIDERS
 
 STARS = 5
+VERSION_SHARE = 0.4  # of a row
 
 
 class DIFFPOSETALK_UL_takes(RowList):
     """The takes of the active head."""
 
     def draw_row(self, context: bpy.types.Context, row: bpy.types.UILayout, item: bpy.types.AnyType) -> None:
-        if is_narrow(context):  # the stars are below the list
-            row.prop(item, "name", text="", emboss=False)
-            return
-        row.prop(item, "name", text="", emboss=False, icon="ACTION")
-        draw_stars(row, item)
+        version = record.version(item)  # the name's end, which is cut where it is narrow
+        if version:
+            row = row.split(factor=VERSION_SHARE)
+            row.label(text=version, translate=False)
+            row = row.row(align=True)
+        row.prop(item, "name", text="", emboss=False)
+        if not is_narrow(context):  # else the stars are below the list
+            draw_stars(row, item)
 
     def filter_items(
         self, context: bpy.types.Context, data: bpy.types.AnyType, property: str

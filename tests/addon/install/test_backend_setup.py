@@ -453,7 +453,14 @@ def test_pytorchs_build_is_uvs_choice_unless_said_otherwise(part, monkeypatch):
     monkeypatch.setattr(module.sys, "platform", "linux")
     monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
-    assert module.Sources().torch_options() == ["--torch-backend=auto"]
+    for card in ("cuda", "rocm", "xpu"):  # which of their builds the driver needs is uv's choice
+        monkeypatch.setattr(module, "_graphics", lambda card=card: card)
+        assert module.Sources().torch_options() == ["--torch-backend=auto"]
+    monkeypatch.setattr(module, "_graphics", lambda: "cpu")
+    assert (
+        module.Sources().torch_options() == ["--torch-backend=cpu"]
+        and module.plan(module.Sources()).build == "cpu"
+    )
     assert module.Sources(torch="cpu").torch_options() == ["--torch-backend=cpu"]
     index = module.Sources(torch="index")
     assert index.torch_options() == [] and index.torch_is_locked

@@ -205,7 +205,7 @@ def test_a_range_of_a_line_is_made_again(api, part, stage):
 
 def test_a_silent_strip_stops_no_other(api, part, stage, recordings):
     """It is left out and named, before, between or after others; alone it is an error."""
-    scene, ann, bob = stage
+    scene, ann, _ = stage
     strips = strips_of(scene)
     for name, channel, frame in (("Ann_0", 3, 1), ("Bob_2", 4, 140), ("Bob_3", 4, 400)):
         strips.new_sound(name, str(recordings / "silent.wav"), channel, frame)

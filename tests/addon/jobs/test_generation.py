@@ -2,6 +2,7 @@
 """From recordings to keys with the real backend and the bundled model; and every way in which it can fail."""
 
 import os
+import wave
 from pathlib import Path
 
 import bpy
@@ -319,6 +320,15 @@ def test_what_telephones_record(api, part, recordings, quick, tmp_path, name):
         aud.CONTAINER_MATROSKA,
         aud.CODEC_AAC,
         128_000,
+    )
+    blenders = part("engine.sound_file").decoded(
+        str(path), tmp_path / "decoded"
+    )  # for a backend without PyAV
+    with wave.open(blenders) as decoded:
+        assert decoded.getnframes() / decoded.getframerate() == pytest.approx(2.0, abs=0.1)
+    assert (
+        Path(blenders).name == name
+        and part("engine.sound_file").decoded(str(recordings / "notes.wav"), tmp_path) is None
     )
     head, _ = api.add_head()
     result = api.generate(head, path, **quick)[0]

@@ -90,6 +90,19 @@ def test_another_frame_rate_is_said_and_mended(api, part, key_takes):
     assert told()[1] == ["diffposetalk.generate_dialogue"]
 
 
+def test_a_takes_version_is_told_first(api, part, key_takes):
+    """Number and seed: of a long name the list cuts just these."""
+    head, _ = api.add_head()
+    take = key_takes([head], 2)[1]
+    version = part("takes.record").version
+    assert version(take) == "2 · seed 1"
+    take.diffposetalk.title = "jfk · take 1 (seed 3) · from 20.5 (seed 14)"
+    assert version(take) == "from 20.5 · seed 14"
+    for title in ("walk · motion", "take 3 (seed 4)", ""):
+        take.diffposetalk.title = title
+        assert version(take) == ""
+
+
 def test_takes_are_listed_shown_and_kept(api, part, key_takes):
     head, rig = api.add_head()
     other, _ = api.add_head("Other")

@@ -180,3 +180,35 @@ def test_blender_has_no_complaints():
     """Blender lists what an extension does against its policies, e.g. modules outside its own package."""
     addon_utils._extensions_warnings_get._is_first = True
     assert not addon_utils._extensions_warnings_get()
+
+
+def test_how_a_job_ended_is_said_where_it_belongs(part):
+    """What happened on a page of the preferences stands neither on the other one nor in the sidebar."""
+    from types import SimpleNamespace
+
+    job_status, shown = part("ui.common.job_status"), {}
+    setup, models = part("ui.setup.operators"), part("ui.setup.model_operators")
+    assert (
+        setup.DIFFPOSETALK_OT_install_tracking.place == setup.DIFFPOSETALK_OT_check_backend.place == "BACKEND"
+    )
+    assert (
+        models.DIFFPOSETALK_OT_check_model.place == part("ui.capture.operators").CLASSES[-1].place == "FILES"
+    )
+    assert part("ui.generate.operators").DIFFPOSETALK_OT_generate.place == "PANELS"
+
+    def texts(place):
+        found = []
+        column = SimpleNamespace(label=lambda text="", **_: found.append(text))
+        box = SimpleNamespace(alert=False, column=lambda **_: column)
+        layout = SimpleNamespace(column=lambda **_: column, box=lambda: box)
+        job_status.draw_status(layout, status(), 300, place)
+        return " ".join(found)
+
+    try:
+        for place in ("PANELS", "BACKEND", "FILES"):
+            for told in ({"text": "It is done"}, {"error": "It went wrong"}):
+                job_status.show(bpy.context, running=False, place=place, **told)
+                shown = {at: texts(at) for at in ("PANELS", "BACKEND", "FILES")}
+                assert shown.pop(place) == next(iter(told.values())) and set(shown.values()) == {""}
+    finally:
+        job_status.show(bpy.context, running=False)

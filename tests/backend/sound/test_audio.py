@@ -321,3 +321,33 @@ def test_messages_differ(tmp_path: Path) -> None:
     ]
     kinds = {refused(path).kind for path in [*paths, tmp_path]}
     assert len(kinds) == len(paths) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("telephone.m4a", "aac"), ("film.mp4", "aac"), ("film.mkv", "pcm_s16le")]
+)
+def test_sound_of_films(tmp_path: Path, name: str, codec: str) -> None:
+    """What telephones record, through PyAV: as long and as loud as it was, or a part of it."""
+    av = pytest.importorskip("av")
+    path, samples = tmp_path / name, tone(3, 44_100)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=44_100, layout="mono")
+        whole = np.round(samples * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(whole, format="s16", layout="mono")
+        frame.sample_rate = 44_100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    speech = load_speech(path)
+    assert speech.seconds == pytest.approx(3, abs=0.1) and probe(path).frames == pytest.approx(75, abs=3)
+    middle = speech.samples[8_000:40_000]
+    assert np.sqrt(np.square(middle).mean()) == pytest.approx(np.sqrt(np.square(samples).mean()), rel=0.05)
+    assert load_speech(path, 1.0, 1.0).frames == 25 and speech.name == name
+    path.write_bytes(path.read_bytes()[:300])
+    assert refused(path).kind == "audio_unreadable"
+
+
+def test_films_are_refused_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "song.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + bytes(200))
+    error = refused(tmp_path / "song.m4a")
+    assert error.kind == "audio_unreadable" and "WAV" in error.message

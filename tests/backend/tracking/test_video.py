@@ -16,7 +16,9 @@ from support.made_recordings import clip
 from support.video_files import write_video
 
 from diffposetalk.errors import AudioError, VideoError
+from diffposetalk.tracking import landmarker, tracker_file
 from diffposetalk.tracking.landmarker import FaceTracker
+from diffposetalk.tracking.tracker_file import tracking_status
 from diffposetalk.tracking.video import frame_near, probe_video, read_frames, read_sound
 from diffposetalk.train.recordings import read_recordings
 
@@ -171,3 +173,48 @@ def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         probe_video(path)
     with pytest.raises(VideoError, match=r'pip install "diffposetalk\[tracking\]"'):
         FaceTracker(tmp_path / "face_landmarker.task")
+
+
+def write_mediapipe(folder: Path, code: str) -> None:
+    (folder / "mediapipe").mkdir()
+    (folder / "mediapipe" / "__init__.py").write_text(code, encoding="utf-8")
+
+
+@pytest.fixture
+def other_mediapipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A MediaPipe that notes that it is loaded, and cannot be; returns the file that it writes."""
+    loaded = tmp_path / "loaded.txt"
+    code = f"open({str(loaded)!r}, 'a').write('x')\nraise OSError('libsomething.so.1: cannot open shared object file')"
+    write_mediapipe(tmp_path, code)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mediapipe"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(landmarker, "_load_failure", None)
+    return loaded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MediaPipe brings its libraries")
+def test_a_missing_library_is_found_before_mediapipe_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_mediapipe: Path
+) -> None:
+    def lacking(name: str) -> None:
+        if name == "libGLESv2.so.2":
+            raise OSError(name)
+
+    monkeypatch.setattr(landmarker.ctypes, "CDLL", lacking)
+    with pytest.raises(VideoError, match=r"lacks libGLESv2\.so\.2\..*apt install libgles2\.") as caught:
+        FaceTracker(tmp_path / "face_landmarker.task")
+    assert caught.value.kind == "tracker_extra" and not other_mediapipe.exists()
+    monkeypatch.setattr(tracker_file, "find_tracker", lambda path: tmp_path)
+    assert "libgles2" in tracking_status()["problem"]
+
+
+def test_what_could_not_be_loaded_is_not_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_mediapipe: Path
+) -> None:
+    """The second try ends the process."""
+    monkeypatch.setattr(landmarker, "SYSTEM_LIBRARIES", {})
+    for _ in range(3):
+        with pytest.raises(VideoError, match="libsomething"):
+            FaceTracker(tmp_path / "face_landmarker.task")
+    assert other_mediapipe.read_text() == "x"
