@@ -39,8 +39,8 @@ def measure(
     target = targets.find_target(head, 0.4)
     began = time.process_time()
     shown = motion_module.resample_motion(raw, fps)
-    performance = keying.Performance((target,), (keying.Take(shown, "bench · take 1", raw),), 1)
-    action = keying.key_performances([performance])[0][0][0]
+    assignment = keying.Assignment((target,), (keying.Take(shown, "bench · take 1", raw),), 1)
+    action = keying.key_takes([assignment])[0][0][0]
     anew = time.process_time() - began
     times = []
     for run in range(RUNS):

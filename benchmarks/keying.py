@@ -34,11 +34,11 @@ def measure(
     target = targets_module.find_target(mesh, 0.4)
 
     take = keying.Take(motion, "bulk · take 1 (seed 0)")
-    performance = keying.Performance((target,), (take,), 1)
+    assignment = keying.Assignment((target,), (take,), 1)
     bulk = float("inf")
     for _ in range(BULK_RUNS):
         began = time.perf_counter()
-        actions = keying.key_performances([performance])[0][0]
+        actions = keying.key_takes([assignment])[0][0]
         bulk = min(bulk, time.perf_counter() - began)
     curves = [curve for action in actions for curve in keying.action_curves(action)]
     assert all(len(curve.keyframe_points) == frames for curve in curves)

@@ -14,7 +14,7 @@ from ..engine import flame_file
 from ..engine.flame_file import FlameHead
 from ..faces import rig
 from ..takes import audio_strip, heard, showing
-from ..takes.keying import Performance, Take, key_performances, last_frame
+from ..takes.keying import Assignment, Take, key_takes, last_frame
 from .calls import Objects, listed, push_undo
 
 
@@ -83,8 +83,8 @@ def key_motion(
     path = Path(bpy.path.abspath(str(motion)))
     clip = resample_motion(read_motion(path), audio_strip.frames_per_second(scene))
     targets = tuple(showing.targets_of(listed(objects)))
-    performance = Performance(targets, (Take(clip, f"{path.stem} · motion"),), start_frame)
-    [[actions]] = key_performances([performance], head_bone, head_strength)
+    assignment = Assignment(targets, (Take(clip, f"{path.stem} · motion"),), start_frame)
+    [[actions]] = key_takes([assignment], head_bone, head_strength)
     scene.frame_end = max(scene.frame_end, last_frame(clip, start_frame))
     heard.follow_takes()
     push_undo("Key Motion")

@@ -147,7 +147,7 @@ def smoothed(values: np.ndarray, frames: float) -> np.ndarray:
 def find_blinks(lids: np.ndarray, fps: float) -> list[tuple[int, int, int]]:
     """The blinks in (T,) lid closing: first frame, peak and last frame of each."""
     reach = max(2, round(BLINK_REACH * fps))
-    found: list[tuple[int, int, int]] = []
+    blinks: list[tuple[int, int, int]] = []
     peaks = np.flatnonzero((lids[1:-1] >= lids[:-2]) & (lids[1:-1] > lids[2:])) + 1
     for peak in peaks.tolist():
         first, last = max(0, peak - reach), min(len(lids) - 1, peak + reach)
@@ -155,12 +155,12 @@ def find_blinks(lids: np.ndarray, fps: float) -> list[tuple[int, int, int]]:
         last = peak + int(np.argmin(lids[peak : last + 1]))
         if lids[peak] - max(lids[first], lids[last]) < BLINK_HEIGHT:
             continue
-        if found and first < found[-1][2]:
-            if lids[peak] <= lids[found[-1][1]]:
+        if blinks and first < blinks[-1][2]:
+            if lids[peak] <= lids[blinks[-1][1]]:
                 continue
-            found.pop()
-        found.append((first, peak, last))
-    return found
+            blinks.pop()
+        blinks.append((first, peak, last))
+    return blinks
 
 
 def _blinks(lids: np.ndarray, fps: float, strength: float, rate: float) -> np.ndarray:

@@ -142,9 +142,9 @@ def _check(head: HeadAsset) -> None:
         "polygon_material": (head.polygon_material.shape, (len(head.polygons),)),
         "joint_names": ((len(head.joint_names),), (5,)),
     }
-    for name, (found, expected) in shapes.items():
-        if found != expected:
-            raise ValueError(f"{name} has the shape {found} and not {expected}")
+    for name, (shape, expected) in shapes.items():
+        if shape != expected:
+            raise ValueError(f"{name} has the shape {shape} and not {expected}")
     for name in ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "eye_look_angles", "uv"):
         if not np.isfinite(getattr(head, name)).all():
             raise ValueError(f"{name} holds numbers that are not finite")

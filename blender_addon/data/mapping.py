@@ -162,8 +162,8 @@ def _guess_rows(by_mesh: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Row]:
     }
     rows = [
         Row(source, mesh, "KEY", name, low=-10.0, high=10.0)
-        for mesh, found in flame.items()
-        for source, name in found.items()
+        for mesh, keys in flame.items()
+        for source, name in keys.items()
     ]
     if rows:
         return rows
@@ -181,8 +181,8 @@ def _guess_rows(by_mesh: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Row]:
     for mesh, names in names_by_mesh.items():
         visemes = shape_names.match_visemes(names)
         if visemes is not None:
-            title, found = visemes
-            spoken += [Row(f"{title}:{viseme}", mesh, "KEY", name) for viseme, name in found.items()]
+            title, keys = visemes
+            spoken += [Row(f"{title}:{viseme}", mesh, "KEY", name) for viseme, name in keys.items()]
     if spoken:  # else mouthOpen and the like would add to the visemes
         rows = [row for row in rows if part_of(row.source) == "UPPER"] + spoken
     return rows

@@ -200,7 +200,7 @@ def match_arkit(
         mesh: {name: core_and_side(bare(name)) for name in names} for mesh, names in names_by_mesh.items()
     }
     everywhere = _affixes(pair for parts in split.values() for pair in parts.values())
-    found: dict[str, list[tuple[str, str]]] = {}
+    by_channel: dict[str, list[tuple[str, str]]] = {}
     for mesh, parts in split.items():
         own = core_and_side(mesh)[0]
         affixes = [*KNOWN_AFFIXES, (own, ""), *everywhere, *_affixes(parts.values(), 2)]
@@ -212,13 +212,13 @@ def match_arkit(
         for channel, choices in preferences.items():
             best = min(preference for preference, _ in choices)
             keys = [name for preference, name in choices if preference == best]
-            found.setdefault(channel, []).extend((mesh, name) for name in _distinct(keys, parts))
+            by_channel.setdefault(channel, []).extend((mesh, name) for name in _distinct(keys, parts))
         for name, (core, side) in parts.items():
             stem = None if side else _whole(core, affixes)
             for channel in (f"{stem}{LEFT}", f"{stem}{RIGHT}") if stem else ():
                 if channel not in preferences:
-                    found.setdefault(channel, []).append((mesh, name))
-    return found
+                    by_channel.setdefault(channel, []).append((mesh, name))
+    return by_channel
 
 
 def _whole(core: str, affixes: Iterable[tuple[str, str]]) -> str | None:
@@ -248,11 +248,11 @@ def _match(core: str, side: str, affixes: Iterable[tuple[str, str]]) -> tuple[st
         if not (core.startswith(prefix) and core.endswith(suffix) and len(core) > len(prefix) + len(suffix)):
             continue
         rest = core[len(prefix) : len(core) - len(suffix)]
-        found = WORDS.get((rest, side))
-        if found is None and not side and rest[-1:] in "lr":  # eyeblinkl, written in one
-            found = WORDS.get((rest[:-1], LEFT if rest[-1] == "l" else RIGHT))
-        if found is not None and (best is None or len(rest) > best[0]):
-            best = (len(rest), found)
+        meaning = WORDS.get((rest, side))
+        if meaning is None and not side and rest[-1:] in "lr":  # eyeblinkl, written in one
+            meaning = WORDS.get((rest[:-1], LEFT if rest[-1] == "l" else RIGHT))
+        if meaning is not None and (best is None or len(rest) > best[0]):
+            best = (len(rest), meaning)
     return best[1] if best is not None else None
 
 
@@ -305,14 +305,14 @@ def match_visemes(names: Sequence[str]) -> tuple[str, dict[str, str]] | None:
     for title, visemes in VISEME_SETS.items():
         best: dict[str, str] = {}
         for prefix in _prefixes(plain, visemes.values()):
-            found = {
+            keys = {
                 viseme: plain[prefix + spelled]
                 for viseme, spellings in visemes.items()
                 for spelled in spellings[::-1]
                 if prefix + spelled in plain
             }
-            if len(found) > len(best):
-                best = found
+            if len(keys) > len(best):
+                best = keys
         if len(best) >= _ENOUGH[title]:
             return title, best
     return None

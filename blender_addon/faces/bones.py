@@ -39,14 +39,14 @@ def pick_bones(rig: bpy.types.Object) -> BoneChoice:
     )  # Rigify: the eyes are turned by targets, the head is on its own
 
     def best(kind: str, side: str) -> str:
-        found = []
+        candidates = []
         for place, (name, (core, own)) in enumerate(parts.items()):
             core = core.rstrip("0123456789")
             ending = next((n for n, e in enumerate(_ENDINGS[kind]) if core.endswith(e)), None)
             if ending is None or own != side or core.endswith(_NOT_HEADS):
                 continue
-            found.append((ending, core.startswith(_HELPERS), len(core), place, name))
-        return min(found)[-1] if found else ""
+            candidates.append((ending, core.startswith(_HELPERS), len(core), place, name))
+        return min(candidates)[-1] if candidates else ""
 
     head = best("head", "")
     return BoneChoice(

@@ -71,14 +71,14 @@ class Character:
     @property
     def blocks(self) -> list[bpy.types.ID]:
         """The data-blocks that keying may animate."""
-        found: dict[bpy.types.ID, None] = {}
+        blocks: dict[bpy.types.ID, None] = {}
         objects = {item.name: item for item in self.objects}
         for row in self.rows:
             item = objects[row.object]
-            found[item.data.shape_keys if row.kind == "KEY" else item] = None
+            blocks[item.data.shape_keys if row.kind == "KEY" else item] = None
         if self.rig is not None and self.rig.library is None:
-            found[self.rig] = None
-        return list(found)
+            blocks[self.rig] = None
+        return list(blocks)
 
     @property
     def basis(self) -> str:
@@ -121,14 +121,14 @@ def skins_of(item: bpy.types.Object) -> list[bpy.types.Object]:
     scenes = set(item.users_scene)
     if owner.type == "ARMATURE":
         near = (o for s in scenes for o in s.objects) if scenes else iter(bpy.data.objects)
-        found = [
+        skins = [
             other for other in dict.fromkeys(near) if other.type == "MESH" and armature_of(other) is owner
         ]
     elif owner is not item or item.type == "EMPTY":
-        found = [child for child in owner.children if not scenes or scenes & set(child.users_scene)]
+        skins = [child for child in owner.children if not scenes or scenes & set(child.users_scene)]
     else:
-        found = [item]
-    return sorted((mesh for mesh in found if mesh.type == "MESH"), key=lambda mesh: mesh is not item)
+        skins = [item]
+    return sorted((mesh for mesh in skins if mesh.type == "MESH"), key=lambda mesh: mesh is not item)
 
 
 def _keyed_meshes(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
@@ -283,11 +283,11 @@ def find_character(item: bpy.types.Object) -> Character:
     problems: dict[str, list[str]] = {}
     checked = _Checks()
     for row in table.rows:
-        found = _places(row, objects)
-        if not found:
+        places = _places(row, objects)
+        if not places:
             reason = _why_missing(row, objects)
             problems.setdefault(reason, []).append(row.target)
-        for place in found:
+        for place in places:
             problem = checked.problem(place, row)
             if problem is None:
                 rows.append(replace(row, object=place.name))
@@ -316,18 +316,18 @@ def find_character(item: bpy.types.Object) -> Character:
 
 def _unseen(meshes: Sequence[bpy.types.Object], rows: Sequence[Row]) -> tuple[str, ...]:
     """Sentences about keys that are keyed and do not show, and why."""
-    found = []
+    texts = []
     for mesh in meshes:
         keys = mesh.data.shape_keys
         used = {row.target for row in rows if row.kind == "KEY" and row.object == mesh.name}
         muted = [name for name in used if keys.key_blocks[name].mute]
         if muted:
-            found.append(f"“{mesh.name}” mutes {len(muted)} of its shape keys, which do not move")
+            texts.append(f"“{mesh.name}” mutes {len(muted)} of its shape keys, which do not move")
         if used and mesh.show_only_shape_key:
-            found.append(f"“{mesh.name}” shows only the active shape key: unpin it to see the others")
+            texts.append(f"“{mesh.name}” shows only the active shape key: unpin it to see the others")
         if used and not keys.use_relative:
-            found.append(f"The shape keys of “{mesh.name}” are absolute: set them to Relative to see them")
-    return tuple(found)
+            texts.append(f"The shape keys of “{mesh.name}” are absolute: set them to Relative to see them")
+    return tuple(texts)
 
 
 def left_out_text(problems: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

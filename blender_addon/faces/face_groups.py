@@ -59,7 +59,7 @@ def face_groups(character: Character) -> list[Group]:
     return groups
 
 
-def _group(name: str, found: set[str], wanted: set[str]) -> Group:
-    count = len(found & wanted)
+def _group(name: str, channels: set[str], wanted: set[str]) -> Group:
+    count = len(channels & wanted)
     state = FOUND if count == len(wanted) else PARTLY if count else MISSING
-    return Group(name, state, count, len(wanted), tuple(sorted(wanted - found)))
+    return Group(name, state, count, len(wanted), tuple(sorted(wanted - channels)))

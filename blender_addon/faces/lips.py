@@ -130,10 +130,10 @@ def find_lips(
         best: tuple[float, Lips] | None = None
         for mesh in meshes:
             moved = _movement(mesh, opening, tried)
-            found = _find_pairs(mesh, moved)
-            if found is None:
+            pairs = _find_pairs(mesh, moved)
+            if pairs is None:
                 continue
-            upper, lower = found
+            upper, lower = pairs
             apart = (moved[lower] - moved[upper]).mean(axis=0)
             down = _down(mesh, apart, rig, axes)
             full = float(apart @ down)

@@ -99,7 +99,7 @@ def find_target(item: bpy.types.Object, default_jaw_open_angle: float) -> Target
     names = tuple(str(mesh[EXPRESSIONS_MARK]).split("\n"))
     rig = mesh.parent if mesh.parent is not None and mesh.parent.get(HEAD_MARK) else None
     problems = _unusable(shape_keys, names, rig)
-    unusable = {name for told in problems.values() for name in told}
+    unusable = {name for affected in problems.values() for name in affected}
     keys = {name: name for name in names if name not in unusable}
     if not keys:
         raise UserError(

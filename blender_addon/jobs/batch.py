@@ -98,8 +98,8 @@ def read_jobs(
         try:
             jobs.append((number, _job(row, folder)))
         except UserError as error:
-            told = row if isinstance(row, dict) else {"row": str(row)}
-            bad.append(BatchResult(number, told, "failed", str(error)))
+            given = row if isinstance(row, dict) else {"row": str(row)}
+            bad.append(BatchResult(number, given, "failed", str(error)))
     return jobs, bad
 
 
@@ -228,9 +228,9 @@ def _run_job(
         seeds = tuple(range(job.seed, job.seed + job.takes))
         options = replace(settings.options, seeds=seeds, style=style_list.asked_style(job.style))
         speech = Speech(span, (item,), place_sound and whole)
-        made = GenerationJob(scene, [speech], replace(settings, options=options))
-        made.complete()
-        keyed = made.results[0]
+        generation = GenerationJob(scene, [speech], replace(settings, options=options))
+        generation.complete()
+        keyed = generation.results[0]
         result.actions = [action.name for by_take in keyed.actions for action in by_take]
         result.warnings = keyed.warnings
         _export(job.export, item, (int(keyed.start_frame), keyed.last_frame), result)

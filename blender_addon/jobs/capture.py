@@ -12,7 +12,7 @@ from ..data.motion import Motion, read_motion, resample_motion
 from ..faces.character import Curve
 from ..faces.targets import Target
 from ..takes import audio_strip, heard, showing
-from ..takes.keying import Performance, Take, add_curves, key_performances, last_frame
+from ..takes.keying import Assignment, Take, add_curves, key_takes, last_frame
 from .styles import TrackedVideo
 
 CAPTURE_MARK = "captured_from"  # custom property of the Actions: the video's name
@@ -45,7 +45,7 @@ def key_capture(
         start_frame: where the video's first frame falls.
         translation: also move the rigs of our own heads as the person's head moved.
         place_sound: put the video's sound into the sequencer.
-        head_strength, head_bone: as of `keying.key_performances`.
+        head_strength, head_bone: as of `keying.key_takes`.
 
     Raises:
         UserError: an object cannot be keyed, or shows another basis. Then nothing is changed.
@@ -53,7 +53,7 @@ def key_capture(
     motion = resample_motion(read_motion(tracked.motion), audio_strip.frames_per_second(scene))
     targets = tuple(showing.targets_of(objects))
     take = Take(motion, f"{tracked.video.stem} · capture")
-    [[actions]] = key_performances([Performance(targets, (take,), start_frame)], head_bone, head_strength)
+    [[actions]] = key_takes([Assignment(targets, (take,), start_frame)], head_bone, head_strength)
     warnings = []
     for action in actions:
         action[CAPTURE_MARK] = action[heard.SOUND_MARK] = tracked.video.name

@@ -25,7 +25,7 @@ from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target
 from ..takes import audio_strip, heard, record, showing
 from ..takes.audio_strip import AudioSpan
-from ..takes.keying import Performance, Take, key_performances, last_frame
+from ..takes.keying import Assignment, Take, key_takes, last_frame
 from ..takes.record import FPS
 from ..takes.spoken_lines import joined, store_source
 from .generation import (
@@ -84,7 +84,7 @@ def overlaps(lines: Sequence[DialogueLine], fps: float) -> list[str]:
     Args:
         fps: frames per second of the lines' scene.
     """
-    found = []
+    texts = []
     last: dict[bpy.types.Object, DialogueLine] = {}
     for line in lines:
         owner = showing.target_of(line.speaker).owner
@@ -92,12 +92,12 @@ def overlaps(lines: Sequence[DialogueLine], fps: float) -> list[str]:
         if before is not None and before.span.seconds is not None:
             over = before.span.frame + before.span.seconds * fps - line.span.frame
             if over >= 0.5:
-                found.append(
+                texts.append(
                     f"“{before.strip}” and “{line.strip}” of “{line.speaker.name}” overlap by {over:.0f} frames: the "
                     "first one is cut off"
                 )
         last[owner] = line
-    return found
+    return texts
 
 
 def _speaker(scene: bpy.types.Scene, strip: Any) -> bpy.types.Object | None:
@@ -177,11 +177,11 @@ class DialogueJob(GenerationJob):
         speakers = {line.speaker for line in lines} if only_changed else set()
         before = {speaker: _made_before(speaker) for speaker in speakers}
         for line, (strip, keys), known in zip(lines, self._lines, self._known, strict=True):
-            made = before.get(line.speaker, {})
+            lines_before = before.get(line.speaker, {})
             for seed, key in keys.items():
-                told = made.get((strip, key)) or made.get(("", key))
-                if told is not None:
-                    known[seed] = told
+                line_before = lines_before.get((strip, key)) or lines_before.get(("", key))
+                if line_before is not None:
+                    known[seed] = line_before
         self.kept = sum(len(known) == len(settings.options.seeds) for known in self._known)
         self.made = len(self._lines) - self.kept
 
@@ -211,15 +211,15 @@ class DialogueJob(GenerationJob):
                 if not missing:
                     continue
                 try:
-                    made = yield from self._generate(index, basis, missing)
+                    generated = yield from self._generate(index, basis, missing)
                 except BackendError as error:
                     if not error.kind.startswith("audio_"):
                         raise
                     failure = error
                     self._leave_out(self._lines[index][0], error)
                     continue
-                for seed, motion in zip(made.seeds, made.takes, strict=True):
-                    known[seed] = {**made.source, "seed": seed, "raw": motion_to_text(motion)}
+                for seed, motion in zip(generated.seeds, generated.takes, strict=True):
+                    known[seed] = {**generated.source, "seed": seed, "raw": motion_to_text(motion)}
             self._drop_unmade(failure)
         self.text = rpt_("Keying")
         yield
@@ -229,11 +229,11 @@ class DialogueJob(GenerationJob):
         """Go on without the lines whose recordings cannot be spoken. Raises `failure` where no line is left."""
         seeds = set(self.settings.options.seeds)
         rows = zip(self._speeches, self._lines, self._known, strict=True)
-        made = [row for row in rows if seeds <= row[2].keys()]
-        if failure is not None and not made:
+        complete = [row for row in rows if seeds <= row[2].keys()]
+        if failure is not None and not complete:
             raise failure
-        self.made -= len(self._lines) - len(made)
-        self._speeches, self._lines, self._known = map(list, zip(*made, strict=True))
+        self.made -= len(self._lines) - len(complete)
+        self._speeches, self._lines, self._known = map(list, zip(*complete, strict=True))
 
     def _key_lines(self) -> None:
         """Write the takes of each speaker, or nothing."""
@@ -242,27 +242,27 @@ class DialogueJob(GenerationJob):
         by_speaker: dict[bpy.types.Object, list[tuple[float, dict[int, dict[str, Any]]]]] = {}
         lines_made = zip(self._speeches, self._lines, self._known, strict=True)
         for (speech, uids), (strip, keys), known in lines_made:
-            by_seed = {seed: {**told, "strip": strip, "key": keys[seed]} for seed, told in known.items()}
+            by_seed = {seed: {**line, "strip": strip, "key": keys[seed]} for seed, line in known.items()}
             # A mesh and an armature may be the same character.
             [target] = showing.targets_of(objects_of(uids))
             by_speaker.setdefault(target.owner, []).append((speech.span.frame, by_seed))
-        performances = []
+        assignments = []
         for owner, lines in by_speaker.items():
             lines.sort(key=lambda line: line[0])
             first = lines[0][0]
-            made = []
+            takes = []
             for number, seed in enumerate(settings.options.seeds, 1):
-                told = [{**by_seed[seed], "at": (frame - first) / fps * FPS} for frame, by_seed in lines]
-                together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in told])
-                title = f"{scene.name} dialogue, {len(told)} lines · take {number} (seed {seed})"
-                source = {"lines": told, "seed": seed}
-                made.append(Take(resample_motion(together, fps), title, together, source))
-            performances.append(Performance((showing.target_of(owner),), tuple(made), first))
-        actions = key_performances(performances, settings.head_bone, settings.strength, settings.parts)
+                timed = [{**by_seed[seed], "at": (frame - first) / fps * FPS} for frame, by_seed in lines]
+                together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in timed])
+                title = f"{scene.name} dialogue, {len(timed)} lines · take {number} (seed {seed})"
+                source = {"lines": timed, "seed": seed}
+                takes.append(Take(resample_motion(together, fps), title, together, source))
+            assignments.append(Assignment((showing.target_of(owner),), tuple(takes), first))
+        actions = key_takes(assignments, settings.head_bone, settings.strength, settings.parts)
         self.takes = [by_target[0] for by_take in actions for by_target in by_take]
-        for performance in performances:
-            self.warnings += remarks(performance.targets, scene)
-            end = last_frame(performance.takes[0].motion, performance.start_frame)
+        for assignment in assignments:
+            self.warnings += remarks(assignment.targets, scene)
+            end = last_frame(assignment.takes[0].motion, assignment.start_frame)
             scene.frame_end = max(scene.frame_end, end)
         heard.follow_takes()
 
@@ -278,11 +278,11 @@ def _made_before(speaker: bpy.types.Object) -> dict[tuple[str, str], dict[str, A
     """
     target = showing.target_of(speaker)
     shown = showing.shown_take(target.owner, target)
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    by_key: dict[tuple[str, str], dict[str, Any]] = {}
     for action in sorted(record.takes_of(target.owner), key=lambda action: action == shown):
         for line in record.source_of(action.diffposetalk).get("lines", []):
-            found[(line["strip"], line["key"])] = found[("", line["key"])] = line
-    return found
+            by_key[(line["strip"], line["key"])] = by_key[("", line["key"])] = line
+    return by_key
 
 
 def line_at(action: bpy.types.Action, frame: float) -> dict[str, Any]:
@@ -314,9 +314,9 @@ def step_line(action: bpy.types.Action, target: Target, frame: float) -> tuple[b
     same = ("strip", "audio", "audio_start", "audio_seconds")
     variants: dict[int, dict[str, Any]] = {}
     for other in record.takes_of(target.owner):
-        for told in record.source_of(other.diffposetalk).get("lines", []):
-            if all(told.get(name) == line.get(name) for name in same):
-                variants.setdefault(told["seed"], told)
+        for candidate in record.source_of(other.diffposetalk).get("lines", []):
+            if all(candidate.get(name) == line.get(name) for name in same):
+                variants.setdefault(candidate["seed"], candidate)
     if len(variants) < 2:
         raise UserError(
             f"“{line['strip']}” was made with one seed only. Generate the dialogue with more takes."
@@ -326,7 +326,7 @@ def step_line(action: bpy.types.Action, target: Target, frame: float) -> tuple[b
     source = record.source_of(action.diffposetalk)
     at = source["lines"].index(line)
     source["lines"][at] = {**variants[seed], "at": line["at"]}
-    together = joined([(told["at"] / FPS, motion_from_text(told["raw"])) for told in source["lines"]])
+    together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in source["lines"]])
     if source.get("chosen"):
         showing.apply(action, raw=together)
     else:

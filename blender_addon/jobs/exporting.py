@@ -238,8 +238,8 @@ def _without_groups(path: Path) -> None:
     """
     content = path.read_bytes()
     length = struct.unpack_from("<I", content, 12)[0]
-    told = json.loads(content[20 : 20 + length], object_hook=_without_own_groups)
-    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    document = json.loads(content[20 : 20 + length], object_hook=_without_own_groups)
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 4)
     rest = content[20 + length :]
     head = content[:8] + struct.pack("<II", 20 + len(text) + len(rest), len(text)) + content[16:20]
@@ -369,7 +369,7 @@ def _cause(error: Exception) -> str:
     """Why an exporter failed. Blender tells errors of its exporters in Python with their whole traceback."""
     lines = str(error.strerror if isinstance(error, OSError) else error).strip().splitlines()
     raised = [
-        found for line in lines if (found := re.match(r"\w*(?:Error|Exception): (?:\[.*?\] )?(.+)", line))
+        match for line in lines if (match := re.match(r"\w*(?:Error|Exception): (?:\[.*?\] )?(.+)", line))
     ]
     cause = raised[-1].group(1) if raised and "Traceback" in str(error) else " ".join(lines)
     return cause.removeprefix("Error: ").rstrip(".")

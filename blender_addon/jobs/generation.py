@@ -28,7 +28,7 @@ from ..faces.rig import SHAPE_MARK
 from ..faces.targets import Target, check_basis
 from ..takes import audio_strip, heard, record
 from ..takes.audio_strip import AudioSpan
-from ..takes.keying import Performance, Take, check_head_bone, key_performances, last_frame, unplayed_takes
+from ..takes.keying import Assignment, Take, check_head_bone, key_takes, last_frame, unplayed_takes
 from ..takes.preview import Preview
 from ..takes.record import KeyedAs
 from ..takes.showing import targets_of
@@ -156,8 +156,8 @@ class GenerationJob(BackendJob):
 
     def _load_model(self) -> Generator[None, None, str]:
         """Load the model where it is not loaded; the generator's value is its basis."""
-        told = yield from self.load_model(self.settings.model_directory, self.settings.device)
-        basis = str(told["basis"])
+        answer = yield from self.load_model(self.settings.model_directory, self.settings.device)
+        basis = str(answer["basis"])
         for _, uids in self._speeches:
             _check_bases(targets_of(objects_of(uids)), basis, self.settings.convert_basis)
         return basis
@@ -186,24 +186,24 @@ class GenerationJob(BackendJob):
         if self.settings.stream and heads is None:
             self._preview = self._preview_of(index)
 
-        def on_notice(method: str, told: dict[str, Any]) -> None:
+        def on_notice(method: str, notice: dict[str, Any]) -> None:
             shown = self._preview
-            if method == "window" and shown is not None and told["take"] == 0 and not self.cancelling:
-                shown.add(told["path"], int(told["start"]))
-            if method != "progress" or told.get("stage") not in STAGES or self.cancelling:
+            if method == "window" and shown is not None and notice["take"] == 0 and not self.cancelling:
+                shown.add(notice["path"], int(notice["start"]))
+            if method != "progress" or notice.get("stage") not in STAGES or self.cancelling:
                 return
-            text, low, high = STAGES[told["stage"]]
+            text, low, high = STAGES[notice["stage"]]
             count = len(self._speeches)
             self.text = rpt_(text) + (f" ({index + 1}/{count})" if count > 1 else "")
-            self.show_progress(method, told, (index + low) / count, (index + high) / count)
+            self.show_progress(method, notice, (index + low) / count, (index + high) / count)
 
         try:
-            told = yield from self.ask("generate", params, on_notice=on_notice)
+            answer = yield from self.ask("generate", params, on_notice=on_notice)
         finally:
             if self._preview is not None:
                 self._preview.end()
                 self._preview = None
-        takes, seconds = told["takes"], float(told["audio"]["seconds"])
+        takes, seconds = answer["takes"], float(answer["audio"]["seconds"])
         return Generated(
             [read_motion(take["path"]) for take in takes],
             [int(take["seed"]) for take in takes],
@@ -227,51 +227,51 @@ class GenerationJob(BackendJob):
         """Write everything into the scene, or nothing."""
         scene, settings = scene_of(self._scene), self.settings
         fps = audio_strip.frames_per_second(scene)
-        performances = []
-        for (speech, uids), made in zip(self._speeches, generated, strict=True):
+        assignments = []
+        for (speech, uids), outcome in zip(self._speeches, generated, strict=True):
             name = Path(speech.span.path).stem
             takes = tuple(
                 Take(
                     resample_motion(motion, fps),
                     f"{name} · take {t + 1} (seed {seed})",
                     motion,
-                    {**made.source, "seed": seed},
+                    {**outcome.source, "seed": seed},
                 )
-                for t, (motion, seed) in enumerate(zip(made.takes, made.seeds, strict=True))
+                for t, (motion, seed) in enumerate(zip(outcome.takes, outcome.seeds, strict=True))
             )
             targets = tuple(targets_of(objects_of(uids)))
-            performances.append(Performance(targets, takes, speech.span.frame))
-        for performance, before in zip(performances, self._blocks, strict=True):
-            if before - {block.session_uid for target in performance.targets for block in target.blocks}:
-                name = performance.targets[0].mesh.name
+            assignments.append(Assignment(targets, takes, speech.span.frame))
+        for assignment, before in zip(assignments, self._blocks, strict=True):
+            if before - {block.session_uid for target in assignment.targets for block in target.blocks}:
+                name = assignment.targets[0].mesh.name
                 raise UserError(
                     f"A part of “{name}” was removed while its motion was made. Nothing was keyed."
                 )
         sounds: list[tuple[Any | None, str]] = []
         with contextlib.ExitStack() as on_failure:
-            for (speech, _), made in zip(self._speeches, generated, strict=True):
+            for (speech, _), outcome in zip(self._speeches, generated, strict=True):
                 path, frame = speech.span.path, round(speech.span.frame)
                 placed = speech.place_sound
                 sounds.append(
-                    audio_strip.place_sound(scene, path, frame, made.seconds) if placed else (None, "")
+                    audio_strip.place_sound(scene, path, frame, outcome.seconds) if placed else (None, "")
                 )
                 if sounds[-1][0] is not None:
                     on_failure.callback(audio_strip.remove_strip, scene, sounds[-1][0])
-            actions = key_performances(performances, settings.head_bone, settings.strength, settings.parts)
+            actions = key_takes(assignments, settings.head_bone, settings.strength, settings.parts)
             on_failure.pop_all()
-        for performance, made, by_take, (strip, warning) in zip(
-            performances, generated, actions, sounds, strict=True
+        for assignment, outcome, by_take, (strip, warning) in zip(
+            assignments, generated, actions, sounds, strict=True
         ):
             result = Keyed(
-                [target.mesh for target in performance.targets],
-                made.source["audio"],
-                made.seeds,
+                [target.mesh for target in assignment.targets],
+                outcome.source["audio"],
+                outcome.seeds,
                 by_take,
                 strip,
-                performance.start_frame,
-                last_frame(performance.takes[0].motion, performance.start_frame),
-                [*([warning] if warning else []), *remarks(performance.targets, scene)],
-                residual=made.takes[0].provenance.get("conversion_residual_mm"),
+                assignment.start_frame,
+                last_frame(assignment.takes[0].motion, assignment.start_frame),
+                [*([warning] if warning else []), *remarks(assignment.targets, scene)],
+                residual=outcome.takes[0].provenance.get("conversion_residual_mm"),
             )
             scene.frame_end = max(scene.frame_end, result.last_frame)
             self.results.append(result)
@@ -282,14 +282,14 @@ class GenerationJob(BackendJob):
 
 def remarks(targets: Sequence[Target], scene: bpy.types.Scene) -> list[str]:
     """What the user should know about targets that were keyed: what of them was not, and what is not seen."""
-    found = [warning for target in targets for warning in target.warnings]
+    warnings = [warning for target in targets for warning in target.warnings]
     for target in targets:
         if scene not in target.owner.users_scene:
-            found.append(
+            warnings.append(
                 f"“{target.owner.name}” is not in the scene “{scene.name}”, whose frame rate and sequencer were used."
             )
-        found += unplayed_takes(target.blocks)
-    return found
+        warnings += unplayed_takes(target.blocks)
+    return warnings
 
 
 def _recording(span: AudioSpan) -> dict[str, Any]:
@@ -308,14 +308,14 @@ def seeds_made(
     """The seeds with which one of the objects has this very take already. Raises UserError."""
     fps = audio_strip.frames_per_second(scene)
     keyed = KeyedAs(span.frame, settings.head_bone, settings.strength, settings.parts, fps)
-    wanted, made = source_of(span, settings), set()
+    wanted, seeds = source_of(span, settings), set()
     for target in targets_of(objects):
         for action in record.takes_of(target.owner):
             source = record.source_of(action.diffposetalk)
             same = all(name in source and source[name] == value for name, value in wanted.items())
             if same and keyed.is_like(record.read_keyed(action.diffposetalk)):
-                made.add(int(source["seed"]))
-    return made
+                seeds.add(int(source["seed"]))
+    return seeds
 
 
 def heads_between(

@@ -14,7 +14,7 @@ from ..data.errors import UserError, explained
 from ..data.motion import Motion, read_motion, resample_motion, write_motion
 from ..engine.job import BackendJob, Steps
 from ..takes import audio_strip, heard, record, showing
-from ..takes.keying import Performance, Take, key_performances, last_frame
+from ..takes.keying import Assignment, Take, key_takes, last_frame
 from .exporting import writable
 from .generation import objects_of, scene_of
 
@@ -111,7 +111,7 @@ def key_motion_take(
     targets = tuple(showing.targets_of(objects))
     shown = resample_motion(motion, audio_strip.frames_per_second(scene))
     take = Take(shown, f"{name} · motion", motion, {"file": name})
-    key_performances([Performance(targets, (take,), start_frame)], head_bone)
+    key_takes([Assignment(targets, (take,), start_frame)], head_bone)
     scene.frame_end = max(scene.frame_end, last_frame(shown, start_frame))
     heard.follow_takes()
     shown_takes = (showing.shown_take(target.owner, target) for target in targets)

@@ -116,14 +116,14 @@ class RegenerationJob(BackendJob):
         raise UserError("The take was removed while a part of it was made. Nothing was keyed.")
 
     def _run(self) -> Steps:
-        made: dict[int, list[Motion]] = {}  # by line, in the order of the seeds
+        by_line: dict[int, list[Motion]] = {}  # in the order of the seeds
         for done, part in enumerate(self.parts):
             source = part.line.source
             directory = Path(source.get("model") or bundled.MODEL_DIRECTORY)
-            told = yield from self.load_model(directory, self.device)
+            loaded = yield from self.load_model(directory, self.device)
             action, target = self._standing()
-            heads = yield from generation.heads_between(self, [target], told["basis"])
-            raw, hold = self._given(action, target, part, told.get("channel_groups", {}))
+            heads = yield from generation.heads_between(self, [target], loaded["basis"])
+            raw, hold = self._given(action, target, part, loaded.get("channel_groups", {}))
             of = f" ({done + 1}/{len(self.parts)})" if len(self.parts) > 1 else ""
             self.text = rpt_("Making the motion") + of
             shape = generation.shape_file(target.mesh, self._folder) if heads is None else None
@@ -145,13 +145,13 @@ class RegenerationJob(BackendJob):
             on_notice = partial(self.show_progress, low=low, high=high)
             answer = yield from self.ask("regenerate", params, on_notice=on_notice)
             motions = [read_motion(take["path"]) for take in answer["takes"]]
-            made[part.number] = [spliced(part.line.raw, motion, part.start, part.stop) for motion in motions]
+            by_line[part.number] = [spliced(part.line.raw, new, part.start, part.stop) for new in motions]
         self.text = rpt_("Keying")
         yield
         action, target = self._standing()
         before, first = showing.raw_motion(action), self.request.first_frame
         for number, seed in enumerate(self.request.seeds):
-            source, together = with_motions(action, {line: again[number] for line, again in made.items()})
+            source, together = with_motions(action, {line: again[number] for line, again in by_line.items()})
             title = f"{action.name.partition(' · from')[0]} · from {first:g} (seed {seed})"
             motion = spliced(before, together, self.start, self._last_change(spoken_lines(action)))
             take = showing.duplicate(action, target, title, motion)
@@ -215,23 +215,23 @@ def held_groups(hold: frozenset[str], basis: str) -> list[str]:
 
 def parts_of_range(lines: Sequence[SpokenLine], start: int, stop: int) -> list[LinePart]:
     """What of lines lies in frames `start` to `stop` (exclusive) of their take's motion, in the lines' own frames."""
-    found = []
+    parts = []
     for number, line in enumerate(lines):
         first, last = max(0, start - line.first), min(line.frames, stop - line.first)
         if first < last:
-            found.append(LinePart(number, line, first, last))
-    return found
+            parts.append(LinePart(number, line, first, last))
+    return parts
 
 
-def spliced(before: Motion, made: Motion, start: int, stop: int) -> Motion:
-    """A motion that is `made` in frames `start` to `stop` (exclusive), and `before` in the others."""
+def spliced(before: Motion, new: Motion, start: int, stop: int) -> Motion:
+    """A motion that is `new` in frames `start` to `stop` (exclusive), and `before` in the others."""
 
     def of(name: str) -> np.ndarray:
         values = np.array(getattr(before, name))
-        values[start:stop] = getattr(made, name)[start:stop]
+        values[start:stop] = getattr(new, name)[start:stop]
         return values
 
-    return replace(before, exp=of("exp"), head=of("head"), jaw=of("jaw"), provenance=made.provenance)
+    return replace(before, exp=of("exp"), head=of("head"), jaw=of("jaw"), provenance=new.provenance)
 
 
 def clip_frame(raw: Motion, keyed: KeyedAs, offset: float, frame: float) -> float:

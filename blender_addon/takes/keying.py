@@ -44,7 +44,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Performance:
+class Assignment:
     """What some targets are to do from a frame on: takes of one recording, the first of which is shown."""
 
     targets: tuple[Target, ...]
@@ -52,38 +52,38 @@ class Performance:
     start_frame: float
 
 
-def key_performances(
-    performances: Sequence[Performance],
+def key_takes(
+    assignments: Sequence[Assignment],
     head_bone: str = "neck",
     strength: float = 1.0,
     parts: frozenset[str] = frozenset(PARTS),
 ) -> list[list[list[bpy.types.Action]]]:
-    """Write all takes of all performances, and show the first take of each.
+    """Write all takes of all assignments, and show the first take of each.
 
     Either all of it happens or, when an error is raised, nothing.
 
     Args:
-        performances: what to key; no target twice.
+        assignments: what to key; no target twice.
         head_bone: "neck" or "root", the bone that gets the head rotation.
         strength: factor of the head rotation; 0 keys none.
         parts: which of `mapping.PARTS` to key; what the target's Actions show of the others is kept.
 
     Returns:
-        The Actions by performance and take.
+        The Actions by assignment and take.
 
     Raises:
         UserError: a target shows another basis, its Action may not be exchanged now, or `head_bone` is another.
     """
     check_head_bone(head_bone)
-    for performance in performances:
-        for take in performance.takes:
-            if last_frame(take.motion, performance.start_frame) > LAST_FRAME:
+    for assignment in assignments:
+        for take in assignment.takes:
+            if last_frame(take.motion, assignment.start_frame) > LAST_FRAME:
                 raise UserError(
-                    f"The motion would go to frame {last_frame(take.motion, performance.start_frame)}, and Blender's "
+                    f"The motion would go to frame {last_frame(take.motion, assignment.start_frame)}, and Blender's "
                     f"timeline ends at {LAST_FRAME}. Start earlier, or choose a lower frame rate."
                 )
-        for target in performance.targets:
-            for take in performance.takes:
+        for target in assignment.targets:
+            for take in assignment.takes:
                 check_basis(target, take.motion.basis, CONVERT_MOTION)
                 names = take.motion.expression_names if target.character is None else ()
                 if names and not set(names) & set(target.keys):
@@ -92,35 +92,35 @@ def key_performances(
             check_exchangeable(target)
     shown: list[tuple[bpy.types.ID, bpy.types.Action, bool]] = []
     result: list[list[list[bpy.types.Action]]] = []
-    with all_or_nothing(_moved(performances)):
-        for performance in performances:
+    with all_or_nothing(_moved(assignments)):
+        for assignment in assignments:
             result.append([])
-            for take in performance.takes:
+            for take in assignment.takes:
                 result[-1].append([])
-                for target in performance.targets:
-                    made: list[tuple[bpy.types.ID, bpy.types.Action]] = []
+                for target in assignment.targets:
+                    actions: list[tuple[bpy.types.ID, bpy.types.Action]] = []
                     for block, suffix, curves in take_curves(target, take.motion, head_bone, strength, parts):
                         name = action_name(take.name, suffix)
-                        action = write_action(name, block, curves, performance.start_frame)
+                        action = write_action(name, block, curves, assignment.start_frame)
                         result[-1][-1].append(action)
-                        made.append((block, action))
+                        actions.append((block, action))
                         if parts != frozenset(PARTS):
                             _keep_others(block, action, curves)
                         mark(action, take.motion.provenance)
                         if len(result[-1]) == 1:
                             shown.append((block, action, target.layers(block)))
-                    if take.raw is not None and made:
-                        keyed = KeyedAs(performance.start_frame, head_bone, strength, parts, take.motion.fps)
-                        record.store(target, made, take.name, take.raw, take.source, keyed)
+                    if take.raw is not None and actions:
+                        keyed = KeyedAs(assignment.start_frame, head_bone, strength, parts, take.motion.fps)
+                        record.store(target, actions, take.name, take.raw, take.source, keyed)
         for block, action, layered in shown:
             show_action(block, action, layered)
     return result
 
 
-def _moved(performances: Sequence[Performance]) -> Iterator[tuple[bpy.types.ID, list[Place]]]:
+def _moved(assignments: Sequence[Assignment]) -> Iterator[tuple[bpy.types.ID, list[Place]]]:
     """The data-blocks that are about to show something else, with what their present Actions move."""
-    for performance in performances:
-        for target in performance.targets:
+    for assignment in assignments:
+        for target in assignment.targets:
             for block in target.blocks:
                 shown = block.animation_data.action if block.animation_data is not None else None
                 curves = action_curves(shown) if shown is not None else ()
@@ -297,7 +297,7 @@ def played_actions(
 
 def unplayed_takes(blocks: Iterable[bpy.types.ID]) -> list[str]:
     """Sentences about generated Actions of data-blocks that the NLA editor does not play: muted, or another is solo."""
-    found: dict[str, None] = {}
+    texts: dict[str, None] = {}
     for block in blocks:
         animation = block.animation_data
         if animation is None:
@@ -311,11 +311,11 @@ def unplayed_takes(blocks: Iterable[bpy.types.ID]) -> list[str]:
         if unseen(animation.action):
             solo = next(track.name for track in animation.nla_tracks if track.is_solo)
             text = f"“{name}” plays only its NLA track “{solo}”, which is set to Solo: its take is not seen."
-            found[text] = None
+            texts[text] = None
         for track in animation.nla_tracks:
             if any(unseen(strip.action) for strip in track.strips):
-                found[f"The NLA track “{track.name}” of “{name}” is muted: its take is not seen."] = None
-    return list(found)
+                texts[f"The NLA track “{track.name}” of “{name}” is muted: its take is not seen."] = None
+    return list(texts)
 
 
 def rest_block(block: bpy.types.ID, action: bpy.types.Action) -> None:

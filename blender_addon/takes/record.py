@@ -28,7 +28,7 @@ class KeyedAs:
     """How a take's motion became keys.
 
     start_frame: scene frame of the motion's beginning.
-    head_bone, strength, parts: as `keying.key_performances` takes them.
+    head_bone, strength, parts: as `keying.key_takes` takes them.
     fps: the scene's frame rate.
     stretch: factor of the motion's length.
     """
@@ -49,7 +49,7 @@ class KeyedAs:
 
 def store(
     target: Target,
-    made: Sequence[tuple[bpy.types.ID, bpy.types.Action]],
+    actions: Sequence[tuple[bpy.types.ID, bpy.types.Action]],
     title: str,
     raw: Motion,
     source: dict[str, Any],
@@ -58,18 +58,18 @@ def store(
     """Keep a take's data on its first Action.
 
     Args:
-        made: the take's Actions with the data-blocks that they animate.
+        actions: the take's Actions with the data-blocks that they animate.
         raw: the motion as it was made.
         source: what it was made from: audio, start and length in seconds, style and the like.
     """
-    take = made[0][1].diffposetalk
+    take = actions[0][1].diffposetalk
     take.id, take.title = uuid.uuid4().hex, title
     owner = target.owner
     take.owner_mark, take.owner = _marked(owner), owner.name
     take.raw, take.source = motion_to_text(raw), json.dumps(source, ensure_ascii=False)
     write_keyed(take, keyed)
     objects = {item.data.shape_keys: item for item in _objects(target) if item.type == "MESH"}
-    for number, (block, action) in enumerate(made):
+    for number, (block, action) in enumerate(actions):
         part = take.parts.add()
         item = objects.get(block, block)
         part.mark, part.object = _marked(item), item.name
@@ -123,10 +123,10 @@ def is_take(action: bpy.types.Action) -> bool:
 
 def version(action: bpy.types.Action) -> str:
     """Number or first frame, and seed of a take, as short as can be; empty where it was not generated."""
-    found = re.fullmatch(r".* · (take|from) (\S+) \(seed (\d+)\)", action.diffposetalk.title, re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r".* · (take|from) (\S+) \(seed (\d+)\)", action.diffposetalk.title, re.DOTALL)
+    if match is None:
         return ""
-    return f"{found[2]} · seed {found[3]}" if found[1] == "take" else f"from {found[2]} · seed {found[3]}"
+    return f"{match[2]} · seed {match[3]}" if match[1] == "take" else f"from {match[2]} · seed {match[3]}"
 
 
 def takes_of(owner: bpy.types.Object) -> list[bpy.types.Action]:

@@ -85,14 +85,14 @@ def selected_range(target: Target) -> tuple[float, float] | None:
 
 
 def _actions(target: Target) -> list[bpy.types.Action]:
-    found = []
+    actions = []
     for block in target.blocks:
         if block.animation_data is None:
             continue
         if block.animation_data.action is not None:
-            found.append(block.animation_data.action)
-        found += [s.action for t in block.animation_data.nla_tracks for s in t.strips if s.action is not None]
-    return found
+            actions.append(block.animation_data.action)
+        actions += [s.action for t in block.animation_data.nla_tracks for s in t.strips if s.action]
+    return actions
 
 
 class _OwnHead:
@@ -183,11 +183,11 @@ def frame_range(
             return float(scene.frame_preview_start), float(scene.frame_preview_end)
         return float(scene.frame_start), float(scene.frame_end)
     if which == "SELECTED":
-        found = selected_range(target)
+        frames = selected_range(target)
         problem = f"No keys of “{target.mesh.name}” are selected. Select some, or choose other frames."
     else:
-        found = animated_range(target)
+        frames = animated_range(target)
         problem = f"“{target.mesh.name}” has no animation. Generate or key some, or choose other frames."
-    if found is None:
+    if frames is None:
         raise UserError(problem)
-    return found
+    return frames

@@ -124,12 +124,12 @@ def owner_of_take(action: bpy.types.Action) -> bpy.types.Object:
     take = action.diffposetalk
     marked = [item for item in bpy.data.objects if item.get(record.MARK) == take.owner_mark]
     marked.sort(key=lambda item: item.library is not None)
-    found = marked[0] if marked else bpy.data.objects.get(take.owner)
-    if found is None:
+    owner = marked[0] if marked else bpy.data.objects.get(take.owner)
+    if owner is None:
         raise UserError(
             f"The character “{take.owner}” of the take “{take.title}” is not in this file any more."
         )
-    return found
+    return owner
 
 
 def laid_out(target: Target, raw: Motion, change: Adjustment, keyed: KeyedAs) -> dict[str, Values]:
@@ -237,9 +237,9 @@ def rewrite_curve(
     frames = start + np.arange(len(values))
     free = np.abs(frames[:, None] - by_hand[None, :, 0]).min(axis=1, initial=np.inf) > 0.5
     known = old is not None and count > 0  # else all its keys were made or deleted by hand
-    made = np.column_stack([frames[free], values[free]]) if known else np.empty((0, 2))
-    together = np.concatenate([made, by_hand]).astype(np.float32)
-    kinds = np.concatenate([_default_kinds(len(made)), _key_kinds(curve)[~generated]])
+    new_keys = np.column_stack([frames[free], values[free]]) if known else np.empty((0, 2))
+    together = np.concatenate([new_keys, by_hand]).astype(np.float32)
+    kinds = np.concatenate([_default_kinds(len(new_keys)), _key_kinds(curve)[~generated]])
     order = np.argsort(together[:, 0], kind="stable")
     points.clear()
     points.add(len(together))
@@ -301,7 +301,7 @@ def hand_edits(action: bpy.types.Action, target: Target) -> list[HandEdit]:
     """The keys of a take that were made by hand. Raises UserError where the character is gone."""
     keyed = read_keyed(action.diffposetalk)
     before = _values_before(action, target, motion_from_text(action.diffposetalk.raw), keyed)
-    found: list[HandEdit] = []
+    edits: list[HandEdit] = []
     for block, part in take_blocks(action, target):
         old, channels = before.get(_name(block), {}), _channels(target, block)
         for curve in keying.action_curves(part):
@@ -315,8 +315,8 @@ def hand_edits(action: bpy.types.Action, target: Target) -> list[HandEdit]:
             for frame, value in keys[~generated].tolist():
                 at = frame - keyed.start_frame
                 expected = float(np.interp(at, np.arange(len(old[place])), old[place]))
-                found.append(HandEdit(curve.data_path, frame, channel, (value - expected) / gain))
-    return found
+                edits.append(HandEdit(curve.data_path, frame, channel, (value - expected) / gain))
+    return edits
 
 
 def with_hand_edits(action: bpy.types.Action, target: Target, motion: Motion) -> Motion:
@@ -337,24 +337,24 @@ def with_hand_edits(action: bpy.types.Action, target: Target, motion: Motion) ->
 
 def _channels(target: Target, block: bpy.types.ID) -> dict[str, tuple[str, float]]:
     """Data path to the channel that moves it, and its gain."""
-    found: dict[str, tuple[str, float]] = {}
+    channels: dict[str, tuple[str, float]] = {}
     if target.character is None:
         if isinstance(block, bpy.types.Key):
             for name, key in target.keys.items():
-                found[block.key_blocks[key].path_from_id("value")] = (name, 1.0)
+                channels[block.key_blocks[key].path_from_id("value")] = (name, 1.0)
     else:
         objects = {item.name: item for item in target.character.objects}
         for row in target.character.rows:
             keys = getattr(objects[row.object].data, "shape_keys", None)
             if row.kind == "KEY" and keys == block and row.gain:
-                found[keys.key_blocks[row.target].path_from_id("value")] = (row.source, row.gain)
+                channels[keys.key_blocks[row.target].path_from_id("value")] = (row.source, row.gain)
     if isinstance(block, bpy.types.Object) and block.type == "ARMATURE":
         jaw = "jaw" if target.character is None else target.character.bones.jaw
         for bone in block.pose.bones:
             channel = "jawOpen" if bone.name == jaw else "head"
             for name in ("rotation_euler", "rotation_quaternion"):
-                found[bone.path_from_id(name)] = (channel, 1.0)
-    return found
+                channels[bone.path_from_id(name)] = (channel, 1.0)
+    return channels
 
 
 def duplicate(
@@ -410,11 +410,11 @@ def changed_motion(action: bpy.types.Action, stretch: float = 1.0) -> Motion:
 
 def chosen_takes(items: Sequence[bpy.types.Object]) -> list[bpy.types.Action]:
     """The takes that the objects show. Raises UserError where one shows none."""
-    found: dict[bpy.types.Action, None] = {}
+    takes: dict[bpy.types.Action, None] = {}
     for item in items:
         target = target_of(item)
         action = shown_take(target.owner, target)
         if action is None:
             raise UserError(f"“{item.name}” shows no take. Generate one, or choose one under Takes.")
-        found[action] = None
-    return list(found)
+        takes[action] = None
+    return list(takes)

@@ -51,22 +51,22 @@ def spoken_lines(action: bpy.types.Action) -> list[SpokenLine]:
     if "lines" not in source:
         raw = showing.raw_motion(action)
         return [SpokenLine("", 0.0, len(raw.exp), raw, _found_now(source))] if source.get("audio") else []
-    found: list[SpokenLine] = []
+    lines: list[SpokenLine] = []
     cut_off = math.inf  # the frame where the line after begins
-    for told in reversed(source["lines"]):
-        raw, first = motion_from_text(told["raw"]), _first_frame(told["at"])
+    for line in reversed(source["lines"]):
+        raw, first = motion_from_text(line["raw"]), _first_frame(line["at"])
         frames = int(max(0, min(len(raw.exp), cut_off - first)))
-        found.insert(0, SpokenLine(told["strip"], told["at"], frames, raw, _found_now(told)))
+        lines.insert(0, SpokenLine(line["strip"], line["at"], frames, raw, _found_now(line)))
         cut_off = first
-    return found
+    return lines
 
 
 def _found_now(source: dict[str, Any]) -> dict[str, Any]:
     """What a line was made from, with recording and model where they lie now: scene, user or Blender may be others."""
-    found = {**source, "audio": audio_strip.find_recording(source["audio"])}
+    current = {**source, "audio": audio_strip.find_recording(source["audio"])}
     if source.get("model"):
-        found["model"] = str(bundled.find_model(source["model"]))
-    return found
+        current["model"] = str(bundled.find_model(source["model"]))
+    return current
 
 
 def _first_frame(at: float) -> int:
@@ -80,10 +80,10 @@ def with_motions(action: bpy.types.Action, motions: Mapping[int, Motion]) -> tup
     if "lines" not in source:
         return source, motions.get(0, showing.raw_motion(action))
     lines = [
-        {**told, "raw": motion_to_text(motions[number])} if number in motions else told
-        for number, told in enumerate(source["lines"])
+        {**line, "raw": motion_to_text(motions[number])} if number in motions else line
+        for number, line in enumerate(source["lines"])
     ]
-    together = joined([(told["at"] / FPS, motion_from_text(told["raw"])) for told in lines])
+    together = joined([(line["at"] / FPS, motion_from_text(line["raw"])) for line in lines])
     return {**source, "lines": lines}, together
 
 

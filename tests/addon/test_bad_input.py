@@ -30,7 +30,7 @@ def key(part, motion):
     def run(item, start=1):
         [target] = part("faces.targets").find_targets([item], 0.4)
         made = keying.Take(motion, "line · take 1 (seed 7)", motion, {})
-        [[[action, *_]]] = keying.key_performances([keying.Performance((target,), (made,), start)])
+        [[[action, *_]]] = keying.key_takes([keying.Assignment((target,), (made,), start)])
         return action, " ".join(part("jobs.generation").remarks([target], bpy.context.scene))
 
     return run

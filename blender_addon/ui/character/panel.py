@@ -83,11 +83,11 @@ class DIFFPOSETALK_PT_character(SubPanel, bpy.types.Panel):
     def _draw_groups(self, layout: bpy.types.UILayout, item: bpy.types.Object) -> None:
         """What of the face was found: green all of it, amber some of it, red nothing."""
         try:
-            found = character.find_character(item)
+            face = character.find_character(item)
         except UserError:
             return
         grid = layout.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
-        for group in face_groups.face_groups(found):
+        for group in face_groups.face_groups(face):
             share = "" if group.count in (0, group.whole) else f" {group.count}/{group.whole}"
             grid.label(text=rpt_(group.name) + share, icon=_COLOURS[group.state], translate=False)
 

@@ -78,8 +78,8 @@ class JobOperator(NamedOperator):
         context.window_manager.event_timer_remove(self.timer)
         self._show(context, running=False)
 
-    def _show(self, context: bpy.types.Context, **told: Any) -> None:
-        job_status.show(context, place=self.place, **told)
+    def _show(self, context: bpy.types.Context, **state: Any) -> None:
+        job_status.show(context, place=self.place, **state)
 
     def _begin(self, context: bpy.types.Context) -> bool:
         try:

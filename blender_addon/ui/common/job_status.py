@@ -38,11 +38,11 @@ def show(
         place: where it is said how the job ended: PANELS, or the page of the preferences that it belongs to.
     """
     status = context.window_manager.diffposetalk_status
-    told = running, text, error, place
-    unchanged = (status.running, status.text, status.error, status.place) == told
+    state = running, text, error, place
+    unchanged = (status.running, status.text, status.error, status.place) == state
     if unchanged and abs(status.progress - progress) < 0.001:
         return
-    status.running, status.text, status.error, status.place = told
+    status.running, status.text, status.error, status.place = state
     status.progress = progress
     redraw()
     if not running:

@@ -93,9 +93,9 @@ class DIFFPOSETALK_OT_generate(JobOperator):
             settings.seed = random.randint(0, 99999)
         span, objects = scene_settings.speech_span(context), scene_settings.speakers(context)
         asked = scene_settings.generation_settings(context.scene)
-        made = seeds_made(context.scene, objects, span, asked)
-        if made.intersection(asked.options.seeds):  # else the same take came again
-            settings.seed = min(max(made) + 1, scene_settings.MAX_SEED)
+        seeds = seeds_made(context.scene, objects, span, asked)
+        if seeds.intersection(asked.options.seeds):  # else the same take came again
+            settings.seed = min(max(seeds) + 1, scene_settings.MAX_SEED)
             asked = scene_settings.generation_settings(context.scene)
         placed = settings.place_sound and settings.audio_source == "FILE"
         return GenerationJob(context.scene, [Speech(span, tuple(objects), placed)], asked)

@@ -33,10 +33,10 @@ def key(part):
     keying, targets = part("takes.keying"), part("faces.targets")
 
     def key(objects, motion, **options):
-        performance = keying.Performance(
+        assignment = keying.Assignment(
             tuple(targets.find_targets(objects, 0.4)), (keying.Take(motion, "line · take 1 (seed 0)"),), 1
         )
-        return keying.key_performances([performance], **options)[0][0]
+        return keying.key_takes([assignment], **options)[0][0]
 
     return key
 

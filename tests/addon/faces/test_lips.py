@@ -43,7 +43,7 @@ def speak(part):
     def speak(mesh, motion):
         (target,) = targets.find_targets([mesh], bundled.bundled_jaw_open_angle())
         take = keying.Take(motion, "line · take 1 (seed 0)")
-        keying.key_performances([keying.Performance((target,), (take,), 1)], strength=0.0)
+        keying.key_takes([keying.Assignment((target,), (take,), 1)], strength=0.0)
         return target
 
     return speak

@@ -33,7 +33,7 @@ def talking_head(request, api, part, head_path, flame_like_head):
     motion = part("data.motion").Motion(exp.astype("f4"), head, jaw, 25.0, basis, (), provenance)
     keying = part("takes.keying")
     target = part("faces.targets").find_target(mesh, 0.4)
-    keying.key_performances([keying.Performance((target,), (keying.Take(motion, "a · take 1"),), FIRST)])
+    keying.key_takes([keying.Assignment((target,), (keying.Take(motion, "a · take 1"),), FIRST)])
     return mesh, rig
 
 
@@ -328,7 +328,7 @@ def private_head(api, part, tmp_path):
     keying = part("takes.keying")
     target = part("faces.targets").find_target(mesh, 0.4)
     take = keying.Take(motion, "line · take 1 (seed 7)", motion, source)
-    keying.key_performances([keying.Performance((target,), (take,), FIRST)])
+    keying.key_takes([keying.Assignment((target,), (take,), FIRST)])
     scene.frame_set(2)
     return mesh
 

@@ -38,8 +38,8 @@ def key(part):
 
     def key(objects, *motions, start=1, head_bone="neck", strength=1.0, name="line"):
         takes = tuple(keying.Take(m, f"{name} · take {t + 1} (seed {t})") for t, m in enumerate(motions))
-        performance = keying.Performance(tuple(targets.find_targets(objects, 0.4)), takes, start)
-        return keying.key_performances([performance], head_bone, strength)[0]
+        assignment = keying.Assignment(tuple(targets.find_targets(objects, 0.4)), takes, start)
+        return keying.key_takes([assignment], head_bone, strength)[0]
 
     return key
 

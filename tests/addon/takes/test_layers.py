@@ -22,7 +22,7 @@ def take(api, part):
     keying = part("takes.keying")
     target = part("faces.targets").find_target(head, 0.4)
     made = keying.Take(motion, "line · take 1", motion, {})
-    [[[action, _]]] = keying.key_performances([keying.Performance((target,), (made,), 1)])
+    [[[action, _]]] = keying.key_takes([keying.Assignment((target,), (made,), 1)])
     return head, rig, action
 
 

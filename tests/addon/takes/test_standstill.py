@@ -24,7 +24,7 @@ def talking(part):
         )
         target = targets.find_target(mesh, 0.36)
         take = keying.Take(made, "line · take 1 (seed 0)", made, {})
-        keying.key_performances([keying.Performance((target,), (take,), 1)])
+        keying.key_takes([keying.Assignment((target,), (take,), 1)])
         return mesh, target
 
     return talking

@@ -43,7 +43,7 @@ def key_takes(part, make_motion):
             keying.Take(m, f"line · take {t + 1} (seed {t})", m, {"seed": t}) for t, m in enumerate(motions)
         )
         found = tuple(targets.find_targets(objects, 0.4))
-        actions = keying.key_performances([keying.Performance(found, made, start)], **options)[0]
+        actions = keying.key_takes([keying.Assignment(found, made, start)], **options)[0]
         return [by_take[0] for by_take in actions]
 
     return key

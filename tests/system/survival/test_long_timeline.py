@@ -33,14 +33,14 @@ def test_eight_hours(api, part, head, tmp_path, fps, base):
     rate = part("takes.audio_strip").frames_per_second(scene)
     starts = np.arange(0, HOURS * 3600, EVERY_SECONDS)
     [target] = part("faces.targets").find_targets([head], 0.3)
-    performances = []
+    assignments = []
     for number, second in enumerate(starts):
         raw = clip(part, number)
         take = keying.Take(
             motion.resample_motion(raw, rate), f"line {number} · take 1", raw, {"audio": "day.wav"}
         )
-        performances.append(keying.Performance((target,), (take,), round(1 + second * rate)))
-    actions = [keying.key_performances([one])[0][0][0] for one in performances]
+        assignments.append(keying.Assignment((target,), (take,), round(1 + second * rate)))
+    actions = [keying.key_takes([one])[0][0][0] for one in assignments]
     assert len(actions) == len(starts) == 240
 
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "day.blend"), check_existing=False)
@@ -75,7 +75,7 @@ def test_a_time_late_on_the_timeline_shows_its_own_clip(api, part, head):
     raw = clip(part, 7)
     start = keying.LAST_FRAME - FRAMES + 1
     take = keying.Take(raw, "late · take 1", raw)
-    keying.key_performances([keying.Performance((target,), (take,), start)])
+    keying.key_takes([keying.Assignment((target,), (take,), start)])
     key = head.data.shape_keys.key_blocks[target.keys[part("data.arkit").EXPRESSION_NAMES[1]]]
     seen = []
     for step in range(FRAMES - 1):
