@@ -44,7 +44,7 @@ class BatchReport:
         took = time.monotonic() - self.began
         seconds = sum(outcome.seconds for outcome in self.outcomes)
         rows = [asdict(outcome) for outcome in sorted(self.outcomes, key=lambda outcome: outcome.row)]
-        told = ("row", "audio", "kind", "message")
+        keys = ("row", "audio", "kind", "message")
         return {
             "diffposetalk": VERSION,
             "manifest": self.manifest.name,
@@ -61,7 +61,7 @@ class BatchReport:
             **self.facts,
             "failures": [
                 *({"row": bad.row, "kind": "row", "message": bad.message} for bad in self.bad),
-                *({key: row[key] for key in told} for row in rows if row["status"] == FAILED),
+                *({key: row[key] for key in keys} for row in rows if row["status"] == FAILED),
             ],
             "rows": rows,
         }

@@ -104,14 +104,14 @@ class Speaker:
         for attempt in range(1, self.retries + 2):
             failed: list[tuple[Job, Outcome]] = []
 
-            def told(job: Job, outcome: Outcome, attempt: int = attempt, failed: Any = failed) -> None:
+            def on_outcome(job: Job, outcome: Outcome, attempt: int = attempt, failed: Any = failed) -> None:
                 outcome.attempts = attempt
                 if outcome.status == FAILED and attempt <= self.retries:
                     failed.append((job, outcome))
                 else:
                     report(outcome)
 
-            self._pass(iter(jobs), told, cancelled)
+            self._pass(iter(jobs), on_outcome, cancelled)
             jobs = [job for job, _ in failed]
             if not jobs:
                 return

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     progress = ProgressLine()
 
-    def told(outcome: Any) -> None:
+    def on_outcome(outcome: Any) -> None:
         report.outcomes.append(outcome)
         if outcome.status == "failed":
             progress.remark(f"row {outcome.row}: {outcome.message}")
@@ -75,14 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.ray:
                 from ..batch.ray_cluster import run_on_cluster
 
-                report.facts = run_on_cluster(arguments, jobs, out.folder, told)
+                report.facts = run_on_cluster(arguments, jobs, out.folder, on_outcome)
             else:
                 from ..batch.speaking import Speaker
 
                 options = chosen_options(arguments)
                 model = load_chosen_model(arguments)
                 own = {"overwrite": arguments.overwrite, "retries": arguments.retries}
-                Speaker(model, out.folder, options, **own).run(jobs, told)
+                Speaker(model, out.folder, options, **own).run(jobs, on_outcome)
                 report.facts = {"model": model.config.name, "compute": model.compute.describe()}
         finally:
             progress.end()

@@ -16,7 +16,7 @@ from ..errors import OutputError, StyleError
 from ..files.file_name import with_suffix
 from ..files.whole_file import whole_file
 from ..generation.arguments import add_model_arguments, load_chosen_model
-from ..motion.style_measures import told
+from ..motion.style_measures import listed_measures
 from ..styles.library import (
     add_style,
     check_name,
@@ -379,7 +379,7 @@ def _presets(folder: Path | None) -> list[dict[str, Any]]:
     folder = folder or bundled_model_path()
     styles = load_styles(folder, read_config(folder))
     return [
-        {"id": key, "name": style.name, "description": style.description, **told(style.measures)}
+        {"id": key, "name": style.name, "description": style.description, **listed_measures(style.measures)}
         for key, style in styles.items()
     ]
 
@@ -387,7 +387,7 @@ def _presets(folder: Path | None) -> list[dict[str, Any]]:
 def _described(style: Style) -> dict[str, Any]:
     return {
         "description": style.description,
-        **told(style.measures),
+        **listed_measures(style.measures),
         "measured": style.measured,
         "basis": style.basis,
         "model": style.model,

@@ -154,16 +154,16 @@ def _head_arrays(head: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def _checked(found: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
+def _checked(content: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
     """FLAME's arrays in float64 and of FLAME's shapes. Raises ModelError saying what else it is."""
-    if "v_template" not in found:
-        names = ", ".join(sorted(str(k)[:30] for k in found)[:6]) or "nothing"
+    if "v_template" not in content:
+        names = ", ".join(sorted(str(k)[:30] for k in content)[:6]) or "nothing"
         raise _no_flame(f"{what} is not a FLAME model: it has no v_template, but {names}.")
     head: dict[str, np.ndarray] = {}
     for name, shape in SHAPES.items():
-        if name not in found:
+        if name not in content:
             raise _no_flame(f"{what} is not a complete FLAME model: it has no {name}.")
-        array = _numbers(found, name, what)
+        array = _numbers(content, name, what)
         if name == "v_template" and array.ndim == 2 and len(array) != VERTICES:
             other = OTHER_MODELS.get(len(array))
             known = f"a {other} model" if other else "another model"
@@ -189,9 +189,9 @@ def _checked(found: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
     return head
 
 
-def _numbers(found: Mapping[str, Any], name: str, what: str) -> np.ndarray:
+def _numbers(content: Mapping[str, Any], name: str, what: str) -> np.ndarray:
     try:
-        return array_of(found[name])
+        return array_of(content[name])
     except NotAnArray as error:
         raise _no_flame(f"{what} cannot be used: its {name} {error}.") from error
 

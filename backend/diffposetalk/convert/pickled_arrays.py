@@ -90,9 +90,9 @@ class _PickledMatrix(_StandIn):
         if len(shape) != 2 or max(shape, default=0) > MAX_ENTRIES:
             raise NotAnArray("is a sparse matrix without a sensible shape")
         parts = tuple(_array(state.get(name), depth) for name in ("data", "indices", "indptr"))
-        made = type(self).kind(parts, shape=shape)  # not what the file may call its kind
-        made.check_format(full_check=True)  # indices outside the matrix would be read outside memory
-        return made
+        matrix = type(self).kind(parts, shape=shape)  # not what the file may call its kind
+        matrix.check_format(full_check=True)  # indices outside the matrix would be read outside memory
+        return matrix
 
 
 class _Chumpy(_StandIn):
@@ -128,9 +128,9 @@ def _numpy_scalar(kind: Any, content: Any = b"") -> Any:
 
 
 def _numpy_from_buffer(content: Any, kind: Any, shape: Any, order: Any) -> Any:
-    made = _PickledArray()
-    made.kind, made.content, made.shape, made.fortran = kind, content, shape, order == "F"
-    return made
+    array = _PickledArray()
+    array.kind, array.content, array.shape, array.fortran = kind, content, shape, order == "F"
+    return array
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:

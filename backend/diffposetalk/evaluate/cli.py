@@ -197,8 +197,8 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
             )
         corpus = Corpus(name, references, [], sum(reference.audio().seconds for reference in references))
         for one in subjects:
-            told = _progress(f"{one.name} on {name}")
-            corpus.figures.append(evaluate(one, references, regions, bool(arguments.report), told))
+            on_clip = _progress(f"{one.name} on {name}")
+            corpus.figures.append(evaluate(one, references, regions, bool(arguments.report), on_clip))
         corpus.pictured = _pictured(corpus, arguments.pictures)
         evaluation.corpora.append(corpus)
     if unheard:

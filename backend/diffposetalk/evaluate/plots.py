@@ -151,7 +151,7 @@ def spectra(corpus: Corpus, long_take: LongTake | None) -> bytes | None:
     ]
     if long_take:
         shown.append((f"model, {long_take.seconds:.0f} s", LONG, long_take.openings, long_take.clips))
-    openings = [(name, colour, [1e3 * opening for opening in found]) for name, colour, found, _ in shown]
+    openings = [(name, colour, [1e3 * opening for opening in tracks]) for name, colour, tracks, _ in shown]
     heads = [(name, colour, [np.degrees(c.pose[:, :3]) for c in clips]) for name, colour, _, clips in shown]
     heads = [(name, colour, [r for r in turns if np.ptp(r) > 0]) for name, colour, turns in heads]
     figure = _figure(11, 3.4, "constrained")
@@ -210,16 +210,16 @@ def strip(corpus: Corpus, index: int, head: HeadModel, size: int = STRIP_SIZE) -
 def telling_moments(phones: Sequence[Phone], frames: int, count: int = STRIP_FRAMES) -> list[tuple[int, str]]:
     """(frame, phone) at the middle of lip-shaping phones, evenly chosen over a clip; evenly spaced without phones."""
     shaping = BILABIALS | OPEN_VOWELS | ROUNDED | {"F", "V", "IY", "CH", "SH"}
-    found = [
+    moments = [
         (int(0.5 * (start + end) * FPS), phone)
         for phone, start, end in phones
         if phone in shaping and 0.5 * (start + end) * FPS < frames
     ]
-    if not found:
-        found = [(int((k + 0.5) * frames / count), "") for k in range(min(count, frames))]
-    if len(found) > count:
-        found = [found[round(k * (len(found) - 1) / (count - 1))] for k in range(count)]
-    return found
+    if not moments:
+        moments = [(int((k + 0.5) * frames / count), "") for k in range(min(count, frames))]
+    if len(moments) > count:
+        moments = [moments[round(k * (len(moments) - 1) / (count - 1))] for k in range(count)]
+    return moments
 
 
 def _figure(width: float, height: float, layout: Literal["constrained"] | None = None) -> Figure:

@@ -147,12 +147,12 @@ def _corpus_folders(data: Path) -> list[Path]:
     """The folder itself, or those in it, that are corpora of our own layout."""
     if not data.is_dir():
         return []
-    found = []
+    folders = []
     for folder in (data, *sorted(path for path in data.iterdir() if path.is_dir())):
         rows = _index(folder / "index.json") if (folder / "index.json").is_file() else []
         if rows and "phones" in rows[0] and (folder / f"{rows[0]['id']}.flac").is_file():
-            found.append(folder)
-    return found
+            folders.append(folder)
+    return folders
 
 
 def _index(path: Path) -> list[dict[str, Any]]:

@@ -208,8 +208,8 @@ def _meanings(evaluation: Evaluation) -> str:
     return "<h2>What the figures mean</h2>" + _pairs({m.title: m.meaning for m in shown})
 
 
-def _pairs(told: dict[str, str]) -> str:
-    return "<dl>" + "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in told.items()) + "</dl>"
+def _pairs(pairs: dict[str, str]) -> str:
+    return "<dl>" + "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in pairs.items()) + "</dl>"
 
 
 def _image(data: bytes | None, caption: str) -> str:

@@ -116,7 +116,7 @@ def evaluate_style_following(
         Line(audio, replace(options, seeds=tuple(range(TAKES * number, TAKES * (number + 1)))), vector)
         for number, vector in enumerate(wanted)
     ]
-    outputs = [takes for _, takes in sorted(generate_lines(model, lines), key=lambda made: made[0])]
+    outputs = [takes for _, takes in sorted(generate_lines(model, lines), key=lambda numbered: numbered[0])]
     given = [extract_style(model, takes[0]) for takes in outputs]
 
     def opening(clips: Sequence[MotionClip]) -> float:

@@ -177,9 +177,9 @@ class MotionFolder:
             [(f"seed {seed}", seeds[seed]) for seed in sorted(seeds)],
             [(path.name, _motion_files(path)) for path in folders],
         ):
-            found = [(run, files) for run, files in candidates if wanted & files.keys()]
-            if found:
-                return found
+            runs = [(run, files) for run, files in candidates if wanted & files.keys()]
+            if runs:
+                return runs
         return []
 
     def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:

@@ -70,10 +70,10 @@ def read_torch_file(path: str | Path) -> Any:
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {error.strerror or error}.", "checkpoint_format") from error
     except pickle.UnpicklingError as error:
-        found = _REFUSED.search(str(error))
-        if found is None:
+        match = _REFUSED.search(str(error))
+        if match is None:
             raise _damaged(what) from error
-        raise refusal(what, f"“{found[1]}”" if found[1] else "another kind of pickle") from error
+        raise refusal(what, f"“{match[1]}”" if match[1] else "another kind of pickle") from error
     # Hostile bytes make zipfile and torch raise nearly anything.
     except (Exception, MemoryError) as error:
         raise _damaged(what) from error

@@ -36,7 +36,7 @@ class Course:
         self.previous_speech = model.start_speech[0]
         self.speech: SpeechWindows | None = None
         self.motion: list[np.ndarray] = []
-        self.told = 0  # frames that on_window was given
+        self.given_frames = 0  # that on_window was given
         self.clean: torch.Tensor | None = None
         if line.standing is not None:
             vectors = torch.from_numpy(line.standing.vectors).to(model.device)
@@ -83,8 +83,8 @@ class Course:
             on_chunk: progress of listening, told until the first window can begin.
         """
         if self.speech is None:
-            told = on_chunk if self.window == 0 else None
-            self.speech = SpeechWindows(self.model, self.line.audio, self.windows, thread, told, self.origin)
+            audio, progress = self.line.audio, on_chunk if self.window == 0 else None
+            self.speech = SpeechWindows(self.model, audio, self.windows, thread, progress, self.origin)
             if self.origin and self.window == 0:
                 self.previous_speech = self.speech.before(self.model.config.denoiser.previous, check)
             self.speech.skip(self.window, check)
@@ -118,24 +118,24 @@ class Course:
             piece.first_noise = None if self.first_noise is None else self.first_noise[chosen]
             piece.previous_motion = self.previous_motion[chosen]
             piece.previous_speech = self.previous_speech
-            piece.motion, piece.told = [motion[chosen] for motion in self.motion], self.told
+            piece.motion, piece.given_frames = [motion[chosen] for motion in self.motion], self.given_frames
             pieces.append(piece)
         return pieces
 
     def clips(self) -> list[MotionClip]:
         """The finished takes."""
-        made, standing = np.concatenate(self.motion, axis=1), self.line.standing
+        motion, standing = np.concatenate(self.motion, axis=1), self.line.standing
         defaults = self.model.config.sampling
         if standing is not None:
             whole = np.repeat(standing.vectors[None], self.rows, axis=0)
-            here = slice(self.origin, self.origin + made.shape[1])
-            whole[:, here] = np.where(standing.known[here], whole[:, here], made)
-            made = whole
-        smoothed = smooth_head(made, defaults.smooth_head)
+            here = slice(self.origin, self.origin + motion.shape[1])
+            whole[:, here] = np.where(standing.known[here], whole[:, here], motion)
+            motion = whole
+        smoothed = smooth_head(motion, defaults.smooth_head)
         if standing is not None:
             # The filter moves what stands, too: by how much, the frames beside it have to follow.
             vectors, known = (
-                torch.from_numpy(a)[None].expand(made.shape) for a in (standing.vectors, standing.known)
+                torch.from_numpy(a)[None].expand(motion.shape) for a in (standing.vectors, standing.known)
             )
             seams = Seams(
                 vectors, known, defaults.join_face or FACE_FRAMES, defaults.join_head or HEAD_FRAMES
@@ -153,19 +153,19 @@ class Course:
         ]
 
     def final_frames(self) -> tuple[int, np.ndarray]:
-        """Frames that are final and were not told yet: (the first of them, motion vectors (rows, n, D)).
+        """Frames that are final and were not given yet: (the first of them, motion vectors (rows, n, D)).
 
         The head's filter reaches half its length over the end of what is there, so that many frames have to wait
         for the next window.
         """
         length = self.model.config.sampling.smooth_head
-        made = np.concatenate(self.motion[-4:], axis=1)  # the filter is no longer than a window
+        motion = np.concatenate(self.motion[-4:], axis=1)  # the filter is no longer than a window
         end = min(self.window * self.model.config.denoiser.window, self.frames)
-        offset = end - made.shape[1]
-        first, self.told = self.told, end if self.finished else end - length // 2
-        begin = max(offset, first - 2 * length)  # where the filter begins does not reach what is told
-        smoothed = smooth_head(made[:, begin - offset :], length)
-        return first, smoothed[:, first - begin : self.told - begin]
+        offset = end - motion.shape[1]
+        first, self.given_frames = self.given_frames, end if self.finished else end - length // 2
+        begin = max(offset, first - 2 * length)  # where the filter begins does not reach what is given
+        smoothed = smooth_head(motion[:, begin - offset :], length)
+        return first, smoothed[:, first - begin : self.given_frames - begin]
 
 
 def smooth_head(motion: np.ndarray, frames: int) -> np.ndarray:

@@ -181,9 +181,9 @@ def _bent(clip: MotionClip, part: MotionClip, low: int, known: np.ndarray) -> Mo
     """A converted part that continues the clip where that stands."""
     here = slice(low, low + len(part))
     dim = known.shape[1]
-    clean, made = (torch.from_numpy(to_vectors(c, dim))[None] for c in (clip, part))
+    clean, generated = (torch.from_numpy(to_vectors(c, dim))[None] for c in (clip, part))
     seams = Seams(clean[:, here], torch.from_numpy(known[here])[None], FACE_FRAMES, HEAD_FRAMES)
-    exp, pose = from_vectors(seams(made)[0].numpy())
+    exp, pose = from_vectors(seams(generated)[0].numpy())
     if clip.basis == "arkit":
         exp = exp.clip(0, 1)
     return replace(part, exp=exp, pose=pose)
@@ -208,12 +208,12 @@ def _joined(
         known_pose[:, :3] = True
     exp, pose = np.where(known_exp, exp, new_exp), np.where(known_pose, pose, new_pose)
     keys = ("generator", "model", "model_sha256", "seed", "audio_name", "audio_sha256", "style", "guidance")
-    made = {key: part.provenance[key] for key in (*keys, "sampler", "steps") if key in part.provenance}
-    made |= what | {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    entry = {key: part.provenance[key] for key in (*keys, "sampler", "steps") if key in part.provenance}
+    entry |= what | {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     earlier = clip.provenance.get("regenerated")
     provenance = {
         **clip.provenance,
         "synthetic": True,
-        "regenerated": [*(earlier if isinstance(earlier, list) else []), made],
+        "regenerated": [*(earlier if isinstance(earlier, list) else []), entry],
     }
     return replace(clip, exp=exp, pose=pose, provenance=provenance)

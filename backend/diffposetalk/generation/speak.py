@@ -58,10 +58,10 @@ def animate(
     refuse_settings(model, options)
     to_target = conversion(model.config.basis, heads)
     if to_target is not None and on_window is not None:
-        told = on_window
+        on_converted = on_window
 
         def on_window(take: int, start: int, clip: MotionClip) -> None:
-            told(take, start, to_target(clip)[0])
+            on_converted(take, start, to_target(clip)[0])
 
     speech = load_speech(audio, audio_start, audio_seconds, cancelled)
     clips = generate(

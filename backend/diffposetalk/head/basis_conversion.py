@@ -273,8 +273,8 @@ class _Reading:
         still = np.concatenate([np.zeros_like(pose[:, :3]), pose[:, 3:]], axis=1)
         moved = (self.head.posed(exp, still)[:, : len(self.rest)] - self.rest) @ self.turn
         flat = moved.transpose(1, 0, 2).reshape(len(self.rest), -1)
-        found = (self.between @ flat).reshape(self.between.shape[0], -1, 3)
-        return found.transpose(1, 0, 2).reshape(len(exp), -1)
+        displacements = (self.between @ flat).reshape(self.between.shape[0], -1, 3)
+        return displacements.transpose(1, 0, 2).reshape(len(exp), -1)
 
 
 def _bounds(source: HeadModel, target: HeadModel) -> tuple[np.ndarray, np.ndarray]:

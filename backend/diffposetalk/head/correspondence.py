@@ -82,14 +82,14 @@ def correspond(source: HeadModel, target: HeadModel, *, cache: Path | None = Non
     kept = _read(path, source, target)
     if kept is not None:
         return kept
-    found = find_correspondence(source, target)
+    shared = find_correspondence(source, target)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
-            np.savez_compressed(file, **{f.name: getattr(found, f.name) for f in fields(found)})
+            np.savez_compressed(file, **{f.name: getattr(shared, f.name) for f in fields(shared)})
     except (OSError, OutputError):
         pass
-    return found
+    return shared
 
 
 def head_hash(head: HeadModel) -> str:
@@ -116,24 +116,24 @@ def find_correspondence(source: HeadModel, target: HeadModel) -> Correspondence:
     laid = scale * a.vertices @ rotation.T + shift
     laid = _deformed(laid, scale * _landmarks(a, b)[0] @ rotation.T + shift, a, b)
     face = b.face
-    found = closest_points(b.vertices[face], b.normals[face], laid, a.faces, neighbours=8)
+    closest = closest_points(b.vertices[face], b.normals[face], laid, a.faces, neighbours=8)
     unit = b.unit
-    jaw = np.einsum("nk,nk->n", found.barycentric, a.jaw_weight[a.faces[found.triangle]])
-    near = (found.distance < FAR * unit) & (np.abs(jaw - b.jaw_weight[face]) < SAME_JAW)
-    face, found = face[near], found.chosen(near)
-    weights = b.area[face] / (1 + (found.distance / (0.03 * unit)) ** 2)
+    jaw = np.einsum("nk,nk->n", closest.barycentric, a.jaw_weight[a.faces[closest.triangle]])
+    near = (closest.distance < FAR * unit) & (np.abs(jaw - b.jaw_weight[face]) < SAME_JAW)
+    face, closest = face[near], closest.chosen(near)
+    weights = b.area[face] / (1 + (closest.distance / (0.03 * unit)) ** 2)
     marked = {"lips": MOUTH_WEIGHT, "left_eye": EYE_WEIGHT, "right_eye": EYE_WEIGHT}
     for name, weight in ((f"mask_{part}", weight) for part, weight in marked.items()):
         if name in target.arrays:
             weights = np.where(np.isin(b.index[face], target.arrays[name]), weights * weight, weights)
     return Correspondence(
         points=b.index[face],
-        triangles=a.index[a.faces[found.triangle]],
-        barycentric=found.barycentric,
+        triangles=a.index[a.faces[closest.triangle]],
+        barycentric=closest.barycentric,
         weights=weights / weights.sum(),
         rotation=rotation,
         scale=np.array(scale),
-        distance=np.array(found.distance.mean()),
+        distance=np.array(closest.distance.mean()),
     )
 
 
@@ -241,8 +241,8 @@ def _aligned(a: _Skin, b: _Skin) -> tuple[np.ndarray, float, np.ndarray]:
                 np.concatenate([pairs.place, fixed_b]),
                 np.concatenate([np.ones(len(pairs.index)), held]),
             )
-        found = closest_points(scale * points @ rotation.T + shift, normals @ rotation.T, b.vertices, b.faces)
-        return float(np.minimum(found.distance, 0.3 * b.unit).mean()), (rotation, scale, shift)
+        pairs = closest_points(scale * points @ rotation.T + shift, normals @ rotation.T, b.vertices, b.faces)
+        return float(np.minimum(pairs.distance, 0.3 * b.unit).mean()), (rotation, scale, shift)
 
     starts = []
     for degrees in STARTS:
@@ -333,9 +333,9 @@ class _Closest:
 
 def _paired(points: np.ndarray, normals: np.ndarray, skin: _Skin, share: float) -> _Closest:
     """The closest points on `skin`, of the `share` of points that lie closest."""
-    found = closest_points(points, normals, skin.vertices, skin.faces)
-    finite = found.distance[np.isfinite(found.distance)]
-    return found.chosen(found.distance <= np.quantile(finite, share))
+    closest = closest_points(points, normals, skin.vertices, skin.faces)
+    finite = closest.distance[np.isfinite(closest.distance)]
+    return closest.chosen(closest.distance <= np.quantile(finite, share))
 
 
 def closest_points(

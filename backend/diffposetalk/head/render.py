@@ -154,7 +154,7 @@ def rasterise(
     area = edge1[:, 0] * edge2[:, 1] - edge1[:, 1] * edge2[:, 0]
     usable = (np.abs(area) > 1e-9) & (high >= 0).all(axis=1) & (low[:, 0] < width) & (low[:, 1] < height)
     extent = (high - low).max(axis=1) + 1
-    found: list[tuple[np.ndarray, ...]] = []
+    covered: list[tuple[np.ndarray, ...]] = []
     side = _SMALLEST_GRID
     while usable.any():
         group = np.flatnonzero(usable & (extent <= side))
@@ -162,12 +162,12 @@ def rasterise(
         at_once = max(1, _PIXELS_AT_ONCE // (side * side))
         for first in range(0, len(group), at_once):
             chosen = group[first : first + at_once]
-            found.append(_covered(corners[chosen], area[chosen], low[chosen], chosen, side, height, width))
+            covered.append(_covered(corners[chosen], area[chosen], low[chosen], chosen, side, height, width))
         side = max(side + 1, round(1.35 * side))
     hit = np.full(height * width, -1)
     weights = np.zeros((height * width, 3))
-    if found:
-        pixel, depth, triangle, share = (np.concatenate(part) for part in zip(*found, strict=True))
+    if covered:
+        pixel, depth, triangle, share = (np.concatenate(part) for part in zip(*covered, strict=True))
         nearest = np.full(height * width, -np.inf)
         np.maximum.at(nearest, pixel, depth)
         shown = depth == nearest[pixel]

@@ -83,8 +83,8 @@ def check_lip_sync(
         speech = load_speech(audio, audio_start, audio_seconds)
         source = "model"
         vector, takes = chosen_style(model, style)[0], min(max(samples, 2), MAX_SAMPLES)
-        told: dict[str, Any] = {"on_progress": on_progress, "cancelled": cancelled}
-        expected = closures_of_model(face, model, speech, style=vector, samples=takes, **told)
+        callbacks: dict[str, Any] = {"on_progress": on_progress, "cancelled": cancelled}
+        expected = closures_of_model(face, model, speech, style=vector, samples=takes, **callbacks)
     return {
         "marks": [asdict(mark) for mark in missed(face, clip, expected)],
         "expected": [[e.frames.start / FPS, e.frames.stop / FPS, e.phone, e.word] for e in expected],

@@ -59,7 +59,7 @@ class StyleMeasures:
         return ", ".join(parts)
 
 
-def told(measures: StyleMeasures | None) -> dict[str, Any]:
+def listed_measures(measures: StyleMeasures | None) -> dict[str, Any]:
     """For listings: `measures` as JSON-ready data and `figures` in words, None and empty where nothing was measured."""
     return {"figures": str(measures or ""), "measures": measures and measures.to_dict()}
 

@@ -229,8 +229,8 @@ class PreparedWindow:
         others_qkv = self._repeat(torch.cat([self.before_qkv, frames_qkv], dim=1))
         into, _ = prepared.layers[0].self_in
         if network.person_frames is not None:
-            told = network.person_frames(person)
-            others, others_qkv = others + told, others_qkv + F.linear(told.to(prepared.dtype), into)
+            added = network.person_frames(person)
+            others, others_qkv = others + added, others_qkv + F.linear(added.to(prepared.dtype), into)
         x = torch.cat([first, others], dim=1)
         qkv = torch.cat([prepared.linear(first, prepared.layers[0].self_in), others_qkv], dim=1)
         last = len(prepared.layers) - 1

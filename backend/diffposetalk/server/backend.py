@@ -103,15 +103,15 @@ def output_files(folder: str) -> Iterator[Any]:
     except (OSError, ValueError) as error:
         raise OutputError(f"The folder “{folder}” for the results cannot be made: {error}.") from error
     token = uuid.uuid4().hex[:8]
-    made: list[Path] = []
+    named: list[Path] = []
 
     def new_file(name: str) -> Path:
-        made.append(directory / f"{token}-{name}")
-        return made[-1]
+        named.append(directory / f"{token}-{name}")
+        return named[-1]
 
     try:
         yield new_file
     except BaseException:
-        for path in made:
+        for path in named:
             path.unlink(missing_ok=True)
         raise

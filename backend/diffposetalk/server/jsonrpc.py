@@ -297,6 +297,6 @@ class Connection:
             self._send(reply)
 
     def _refusal(self, request_id: RequestId, error: Exception) -> dict[str, Any]:
-        told = error if isinstance(error, RpcError) else self.explain(error)
-        member = {"code": told.code, "message": told.message, "data": {"kind": told.kind}}
+        rpc_error = error if isinstance(error, RpcError) else self.explain(error)
+        member = {"code": rpc_error.code, "message": rpc_error.message, "data": {"kind": rpc_error.kind}}
         return {"jsonrpc": "2.0", "id": request_id, "error": member}

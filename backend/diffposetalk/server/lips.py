@@ -34,7 +34,7 @@ def check_lip_sync(
     model = None if phones is not None or transcript else backend.loaded_model()
     from ..lips.check import check_lip_sync
 
-    found = check_lip_sync(
+    report = check_lip_sync(
         audio,
         motion,
         model,
@@ -50,7 +50,7 @@ def check_lip_sync(
     )
     if call.cancelled.is_set():
         raise Cancelled()
-    return found
+    return report
 
 
 @method(long=True)

@@ -45,7 +45,7 @@ def extract_style(
     path = Path(output)
     if Path(motion).suffix.lower() == ".npy":
         style = replace(shown(model, style_of_vector(model, path.stem, motion)), description=description)
-        return {"path": str(save_style(path, style)), **_told(style), "starts": [], "frames": 0, "fps": 0.0}
+        return {"path": str(save_style(path, style)), **_listed(style), "starts": [], "frames": 0, "fps": 0.0}
     style, reading = style_from_motion(
         model,
         reference_motion(model, motion, heads),
@@ -57,7 +57,7 @@ def extract_style(
     style = replace(style, notes=(*(notes or ()), *style.notes))
     bare = path.suffix.lower() == ".npy"
     written = save_style_vector(path, style.vector) if bare else save_style(path, style)
-    return {"path": str(written), **_told(style), **_windows(model, reading)}
+    return {"path": str(written), **_listed(style), **_windows(model, reading)}
 
 
 @method(long=True)
@@ -107,13 +107,13 @@ def mix_styles(
     mixed = StyleRequest.parse({"mix": styles, "amounts": amounts}).style(model)
     assert mixed is not None
     style = shown(model, replace(mixed, name=Path(output).stem))
-    return {"path": str(save_style(output, style)), **_told(style)}
+    return {"path": str(save_style(output, style)), **_listed(style)}
 
 
-def _told(style: Style) -> dict[str, Any]:
-    from ..motion.style_measures import told
+def _listed(style: Style) -> dict[str, Any]:
+    from ..motion.style_measures import listed_measures
 
-    return {"notes": list(style.notes), **told(style.measures)}
+    return {"notes": list(style.notes), **listed_measures(style.measures)}
 
 
 def _windows(model: DiffPoseTalk, reading: StyleReading) -> dict[str, Any]:

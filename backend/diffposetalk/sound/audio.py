@@ -322,21 +322,21 @@ def _check_selection(path: Path, seconds: float) -> None:
         )
 
 
-def _truncated_message(path: Path, stated: float, found: float) -> str:
+def _truncated_message(path: Path, stated: float, actual: float) -> str:
     return (
-        f"“{path.name}” is cut off: {stated:.2f} s are announced, but it breaks off after {found:.2f} s. "
+        f"“{path.name}” is cut off: {stated:.2f} s are announced, but it breaks off after {actual:.2f} s. "
         "Copy it again, or save the part that plays as a new file."
     )
 
 
 def _stated_seconds(sound: soundfile.SoundFile) -> float | None:
     """Length that the header announces where libsndfile found less data than that, else None."""
-    found = re.search(
+    match = re.search(
         r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", sound.extra_info, re.IGNORECASE
     )
-    if found is None:
+    if match is None:
         return None
-    announced, actual = int(found[1]), int(found[2])
+    announced, actual = int(match[1]), int(match[2])
     # Programs that write to a pipe leave the largest number there; such a file is whole.
     if announced >= 0x7FFFF000 or actual <= 0 or announced <= actual:
         return None

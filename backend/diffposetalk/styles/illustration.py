@@ -55,12 +55,12 @@ def illustrate(
             f"Presets of the {model.config.basis} basis can only be shown on a head of it: give one (--head).",
             "style_head",
         )
-    made = spoken_in(model, [preset.vector for preset in model.styles.values()], audio)
+    clips = spoken_in(model, [preset.vector for preset in model.styles.values()], audio)
     styles = {}
     for index, (key, preset) in enumerate(model.styles.items()):
-        measures = measure_style(made[index], head)
+        measures = measure_style(clips[index], head)
         (folder / THUMBNAILS).mkdir(exist_ok=True)
-        write_png(folder / THUMBNAILS / f"{key}.png", thumbnail_strip([made[index][0]], head))
+        write_png(folder / THUMBNAILS / f"{key}.png", thumbnail_strip([clips[index][0]], head))
         styles[key] = StylePreset(preset.name, preset.description, preset.vector, measures)
         if on_preset is not None:
             on_preset(key, measures)
@@ -97,8 +97,8 @@ def spoken_in(
         )
     speech = load_speech(audio or _bundled_clips()[0], 0.0, SECONDS)
     lines = [Line(speech, GenerationOptions(tuple(seeds)), vector) for vector in vectors]
-    made = dict(generate_lines(model, lines))
-    return [made[index] for index in range(len(lines))]
+    clips = dict(generate_lines(model, lines))
+    return [clips[index] for index in range(len(lines))]
 
 
 def _bundled_clips() -> list[Path]:

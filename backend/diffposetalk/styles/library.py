@@ -164,12 +164,12 @@ def _files(folder: Path) -> list[Path]:
     if not folder.exists():
         return []
     try:
-        found = [p for p in folder.iterdir() if p.suffix.lower() == SUFFIX and not p.name.startswith(".")]
+        files = [p for p in folder.iterdir() if p.suffix.lower() == SUFFIX and not p.name.startswith(".")]
     except OSError as error:
         raise StyleError(
             f"The style library “{folder}” cannot be read: {error.strerror or error}.", "style_library"
         ) from error
-    return sorted(found, key=lambda p: p.name.casefold())
+    return sorted(files, key=lambda p: p.name.casefold())
 
 
 def _copy(source: Path, target: Path) -> Path:

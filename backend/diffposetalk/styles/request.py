@@ -184,20 +184,20 @@ class StyleRequest:
             StyleError: an unknown preset or style, or a reference that cannot be used. MotionError, VideoError: a
             file that cannot be read or shows no face.
         """
-        found = self.located(model)
-        if found.kind == "mix":
-            styles = [style for part in found.parts if (style := part.style(model)) is not None]
-            if len(styles) < len(found.parts):
+        located = self.located(model)
+        if located.kind == "mix":
+            styles = [style for part in located.parts if (style := part.style(model)) is not None]
+            if len(styles) < len(located.parts):
                 raise StyleError(f"“{NONE}” is no style to mix.", "style_mix")
-            return mixture(model, self.name, styles, list(found.amounts))
-        if found.kind == "preset":
-            return None if found.source == NONE else style_of_preset(model, found.source)
-        if found.kind == "file":
-            return load_style(found.source)
-        if found.kind == "vector":
-            return style_of_vector(model, named_after(found.source), found.source)
-        reading = read_style(model, reference_motion(model, found.source, found.heads), found.window)
-        path = Path(found.source)
+            return mixture(model, self.name, styles, list(located.amounts))
+        if located.kind == "preset":
+            return None if located.source == NONE else style_of_preset(model, located.source)
+        if located.kind == "file":
+            return load_style(located.source)
+        if located.kind == "vector":
+            return style_of_vector(model, named_after(located.source), located.source)
+        reading = read_style(model, reference_motion(model, located.source, located.heads), located.window)
+        path = Path(located.source)
         source = {"kind": "video" if is_video(path) else "motion", "file": path.name}
         return style_of_reading(model, named_after(path), reading, source)
 
@@ -214,15 +214,15 @@ class StyleRequest:
         Args:
             hash_of: hash of a file. Raises StyleError as `located`, and what `hash_of` raises.
         """
-        found = self.located(model)
-        if found.kind == "mix":
-            return ["mix", [part.content(model, hash_of) for part in found.parts], list(found.amounts)]
-        if found.kind != "preset":
-            heads = {name: hash_of(path) for name, path in (found.heads or {}).items()}
-            return replace(found, source=hash_of(found.source), heads=heads or None).to_params()
-        if found.source == NONE:
+        located = self.located(model)
+        if located.kind == "mix":
+            return ["mix", [part.content(model, hash_of) for part in located.parts], list(located.amounts)]
+        if located.kind != "preset":
+            heads = {name: hash_of(path) for name, path in (located.heads or {}).items()}
+            return replace(located, source=hash_of(located.source), heads=heads or None).to_params()
+        if located.source == NONE:
             return [NONE]
-        vector = model.styles[found.source].vector.cpu().numpy()
+        vector = model.styles[located.source].vector.cpu().numpy()
         return ["preset", hashlib.sha256(vector.tobytes()).hexdigest()]
 
 

@@ -197,9 +197,9 @@ def vector_for(model: DiffPoseTalk, style: Style) -> torch.Tensor:
     if same and style.vector.shape == (size,):
         return style.vector.to(model.device)
     if not style.parts or any(part.preset and part.preset not in model.styles for part in style.parts):
-        made = f"“{style.model}”" if style.model else "another model"
+        maker = f"“{style.model}”" if style.model else "another model"
         raise StyleError(
-            f"The style “{style.name}” was made by {made} and cannot be used with “{config.name}”: it does not hold "
+            f"The style “{style.name}” was made by {maker} and cannot be used with “{config.name}”: it does not hold "
             "the motion that it could be read from again. Extract it with this model.",
             "style_model",
         )

@@ -56,8 +56,8 @@ class Stretch:
 
 def good_frames(track: FaceTrack) -> np.ndarray:
     """(T,) frames to use: a face is there, large enough, turned to the camera, inside the picture, and not jumping."""
-    found = track.found
-    good = found & (np.nan_to_num(track.eye_distance) >= MIN_EYE_DISTANCE)
+    face_found = track.face_found
+    good = face_found & (np.nan_to_num(track.eye_distance) >= MIN_EYE_DISTANCE)
     good &= np.linalg.norm(np.nan_to_num(track.rotations), axis=1) <= MAX_TURN
     boxes = np.nan_to_num(track.boxes)
     good &= (boxes[:, :2] >= -EDGE).all(axis=1) & (boxes[:, 2:] <= 1 + EDGE).all(axis=1)

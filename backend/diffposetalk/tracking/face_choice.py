@@ -38,7 +38,7 @@ def find_faces(path: str | Path, model: str | Path | None = None) -> list[FoundF
     Raises:
         VideoError: the video cannot be read or the tracker cannot run.
     """
-    found: list[FoundFace] = []
+    found_faces: list[FoundFace] = []
     widths: list[float] = []
     pictures = 0
     for frame, faces in look(path, model):
@@ -48,17 +48,17 @@ def find_faces(path: str | Path, model: str | Path | None = None) -> list[FoundF
             x, y = (float(v) for v in face.centre)
             near = [
                 i
-                for i, other in enumerate(found)
+                for i, other in enumerate(found_faces)
                 if np.hypot(other.x - x, other.y - y) < APART * max(widths[i], right - left)
             ]
             if not near:
-                found.append(FoundFace(x, y, face.size, 1, take(frame, face)))
+                found_faces.append(FoundFace(x, y, face.size, 1, take(frame, face)))
                 widths.append(right - left)
                 continue
-            known = found[near[0]]
-            found[near[0]] = replace(known, seen=known.seen + 1)
+            known = found_faces[near[0]]
+            found_faces[near[0]] = replace(known, seen=known.seen + 1)
             if face.size > known.size:
-                found[near[0]] = FoundFace(x, y, face.size, known.seen + 1, take(frame, face))
+                found_faces[near[0]] = FoundFace(x, y, face.size, known.seen + 1, take(frame, face))
                 widths[near[0]] = right - left
-    found = [replace(face, seen=face.seen / max(pictures, 1)) for face in found]
-    return sorted(found, key=lambda face: -face.size)
+    found_faces = [replace(face, seen=face.seen / max(pictures, 1)) for face in found_faces]
+    return sorted(found_faces, key=lambda face: -face.size)

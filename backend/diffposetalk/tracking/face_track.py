@@ -68,7 +68,7 @@ class FaceTrack:
     shapes: np.ndarray | None = None
 
     @property
-    def found(self) -> np.ndarray:
+    def face_found(self) -> np.ndarray:
         """(T,) whether the face is there."""
         return np.isfinite(self.eye_distance)
 
@@ -143,8 +143,8 @@ def track_face(
             if on_progress is not None:
                 on_progress(len(rows), max(total, len(rows)))
         names = tracker.names
-    found = next((row for row in rows if "boxes" in row), None)
-    if found is None:
+    with_face = next((row for row in rows if "boxes" in row), None)
+    if with_face is None:
         raise VideoError(
             f"No face was found in “{Path(path).name}” ({len(rows)} frames). It must show one person's face, upright "
             "and from the front.",
@@ -152,8 +152,8 @@ def track_face(
         )
 
     # Where the face was not found, each of its values is missing.
-    missing = {name: np.full(np.shape(value), np.nan) for name, value in found.items()}
-    columns = {name: np.array([row.get(name, missing[name]) for row in rows]) for name in found}
+    missing = {name: np.full(np.shape(value), np.nan) for name, value in with_face.items()}
+    columns = {name: np.array([row.get(name, missing[name]) for row in rows]) for name in with_face}
     return FaceTrack(info, names, **columns)
 
 

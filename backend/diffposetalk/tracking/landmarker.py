@@ -76,17 +76,17 @@ def find_tracker(path: str | Path | None = None) -> Path:
     Raises:
         VideoError: `tracker_missing`, `tracker_format`.
     """
-    found = path or os.environ.get(ENVIRONMENT_VARIABLE)
-    if not found and kept_tracker().is_file():
-        found = kept_tracker()
-    if not found:
+    chosen = path or os.environ.get(ENVIRONMENT_VARIABLE)
+    if not chosen and kept_tracker().is_file():
+        chosen = kept_tracker()
+    if not chosen:
         raise VideoError(
             "Tracking faces needs MediaPipe's model file face_landmarker.task. Have it fetched (diffposetalk style "
             "tracker --fetch), or get it from MediaPipe's page on the face landmarker and name it with --tracker "
             f"or in {ENVIRONMENT_VARIABLE}.",
             "tracker_missing",
         )
-    file = Path(found)
+    file = Path(chosen)
     if not file.is_file():
         raise VideoError(f"There is no tracker model at “{file}”.", "tracker_missing")
     damaged = VideoError(f"“{file.name}” is not a MediaPipe model (.task), or damaged.", "tracker_format")
@@ -188,13 +188,13 @@ class FaceTracker:
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)
         )
         if self._still:
-            found = self._landmarker.detect(picture)
+            seen = self._landmarker.detect(picture)
         else:
             self._clock = max(self._clock + 1, int(seconds * 1000))
-            found = self._landmarker.detect_for_video(picture, self._clock)
+            seen = self._landmarker.detect_for_video(picture, self._clock)
         faces = []
         for marks, shapes, matrix in zip(
-            found.face_landmarks, found.face_blendshapes, found.facial_transformation_matrixes, strict=False
+            seen.face_landmarks, seen.face_blendshapes, seen.facial_transformation_matrixes, strict=False
         ):
             if not self.names:
                 self.names = tuple(shape.category_name for shape in shapes)

@@ -73,21 +73,21 @@ class Quality:
 
 def assess(track: FaceTrack, snapshots: Sequence[Snapshot] = ()) -> Quality:
     """The quality of a track; see `Quality`. Snapshots of it tell drawings from footage."""
-    found, good = track.found, good_frames(track)
+    face_found, good = track.face_found, good_frames(track)
     seconds = float(track.times[-1] - track.times[0]) if len(track.times) > 1 else 0.0
     fps = (len(track.times) - 1) / seconds if seconds > 0 else 0.0
-    angles = np.degrees(Rotation.from_rotvec(track.rotations[found]).as_euler("YXZ"))
+    angles = np.degrees(Rotation.from_rotvec(track.rotations[face_found]).as_euler("YXZ"))
     yaw, pitch, roll = zip(*np.percentile(angles, (5, 95), axis=0).tolist(), strict=True)
-    size = float(np.median(track.eye_distance[found]))
-    opening = float(np.percentile(track.lip_gap[found], 95) / np.median(track.mouth_width[found]))
-    face_share, used_share = float(found.mean()), float(good.mean())
+    size = float(np.median(track.eye_distance[face_found]))
+    opening = float(np.percentile(track.lip_gap[face_found], 95) / np.median(track.mouth_width[face_found]))
+    face_share, used_share = float(face_found.mean()), float(good.mean())
     turned = float((np.abs(angles[:, 0]) > TURNED).mean())
 
-    centre = (track.boxes[found][SETTLED:, :2] + track.boxes[found][SETTLED:, 2:]) / 2
+    centre = (track.boxes[face_found][SETTLED:, :2] + track.boxes[face_found][SETTLED:, 2:]) / 2
     still = (
         len(centre) > SETTLED
         and float(centre.std(axis=0).max()) < STILL
-        and np.ptp(track.lip_gap[found][SETTLED:]) < 0.02 * size
+        and np.ptp(track.lip_gap[face_found][SETTLED:]) < 0.02 * size
     )
     drawn = bool(snapshots) and np.median([shades(snapshot) for snapshot in snapshots]) < FEW_SHADES
     edges = [float(time) for time in (track.times[0], *track.times[good], track.times[-1])]

@@ -34,14 +34,14 @@ def tracking_status(path: str | Path | None = None) -> dict[str, Any]:
     """
     missing = [name for name in ("av", "mediapipe") if importlib.util.find_spec(name) is None]
     try:
-        found, problem = str(find_tracker(path)), ""
+        tracker, problem = str(find_tracker(path)), ""
     except VideoError as error:
-        found, problem = None, error.message
+        tracker, problem = None, error.message
     try:
         check_libraries()
     except VideoError as error:
         problem = problem or error.message
-    return {"missing_packages": missing, "tracker": found, "problem": problem, "url": URL, "bytes": BYTES}
+    return {"missing_packages": missing, "tracker": tracker, "problem": problem, "url": URL, "bytes": BYTES}
 
 
 def _open(url: str) -> BinaryIO:

@@ -44,8 +44,8 @@ def load_latest(folder: Path, parts: Mapping[str, Stateful]) -> int:
     Raises:
         DataError: `data_checkpoint`; checkpoints are there, but none can be read, or they are of another model.
     """
-    found = sorted(folder.glob("step-*.pt"), reverse=True)
-    for path in found:
+    checkpoints = sorted(folder.glob("step-*.pt"), reverse=True)
+    for path in checkpoints:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
@@ -59,6 +59,6 @@ def load_latest(folder: Path, parts: Mapping[str, Stateful]) -> int:
                 f"The checkpoint “{path}” is of another model or another kind of training.", "data_checkpoint"
             ) from error
         return int(state["step"])
-    if found:
+    if checkpoints:
         raise DataError(f"None of the checkpoints in “{folder}” can be read.", "data_checkpoint")
     return 0

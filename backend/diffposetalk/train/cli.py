@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def chosen_recipe(arguments: argparse.Namespace, stage: str) -> Recipe:
     """The recipe of a stage: the one named, else the one WORK was begun with, else the bundled model's."""
-    begun = [found for name in (stage, "denoiser", "style") if (found := recorded(arguments.work / name))]
+    begun = [known for name in (stage, "denoiser", "style") if (known := recorded(arguments.work / name))]
     named = arguments.config or ("" if begun else "bundled")
     recipe = ablate(read_recipe(named) if named else begun[0].recipe, arguments.ablation)
     given = {
@@ -149,7 +149,7 @@ def _prepare_bundled(arguments: argparse.Namespace) -> None:
 def _style(arguments: argparse.Namespace) -> None:
     from ..head.head_model import load_head
     from ..networks.checkpoint import load_model
-    from .new_model import told
+    from .new_model import origin_of
     from .recipe import model_config
     from .style_training import train_style_encoder
 
@@ -157,7 +157,7 @@ def _style(arguments: argparse.Namespace) -> None:
     config = model_config(recipe, data.description, load_head(arguments.head).jaw_open_angle)
     folder = arguments.work / "style"
     known = load_model(arguments.start_from, "cpu") if arguments.start_from else None
-    record(folder, recipe, config, ("style_encoder",), told(known.config) if known else None)
+    record(folder, recipe, config, ("style_encoder",), origin_of(known.config) if known else None)
     start = known.style_encoder if known else None
     train_style_encoder(data, folder, config.style_encoder, recipe.style, arguments.device, start)
 

@@ -152,14 +152,14 @@ class Distillation(nn.Module):
                 wanted = guided_prediction(teacher, c, x, step)
             else:
                 wanted = self._in_one_step(self.folded, c, x, stops)
-        made = self._predict(self.student, c, x, step)
-        with torch.autocast(made.device.type, enabled=False):
+        predicted = self._predict(self.student, c, x, step)
+        with torch.autocast(predicted.device.type, enabled=False):
             real = RealFrames(c.indicator, real_frames(batch.all_real, x.shape[1]).flatten(0, 1))
-            losses = {"simple": real.mean((made - wanted).square().mean(-1))}
+            losses = {"simple": real.mean((predicted - wanted).square().mean(-1))}
             if self.geometry is not None:
                 normalizer, w = teacher.normalizer, self.training_settings.weights
                 vertex, velocity, _ = self.geometry(
-                    normalizer.denormalize(made), normalizer.denormalize(wanted), real, c.identity
+                    normalizer.denormalize(predicted), normalizer.denormalize(wanted), real, c.identity
                 )
                 losses |= {"vertex": w.vertex * vertex, "velocity": w.velocity * velocity}
         return losses

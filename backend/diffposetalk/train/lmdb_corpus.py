@@ -72,9 +72,9 @@ def read_lmdb(
     """
     corpus = _open(Path(folder))
     given = _given_splits(Path(folder))
-    found = False
+    any_clips = False
     for name, segments in corpus.clips():
-        found = True
+        any_clips = True
         speaker = name.split("/", 1)[0]
         split = given.get(name, "" if not given else "unlisted")
         if split == "unlisted" or (split == "test") is not testing:
@@ -92,7 +92,7 @@ def read_lmdb(
         sound = partial(corpus.sound, name, segments, len(motion))
         chosen: Any = split or split_of(name, speaker)
         yield Recording(name, speaker, chosen, sound, motion)
-    if not found:
+    if not any_clips:
         raise _damaged(
             f"“{folder}” is an LMDB, but not in the layout of the released data: no key ends in “/000”."
         )

@@ -98,10 +98,10 @@ def start_from(model: DiffPoseTalk, known: DiffPoseTalk) -> dict[str, Any]:
             f"The training cannot start from {known.config.name}: it is of another size.", "data_model"
         )
     model.load_state_dict(weights, strict=False)
-    return told(known.config)
+    return origin_of(known.config)
 
 
-def told(config: ModelConfig) -> dict[str, Any]:
+def origin_of(config: ModelConfig) -> dict[str, Any]:
     """How a training's record names the model that it started from."""
     named = ("recipe", "iterations", "started_from")
     return {"name": config.name, **{k: config.provenance[k] for k in named if k in config.provenance}}

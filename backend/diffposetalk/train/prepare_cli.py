@@ -147,14 +147,14 @@ def _of_source(source: Path, arguments: argparse.Namespace, report: Report) -> I
 def _progress(name: str) -> Callable[[int, int], None]:
     shown = -1
 
-    def told(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         nonlocal shown
         tenth = 10 * done // max(total, 1)
         if tenth != shown:
             shown = tenth
             print(f"{name}: tracked {10 * tenth} %", file=sys.stderr, flush=True)
 
-    return told
+    return on_progress
 
 
 def _encoder(arguments: argparse.Namespace) -> tuple[SpeechEncoder | None, SpeechEncoderConfig]:
@@ -184,14 +184,14 @@ def _conversions(arguments: argparse.Namespace, report: Report) -> dict[str, Con
     from ..head.head_model import bundled_head_path, load_head
 
     arkit, flame = load_head(bundled_head_path()), load_head(arguments.flame_head)
-    made: dict[str, Conversion] = {}
+    conversions: dict[str, Conversion] = {}
 
     def through(source: HeadModel, target: HeadModel) -> Convert:
         def converted(clip: MotionClip) -> MotionClip:
-            first = clip.basis not in made
+            first = clip.basis not in conversions
             if first:
-                made[clip.basis] = Conversion(source, target)
-            out, residual = made[clip.basis](clip)
+                conversions[clip.basis] = Conversion(source, target)
+            out, residual = conversions[clip.basis](clip)
             if first:
                 report.notes.append(f"motion was converted from {clip.basis}; its first clip: {residual}")
             return replace(out, provenance={**clip.provenance, "converted_from": clip.basis})

@@ -303,8 +303,8 @@ def model_config(recipe: Recipe, data: SetDescription, jaw_open_angle: float) ->
     }
     if data.basis == "arkit":
         own |= {"coefficient_range": [0.0, 1.0], "jaw_range": [0.0, jaw_open_angle]}
-    told = {"recipe": recipe.name, "ablations": list(recipe.ablations)}
-    return ModelConfig.from_dict({**own, **model, "provenance": {**model.get("provenance", {}), **told}})
+    origin = {"recipe": recipe.name, "ablations": list(recipe.ablations)}
+    return ModelConfig.from_dict({**own, **model, "provenance": {**model.get("provenance", {}), **origin}})
 
 
 @dataclass(frozen=True)

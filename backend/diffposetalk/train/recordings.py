@@ -94,9 +94,9 @@ def read_recordings(
     if folder is not None:
         yield from read_lmdb(folder, split_of=split_of, testing=testing, on_skip=on_skip)
         return
-    found = 0
+    count = 0
     for item in _items(source):
-        found += 1
+        count += 1
         if isinstance(item, Skipped):
             _skip(on_skip, item, None)
             continue
@@ -110,7 +110,7 @@ def read_recordings(
             _skip(on_skip, Skipped(item.id, error.message), error)
             continue
         yield recording
-    if not found:
+    if not count:
         raise _unknown(
             f"“{source}” holds no recordings: pairs of sound (WAV, FLAC, MP3) and motion (.npz, or Live Link "
             "Face .csv) of one name, a manifest.csv, or an LMDB (data.mdb) are looked for."
@@ -250,8 +250,8 @@ def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
 
 def _second(motion: Path, what: str) -> Path | None:
     """NAME.head.npy and the like beside NAME.npz."""
-    found = [motion.with_suffix(f".{what}{ending}") for ending in (".npz", ".npy")]
-    return next((path for path in found if path.is_file()), None)
+    paths = [motion.with_suffix(f".{what}{ending}") for ending in (".npz", ".npy")]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def place(root: Path, path: Path) -> tuple[str, Split | None]:

@@ -42,9 +42,9 @@ def show_samples(
     """
     d = model.config.denoiser
     frames = 2 * d.window
-    found = data.drawable(frames, validation=True)
-    tag = "validation" if found else "training"
-    sequence = data.sequences[(found or data.drawable(frames))[0]]
+    kept_out = data.drawable(frames, validation=True)
+    tag = "validation" if kept_out else "training"
+    sequence = data.sequences[(kept_out or data.drawable(frames))[0]]
     row, start = sequence.feature_starts[0], sequence.motion_starts[-1]
     recorded = np.asarray(data.motion[start : start + frames])
     training, model_was = model.training, model.eval()
@@ -52,13 +52,13 @@ def show_samples(
         own = torch.from_numpy(recorded[d.window :, motion_channels(d.motion_dim)])[None].to(model.device)
         with torch.no_grad():
             style = model.encode_style(own)[0] if styled else None
-        made = sample_clip(model, data, slice(row, row + frames), style)
+        clip = sample_clip(model, data, slice(row, row + frames), style)
     finally:
         model_was.train(training)
     shown = np.linspace(0, frames - 1, PICTURES + 1).astype(int)[1:].tolist()
     strips = [
         render_strip(head, exp, pose, shown, PICTURE_HEIGHT)
-        for exp, pose in (from_vectors(recorded, model.config.jaw_rest), (made.exp, made.pose))
+        for exp, pose in (from_vectors(recorded, model.config.jaw_rest), (clip.exp, clip.pose))
     ]
     writer.add_image(f"sample/{tag}", np.concatenate(strips), step, dataformats="HWC")
 

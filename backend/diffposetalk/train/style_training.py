@@ -166,8 +166,8 @@ def train_style_encoder(
                 rows = np.stack([data.motion[start : start + 2 * window] for start in starts])[..., channels]
                 motion = ((torch.from_numpy(rows) - mean) / std).to(accelerator.device)
                 with torch.no_grad():
-                    found = style_retrieval(encoder.eval(), motion)
-                writer.add_scalar(f"retrieval/{tag}_of_{len(starts)}", found, step)
+                    retrieved = style_retrieval(encoder.eval(), motion)
+                writer.add_scalar(f"retrieval/{tag}_of_{len(starts)}", retrieved, step)
 
     Loop(
         name="style",

@@ -141,13 +141,13 @@ class TrainingSet:
         Raises:
             DataError: `data_set`; there is none for training.
         """
-        found = [i for i, s in enumerate(self.sequences) if s.validation == validation and s.frames >= frames]
-        if not found and not validation:
+        which = [i for i, s in enumerate(self.sequences) if s.validation == validation and s.frames >= frames]
+        if not which and not validation:
             raise DataError(
                 f"The training set has no sequence of {frames} frames ({frames / 25:.0f} s) or more.",
                 "data_set",
             )
-        return found
+        return which
 
 
 def _description(values: dict[str, Any]) -> SetDescription:

@@ -56,10 +56,10 @@ def videos_in(source: Path) -> list[Path]:
     """The videos of a folder that have no motion file beside them (or the one video that is named)."""
     if source.is_file():
         return [source] if source.suffix.lower() in VIDEO_SUFFIXES else []
-    found = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
-    found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts)]
+    videos = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+    videos = [p for p in videos if not any(part.startswith(".") for part in p.relative_to(source).parts)]
     endings = (".npz", ".csv", "_cal.csv", "_raw.csv")
-    return [p for p in found if not any(p.with_name(p.stem + ending).is_file() for ending in endings)]
+    return [p for p in videos if not any(p.with_name(p.stem + ending).is_file() for ending in endings)]
 
 
 def read_videos(

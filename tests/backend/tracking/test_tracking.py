@@ -176,7 +176,7 @@ def test_progress_and_cancel(fake: Path) -> None:
 def test_face_that_comes_late_or_never(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeTracker, "only", set(range(30, 60)))
     track = track_face(fake)
-    assert track.found.sum() == 30 and not track.found[:30].any()
+    assert track.face_found.sum() == 30 and not track.face_found[:30].any()
     monkeypatch.setattr(FakeTracker, "only", set())
     with pytest.raises(VideoError, match="No face was found") as caught:
         track_face(fake)
@@ -275,7 +275,7 @@ def test_turned_and_uneven_footage(tmp_path: Path) -> None:
     turned = [np.rot90(image, -1) for image, kept in zip(images, keep, strict=True) if kept]
     path = _write(tmp_path / "phone.mp4", turned, np.arange(75)[keep] / 25, rotation=90)
     track = track_face(path, TRACKER)
-    assert track.found.all() and (track.video.width, track.video.height) == (360, 288)
+    assert track.face_found.all() and (track.video.width, track.video.height) == (360, 288)
     assert track.times == pytest.approx(np.arange(75)[keep] / 25, abs=2e-3)
     jaw = track.blendshapes[:, track.names.index("jawOpen")]
     assert np.corrcoef(jaw, _given_jaw("pbac1s")[keep])[0, 1] > 0.97
@@ -290,7 +290,7 @@ def test_two_people_in_one_picture(tmp_path: Path) -> None:
     path = _write(tmp_path / "zwei.mp4", both, np.arange(75) / 25)
     for name, at in (("bbaf2n", (0.25, 0.5)), ("pbac1s", (0.75, 0.5))):
         track = track_face(path, TRACKER, face=at)
-        assert track.found.mean() > 0.95 and track.faces.max() == 2
-        jaw = track.blendshapes[track.found, track.names.index("jawOpen")]
-        assert np.corrcoef(jaw, _given_jaw(name)[track.found])[0, 1] > 0.9
+        assert track.face_found.mean() > 0.95 and track.faces.max() == 2
+        jaw = track.blendshapes[track.face_found, track.names.index("jawOpen")]
+        assert np.corrcoef(jaw, _given_jaw(name)[track.face_found])[0, 1] > 0.9
         assert any("faces" in warning for warning in assess(track).warnings)

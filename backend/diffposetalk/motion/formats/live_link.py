@@ -256,12 +256,12 @@ def _times(path: Path, rows: list[list[str]], column: int | None, fps: float | N
         return np.arange(len(rows)) / fps
     fields = []
     for line, row in enumerate(rows, start=2):
-        found = _TIMECODE.match(row[column]) if column < len(row) else None
-        if found is None:
+        match = _TIMECODE.match(row[column]) if column < len(row) else None
+        if match is None:
             shown = row[column][:20] if column < len(row) else ""
             raise refused(path, f", line {line}: {shown!r} is no timecode (HH:MM:SS:FF.sub).")
-        fraction = float("0." + found[5]) if found[5] else 0.0
-        fields.append((int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3]), int(found[4]), fraction))
+        fraction = float("0." + match[5]) if match[5] else 0.0
+        fields.append((int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3]), int(match[4]), fraction))
     seconds, frames, fractions = (np.array(column, np.float64) for column in zip(*fields, strict=True))
     # Past midnight the timecode starts over.
     wrapped = np.cumsum(np.concatenate([[0.0], np.diff(seconds) < -43_200])) * 86_400

@@ -154,14 +154,14 @@ def _one(
     path: Path, arrays: Mapping[str, np.ndarray], names: tuple[str, ...], what: str
 ) -> np.ndarray | None:
     """The array under the one of these names that the file has, if it has one."""
-    found = [name for name in names if name in arrays]
-    if len(found) > 1:
+    present = [name for name in names if name in arrays]
+    if len(present) > 1:
         raise refused(
             path,
-            f"has the {what} twice: {' and '.join(found)}. Keep the one that is meant.",
+            f"has the {what} twice: {' and '.join(present)}. Keep the one that is meant.",
             "motion_ambiguous",
         )
-    return _finite(path, found[0], arrays[found[0]]) if found else None
+    return _finite(path, present[0], arrays[present[0]]) if present else None
 
 
 def _needed(path: Path, arrays: Mapping[str, np.ndarray], names: tuple[str, ...], what: str) -> np.ndarray:

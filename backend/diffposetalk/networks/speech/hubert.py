@@ -99,13 +99,13 @@ class HubertSpeechEncoder(nn.Module):
         """Allocate an unloaded encoder and copy weights into it. Raises ValueError unless they are all there."""
         expected = self.hubert.state_dict()
         renamed = {modern_name(key).removeprefix("hubert."): value for key, value in tensors.items()}
-        found = {key: renamed[key].float() for key in expected if key in renamed}
-        if any(key not in found or found[key].shape != value.shape for key, value in expected.items()):
+        weights = {key: renamed[key].float() for key in expected if key in renamed}
+        if any(key not in weights or weights[key].shape != value.shape for key, value in expected.items()):
             raise ValueError("weights missing or of another size")
-        if not all(bool(torch.isfinite(value).all()) for value in found.values()):
+        if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
             raise ValueError("weights that are not finite")
         self.to_empty(device="cpu")
-        self.hubert.load_state_dict(found)
+        self.hubert.load_state_dict(weights)
 
     @torch.no_grad()
     def features(
@@ -264,13 +264,13 @@ def find_hubert() -> Path:
         return Path(named)
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(HUB_NAME, "config.json")
-    if not isinstance(found, str):
+    cached = try_to_load_from_cache(HUB_NAME, "config.json")
+    if not isinstance(cached, str):
         raise ModelError(
             f"The model listens through HuBERT ({HUB_NAME}), which is not on this computer. {_HOW_TO_GET}",
             "hubert_missing",
         )
-    return Path(found).parent
+    return Path(cached).parent
 
 
 def build_hubert(config: SpeechEncoderConfig) -> HubertSpeechEncoder:

@@ -35,8 +35,8 @@ def analyse(samples: np.ndarray, frames: int) -> Prosody:
     energy = np.clip(energy - (loud - 40), 0, None)
     speaking = gaussian_filter1d((energy > 15).astype(np.float64), 2.0)
     smooth = gaussian_filter1d(energy, 1.5)
-    peaks, found = find_peaks(smooth, prominence=3, distance=int(0.16 * FPS))
-    accents = [(int(p), float(min(1.0, s / 20))) for p, s in zip(peaks, found["prominences"], strict=True)]
+    peaks, measures = find_peaks(smooth, prominence=3, distance=int(0.16 * FPS))
+    accents = [(int(p), float(min(1.0, s / 20))) for p, s in zip(peaks, measures["prominences"], strict=True)]
     quiet = energy < 12
     pauses = [t for t in range(1, frames - 5) if quiet[t : t + 5].all() and not quiet[t - 1]]
     return Prosody(energy, speaking, accents, pauses)
