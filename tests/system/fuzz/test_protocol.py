@@ -146,9 +146,11 @@ def _serve(backend: Backend, ends: OneByOne) -> None:
         connection = jsonrpc.Connection(ends, ends, backend.methods(), explain)  # type: ignore[arg-type]
         backend.connection = connection
         connection.serve()
-        connection._waiting.put(None)
-        connection._worker.join(PATIENCE)
-        assert not connection._worker.is_alive()
+        for waiting in connection._waiting.values():
+            waiting.put(None)
+        for worker in connection._workers:
+            worker.join(PATIENCE)
+            assert not worker.is_alive()
         if connection.closing:  # the sentinel after a “shutdown” is not read any more
             ends.rest, ends.asked = b"", 0
     while not ends.replies.empty():
