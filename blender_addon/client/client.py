@@ -248,7 +248,9 @@ class BackendClient:
         if code is not None and code < 0:
             known = {member.value: member.name for member in signal.Signals}
             name = known.get(-code, f"signal {-code}")
-            hint = " The machine may have run out of memory." if name in ("SIGKILL", "SIGABRT") else ""
+            # Libraries that get no memory abort or crash, and the system ends what takes too much.
+            short = name in ("SIGKILL", "SIGABRT", "SIGSEGV", "SIGBUS")
+            hint = " The machine may have run out of memory." if short else ""
             text = f"The backend was ended from outside ({name}).{hint} Nothing was changed; try again."
             return text, "died"
         last = next((line for line in reversed(self.process.log) if line.strip()), "it said nothing")
