@@ -36,6 +36,7 @@ def flame_model(addon, tmp_path_factory):
     shutil.copytree(Path(addon.__file__).parent / "assets" / "model", folder)
     config = json.loads((folder / "config.json").read_text())
     config["basis"], config["expression_names"] = "flame", EXPRESSIONS
+    config["sampling"]["added_guidance"] = {"head": 0.15}  # FLAME has no groups for brows and eyes
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
