@@ -24,10 +24,8 @@ from . import arkit, lips
 SMOOTHNESS = 0.05  # s above at 25 frames per second: a closure of 3 frames keeps 95 % of its height
 RIDGE = 0.005
 ITERATIONS = 150
-OPENING_WEIGHT, CLOSED_WEIGHT = (
-    4.0,
-    20.0,
-)  # k above: how far the mouth is open is seen first, and closures before that
+# k above: how far the mouth is open is seen first, and closures before that.
+OPENING_WEIGHT, CLOSED_WEIGHT = 4.0, 20.0
 TOUCHING = 0.01  # opening of the lips that still looks closed
 
 # Poses of ARKit's channels, for a plain speaker; `both` sides get the same.
@@ -59,6 +57,7 @@ _POSES: dict[str, dict[str, float]] = {
     "close_back": {"jawOpen": 0.1, "mouthFunnel": 0.25, "mouthPucker": 0.55},
     "lateral": {"jawOpen": 0.2, "mouthLowerDownLeft": 0.2, "mouthLowerDownRight": 0.2,
                 "mouthUpperUpLeft": 0.15, "mouthUpperUpRight": 0.15},
+    "narrow": {"jawOpen": 0.04, "mouthFunnel": 0.1, "mouthPucker": 0.75},
 }  # fmt: skip
 
 # Which pose each viseme of a set is; the shapes at rest are what remains when nothing else is shown.
@@ -68,10 +67,8 @@ CORRESPONDENCES: dict[str, dict[str, str | None]] = {
                "E": "mid_front", "I": "close_front", "O": "mid_back", "U": "close_back"},
     "vrm": {"A": "open", "I": "close_front", "U": "close_back", "E": "mid_front", "O": "mid_back"},
     "preston_blair": {"AI": "open", "E": "mid_front", "O": "mid_back", "U": "close_back", "L": "lateral",
-                      "WQ": "close_back", "MBP": "closed", "FV": "lip_teeth", "etc": "alveolar", "rest": None},
+                      "WQ": "narrow", "MBP": "closed", "FV": "lip_teeth", "etc": "alveolar", "rest": None},
 }  # fmt: skip
-_POSES["narrow"] = {"jawOpen": 0.04, "mouthFunnel": 0.1, "mouthPucker": 0.75}
-CORRESPONDENCES["preston_blair"]["WQ"] = "narrow"
 
 
 def viseme_weights(

@@ -34,9 +34,8 @@ def pick_bones(rig: bpy.types.Object) -> BoneChoice:
     """Head, neck, jaw and eyes of an armature by their names; empty where there are none."""
     names = [bone.name for bone in rig.data.bones]
     parts = {name: shape_names.core_and_side(re.sub(r"[._ ]?\d+$", "", name)) for name in names}
-    controls = (
-        "jaw_master" in rig.data.bones
-    )  # Rigify: the eyes are turned by targets, the head is on its own
+    # Rigify: the eyes are turned by targets, the head is on its own
+    controls = "jaw_master" in rig.data.bones
 
     def best(kind: str, side: str) -> str:
         candidates = []

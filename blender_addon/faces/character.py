@@ -6,9 +6,9 @@ meshes under one parent; else one mesh. Its mapping is stored on the armature, t
 guessed from the names each time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import bpy
 import numpy as np
@@ -18,6 +18,7 @@ from ..data.errors import UserError
 from ..data.lips import corrected, opening
 from ..data.mapping import (
     ANY_OBJECT,
+    BONE_CHANNELS,
     FLAME_CHANNELS,
     HEAD_CHANNELS,
     JAW_PITCH,
@@ -39,6 +40,8 @@ NO_KEYS = (
     "mouthFunnel, ...; VRoid's perfect sync, Faceit and Character Creator make them), make a mapping by hand under "
     "Character, or use a head made with Add Head"
 )
+_ROW_NAMES = ("source", "object", "kind", "target", "gain", "offset", "low", "high")
+_BONE_NAMES = ("head", "neck", "jaw", "eye_left", "eye_right", "neck_share", "jaw_by", "layered")
 STILL = 1e-5  # of a mesh's extent: a key that moves no vertex further does nothing
 
 
@@ -105,9 +108,9 @@ def owner_of(item: bpy.types.Object) -> bpy.types.Object:
     rig = armature_of(item)
     if rig is not None:
         return rig
-    if item.type == "MESH" and item.parent is not None and len(_keyed_meshes(item.parent.children)) > 1:
-        return item.parent
-    return item
+    beside = item.parent.children if item.type == "MESH" and item.parent is not None else ()
+    keyed = [other for other in beside if other.type == "MESH" and other.data.shape_keys is not None]
+    return item.parent if len(keyed) > 1 else item
 
 
 def members_of(item: bpy.types.Object) -> list[bpy.types.Object]:
@@ -129,10 +132,6 @@ def skins_of(item: bpy.types.Object) -> list[bpy.types.Object]:
     else:
         skins = [item]
     return sorted((mesh for mesh in skins if mesh.type == "MESH"), key=lambda mesh: mesh is not item)
-
-
-def _keyed_meshes(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
-    return [o for o in objects if o.type == "MESH" and o.data.shape_keys is not None]
 
 
 _moving: dict[tuple[object, ...], list[str]] = {}  # by mesh, its vertices and the names of its keys
@@ -214,35 +213,25 @@ def stored_mapping(owner: bpy.types.Object) -> MappingTable | None:
     settings = owner.diffposetalk
     rows = tuple(
         Row(
-            row.source,
-            row.object,
-            row.kind,
-            row.target,
-            row.channel if row.kind == "BONE" else "",
-            row.gain,
-            row.offset,
-            row.low,
-            row.high,
+            **{name: getattr(row, name) for name in _ROW_NAMES},
+            channel=row.channel if row.kind == "BONE" else "",
         )
         for row in settings.rows
     )
-    names = ("head", "neck", "jaw", "eye_left", "eye_right", "neck_share", "jaw_by", "layered")
-    return MappingTable(
-        rows, BoneChoice(**{name: getattr(settings, name) for name in names}), settings.preset
-    )
+    choice = BoneChoice(**{name: getattr(settings, name) for name in _BONE_NAMES})
+    return MappingTable(rows, choice, settings.preset)
 
 
 def store_mapping(owner: bpy.types.Object, table: MappingTable) -> None:
-    """Keep a mapping on a character."""
     settings = owner.diffposetalk
     settings.rows.clear()
     for row in table.rows:
         item = settings.rows.add()
-        for name in ("source", "object", "kind", "target", "gain", "offset", "low", "high"):
+        for name in _ROW_NAMES:
             setattr(item, name, getattr(row, name))
         if row.kind == "BONE":
             item.channel = row.channel
-    for name in ("head", "neck", "jaw", "eye_left", "eye_right", "neck_share", "jaw_by", "layered"):
+    for name in _BONE_NAMES:
         setattr(settings, name, getattr(table.bones, name))
     settings.preset = table.name
     settings.stored = True
@@ -281,25 +270,25 @@ def find_character(item: bpy.types.Object) -> Character:
     objects.setdefault(owner.name, owner)
     rows: list[Row] = []
     problems: dict[str, list[str]] = {}
-    checked = _Checks()
+    driven_on = functools.cache(driven_paths)  # looked up once for each data-block
     for row in table.rows:
         places = _places(row, objects)
         if not places:
             reason = _why_missing(row, objects)
             problems.setdefault(reason, []).append(row.target)
         for place in places:
-            problem = checked.problem(place, row)
+            problem = _why_not_keyed(place, row, driven_on)
             if problem is None:
                 rows.append(replace(row, object=place.name))
                 objects.setdefault(place.name, place)
             else:
                 problems.setdefault(problem, []).append(row.target)
-    choice = _usable_bones(rig, table.bones, checked, problems)
+    choice = _usable_bones(rig, table.bones, driven_on, problems)
     if choice.jaw_by in ("BONE", "BOTH"):  # not by a row as well, as older presets had it
         rows = [row for row in rows if row.source != JAW_PITCH or row.target != choice.jaw]
     if guessed:
         for mesh in members:
-            driven = driven_paths(mesh.data.shape_keys)
+            driven = driven_on(mesh.data.shape_keys)
             names = [k.name for k in mesh.data.shape_keys.key_blocks[1:] if k.path_from_id("value") in driven]
             for row in guess_rows({mesh.name: names}) if names else ():
                 problems.setdefault(f"of “{mesh.name}” driven by something else", []).append(row.target)
@@ -377,14 +366,9 @@ def _has(item: bpy.types.Object, row: Row) -> bool:
     if row.kind == "BONE":
         return item.type == "ARMATURE" and row.target in item.data.bones
     try:
-        return isinstance(_resolved(item, row.target), int | float)
+        return isinstance(item.path_resolve(row.target), int | float)
     except ValueError:
         return False
-
-
-def _resolved(item: bpy.types.Object, path: str) -> Any:
-    """The value at a data path of an object, e.g. `["smile"]` or `location[2]`. Raises ValueError."""
-    return item.path_resolve(path)
 
 
 def _why_missing(row: Row, objects: dict[str, bpy.types.Object]) -> str:
@@ -396,37 +380,25 @@ def _why_missing(row: Row, objects: dict[str, bpy.types.Object]) -> str:
     return f"no {kind} of that name is there any more (renamed? press Detect, or edit the mapping)"
 
 
-class _Checks:
-    """Whether targets can be keyed; the drivers of a data-block are looked up once."""
-
-    def __init__(self) -> None:
-        self._driven: dict[bpy.types.ID, set[str]] = {}
-
-    def driven(self, block: bpy.types.ID) -> set[str]:
-        """Data paths of a data-block that have drivers."""
-        if block not in self._driven:
-            self._driven[block] = driven_paths(block)
-        return self._driven[block]
-
-    def problem(self, item: bpy.types.Object, row: Row) -> str | None:
-        """Why a row's target cannot be keyed, or None."""
-        if row.kind == "KEY":
-            keys = item.data.shape_keys
-            if item.library is not None:
-                return f"“{item.name}” is linked and not overridden"
-            key = keys.key_blocks[row.target]
-            if key.path_from_id("value") in self.driven(keys):
-                return f"of “{item.name}” driven by something else"
-            return f"of “{item.name}” locked" if getattr(key, "lock_shape", False) else None
-        if item.library is not None:
-            return f"“{item.name}” is linked and not overridden"
-        if row.kind == "PROPERTY":
-            return f"of “{item.name}” driven by something else" if row.target in self.driven(item) else None
+def _why_not_keyed(
+    item: bpy.types.Object, row: Row, driven_on: Callable[[bpy.types.ID], set[str]]
+) -> str | None:
+    if item.library is not None:
+        return f"“{item.name}” is linked and not overridden"
+    if row.kind == "BONE":
         return None
+    keys = item.data.shape_keys if row.kind == "KEY" else None
+    key = None if keys is None else keys.key_blocks[row.target]
+    if (row.target if key is None else key.path_from_id("value")) in driven_on(item if keys is None else keys):
+        return f"of “{item.name}” driven by something else"
+    return f"of “{item.name}” locked" if getattr(key, "lock_shape", False) else None
 
 
 def _usable_bones(
-    rig: bpy.types.Object | None, choice: BoneChoice, checks: _Checks, problems: dict[str, list[str]]
+    rig: bpy.types.Object | None,
+    choice: BoneChoice,
+    driven_on: Callable[[bpy.types.ID], set[str]],
+    problems: dict[str, list[str]],
 ) -> BoneChoice:
     """The choice without bones that are not there or cannot be keyed."""
     for role in ("head", "neck", "jaw", "eye_left", "eye_right"):
@@ -439,7 +411,7 @@ def _usable_bones(
         elif rig.library is not None:
             reason = f"“{rig.name}” is linked and not overridden"
         elif any(
-            path.startswith(f"{rig.pose.bones[name].path_from_id()}.rotation") for path in checks.driven(rig)
+            path.startswith(f"{rig.pose.bones[name].path_from_id()}.rotation") for path in driven_on(rig)
         ):
             reason = "its rotation is driven by something else"
         if reason is not None:
@@ -535,8 +507,7 @@ def character_curves(
             by_block.setdefault(item, []).append(Curve(path, index, "Face", value))
         elif character.rig is not None:
             moves, turns = moved.setdefault(target, (np.zeros((len(value), 3)), np.zeros((len(value), 3))))
-            axis = {"LEFT": 0, "UP": 1, "FORWARD": 2, "PITCH": 0, "YAW": 1, "ROLL": 2}[channel.split("_")[1]]
-            (moves if channel.startswith("MOVE") else turns)[:, axis] += value
+            (moves if channel.startswith("MOVE") else turns)[:, BONE_CHANNELS.index(channel) % 3] += value
     if character.rig is not None:
         curves = _bone_curves(character, motion, values, moved, parts)
         if curves:
@@ -552,10 +523,8 @@ def _moved_places(
 ) -> tuple[dict[str, np.ndarray], dict[Place, np.ndarray]]:
     """The motion's channels, and the values of what rows move, such that the character's own lips close with it."""
     sources = [row.source for row in rows]
-    if "LIPS" not in parts or motion.basis != "arkit":
-        values = channel_values(motion, jaw_open_angle, sources)
-        return values, _sums(rows, values)
-    lips = lips_of(character, jaw_open_angle)
+    measured = "LIPS" in parts and motion.basis == "arkit"
+    lips = lips_of(character, jaw_open_angle) if measured else None
     if lips is None:
         values = channel_values(motion, jaw_open_angle, sources)
         return values, _sums(rows, values)

@@ -57,7 +57,6 @@ class Lips:
 
 
 def place_of(row: Row) -> Place:
-    """What a row moves."""
     return row.kind, row.object, row.target, row.channel
 
 
@@ -70,7 +69,6 @@ class _Tried:
     """An armature at rest, whose bones are tried."""
 
     def __init__(self, rig: bpy.types.Object, axes: np.ndarray, eye_distance: float) -> None:
-        """Args: as of `bone_change`."""
         self.rig, self.axes, self.eye_distance = rig, axes, eye_distance
         self._still: dict[str, np.ndarray] = {}
 
@@ -126,7 +124,8 @@ def find_lips(
         return None
     axes = None if rig is None else bones.character_axes(rig, head, neck)
     tried = None if rig is None or axes is None else _Tried(rig, axes, eye_distance)
-    with _resting(rig, {place[2] for place in opening if place[0] == "BONE"} | _bones_of(rows)):
+    turned = {place[2] for place in opening if place[0] == "BONE"}
+    with _resting(rig, turned | {row.target for row in rows if row.kind == "BONE"}):
         best: tuple[float, Lips] | None = None
         for mesh in meshes:
             moved = _movement(mesh, opening, tried)
@@ -170,20 +169,14 @@ def _down(
     return bones.snapped(apart, apart)
 
 
-def _bones_of(rows: Sequence[Row]) -> set[str]:
-    return {row.target for row in rows if row.kind == "BONE"}
-
-
 def vertices_of(mesh: bpy.types.Object) -> np.ndarray:
     """(V, 3) vertices of an object as it is evaluated now, in its object space."""
     evaluated = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
     data = evaluated.to_mesh()
     try:
-        vertices = np.empty(3 * len(data.vertices), np.float32)
-        data.vertices.foreach_get("co", vertices)
+        return coordinates(data.vertices)
     finally:
         evaluated.to_mesh_clear()
-    return vertices.reshape(-1, 3).astype(np.float64)
 
 
 def shown_gap(lips: Lips, rig: bpy.types.Object | None, head: str) -> float:
@@ -205,23 +198,20 @@ def shown_gap(lips: Lips, rig: bpy.types.Object | None, head: str) -> float:
 def key_offsets(mesh: bpy.types.Object, name: str) -> np.ndarray:
     """(V, 3) movement of the vertices when a shape key is at 1, before other keys and bones."""
     key = mesh.data.shape_keys.key_blocks[name]
-    return _key_vertices(key) - _key_vertices(key.relative_key)
+    return coordinates(key.data) - coordinates(key.relative_key.data)
 
 
-def _key_vertices(key: bpy.types.ShapeKey) -> np.ndarray:
-    vertices = np.empty(3 * len(key.data), np.float32)
-    key.data.foreach_get("co", vertices)
-    return vertices.reshape(-1, 3).astype(np.float64)
+def coordinates(points: bpy.types.bpy_prop_collection) -> np.ndarray:
+    """(N, 3) places of a mesh's vertices or a shape key's points."""
+    flat = np.empty(3 * len(points), np.float32)
+    points.foreach_get("co", flat)
+    return flat.reshape(-1, 3).astype(np.float64)
 
 
 def rest_vertices(mesh: bpy.types.Object) -> np.ndarray:
     """(V, 3) vertices of a mesh before shape keys and bones, in its object space."""
     keys = mesh.data.shape_keys
-    if keys is not None:
-        return _key_vertices(keys.reference_key)
-    vertices = np.empty(3 * len(mesh.data.vertices), np.float32)
-    mesh.data.vertices.foreach_get("co", vertices)
-    return vertices.reshape(-1, 3).astype(np.float64)
+    return coordinates(mesh.data.vertices if keys is None else keys.reference_key.data)
 
 
 @contextmanager
@@ -266,14 +256,11 @@ def bone_change(
 ) -> Matrix:
     """What a bone's channel does to it, relative to its rest pose."""
     amounts = np.zeros((1, 3))
-    amounts[0, BONE_CHANNELS.index(channel) % 3 if channel.startswith("TURN") else _AXES[channel]] = value
+    amounts[0, BONE_CHANNELS.index(channel) % 3] = value
     if channel.startswith("TURN"):
         turn = Vector(bones.local_turns(rig, bone, amounts, axes)[0])
         return Quaternion(turn.normalized(), turn.length).to_matrix().to_4x4()
     return Matrix.Translation(Vector(bones.local_moves(rig, bone, amounts * eye_distance, axes)[0]))
-
-
-_AXES = {"MOVE_LEFT": 0, "MOVE_UP": 1, "MOVE_FORWARD": 2}
 
 
 def _find_pairs(mesh: bpy.types.Object, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

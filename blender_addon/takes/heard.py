@@ -13,9 +13,8 @@ import bpy
 from . import audio_strip, keying, record
 from .rollback import animated_blocks
 
-SOUND_MARK = (
-    "diffposetalk_sound"  # custom property of an Action that is no take: the name of its sound's file
-)
+# Custom property of an Action that is no take: the name of its sound's file.
+SOUND_MARK = "diffposetalk_sound"
 MUTED = "diffposetalk_muted"  # custom property of a strip that was muted here
 
 

@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 
 from ..data.errors import UserError
+from ..faces.lips import coordinates
 from ..faces.targets import Target
 from . import keying, record, showing
 
@@ -160,12 +161,12 @@ def _reaches(
     paths = {(curve.data_path, curve.array_index) for curve in keying.action_curves(action)}
     if isinstance(block, bpy.types.Key):
         scale = _scale(target.mesh)
-        rest = _positions(block.reference_key)
+        rest = coordinates(block.reference_key.data)
         moves = {}
         for key in block.key_blocks:
             path = (key.path_from_id("value"), 0)
             if path in paths:
-                moves[path] = np.linalg.norm(_positions(key) - rest, axis=1) * scale
+                moves[path] = np.linalg.norm(coordinates(key.data) - rest, axis=1) * scale
         together = np.sum(list(moves.values()), axis=0) if moves else np.zeros(1)
         for path, distances in moves.items():
             most = int(np.argmax(distances))
@@ -179,12 +180,6 @@ def _reaches(
     known = {"rotation_euler": reach, "rotation_quaternion": 2.0 * reach, "location": 3.0 * scale}
     for path, index in paths:
         yield (path, index), next((far for end, far in known.items() if path.endswith(end)), scale)
-
-
-def _positions(key: bpy.types.ShapeKey) -> np.ndarray:
-    flat = np.empty(3 * len(key.data), np.float32)
-    key.data.foreach_get("co", flat)
-    return flat.reshape(-1, 3)
 
 
 def _scale(item: bpy.types.Object) -> float:

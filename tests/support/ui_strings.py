@@ -27,8 +27,9 @@ HELPERS = {"_control": 1, "draw_text": 1, "rpt_": 0, "n_": 0}  # functions, and 
 
 def classes(addon: ModuleType) -> list[type]:
     """All classes that the add-on registers."""
+    classes_of = sys.modules[f"{ADDON}.ui.common.feature"].classes_of
     modules = [module for name, module in sorted(sys.modules.items()) if name.startswith(f"{ADDON}.ui.")]
-    return [cls for module in modules for cls in getattr(module, "CLASSES", ())]
+    return [cls for module in modules for cls in classes_of(module)]
 
 
 def described(cls: type) -> set[str]:

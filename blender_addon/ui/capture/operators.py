@@ -140,12 +140,3 @@ class DIFFPOSETALK_OT_fetch_tracker(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         addon_preferences().tracker_model = ""
         return rpt_("The face tracker is in {path}").format(path=self.job.path)
-
-
-CLASSES = (
-    DIFFPOSETALK_OT_find_faces,
-    DIFFPOSETALK_OT_pick_face,
-    DIFFPOSETALK_OT_add_style_from_video,
-    DIFFPOSETALK_OT_capture_performance,
-    DIFFPOSETALK_OT_fetch_tracker,
-)

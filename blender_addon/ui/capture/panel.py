@@ -48,6 +48,3 @@ class DIFFPOSETALK_PT_capture(SubPanel, bpy.types.Panel):
         layout.prop(settings, "place_sound")
         layout.operator("diffposetalk.capture_performance", icon="OUTLINER_OB_ARMATURE")
         draw_reference(layout, context)
-
-
-CLASSES = (DIFFPOSETALK_PT_capture,)

@@ -58,7 +58,6 @@ class DiffPoseTalkCapture(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (DiffPoseTalkFace, DiffPoseTalkCapture)
 PROPERTIES = (
     (bpy.types.Scene, "diffposetalk_capture", PointerProperty(type=DiffPoseTalkCapture)),
     (bpy.types.WindowManager, "diffposetalk_faces", CollectionProperty(type=DiffPoseTalkFace)),

@@ -15,7 +15,7 @@ from ...faces import character, rig_presets
 from ...faces.rig import HEAD_MARK
 from ...faces.targets import NOBODY, Target
 from ...takes import showing, standstill, try_pose
-from ..common.work_operator import WorkOperator
+from ..common.work_operator import NamedOperator, WorkOperator
 from ..common.wrapped_text import draw_text
 
 SHOWN = 1.2  # seconds for which a test pose is seen
@@ -33,17 +33,12 @@ class CharacterOperator(WorkOperator):
     """An operator on the active object's character."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def obstacle(cls, context: bpy.types.Context) -> str:
         owner = chosen_character(context)
         if owner is None:
-            cls.poll_message_set(
-                rpt_("Make a character's mesh or armature active; our own heads need no mapping")
-            )
-            return False
-        if owner.library is not None:
-            cls.poll_message_set(rpt_("The character is linked: make a library override of it first"))
-            return False
-        return True
+            return rpt_("Make a character's mesh or armature active; our own heads need no mapping")
+        linked = owner.library is not None
+        return rpt_("The character is linked: make a library override of it first") if linked else ""
 
     def act(self, context: bpy.types.Context) -> str:
         return self.work(context, chosen_character(context))
@@ -56,7 +51,6 @@ class CharacterOperator(WorkOperator):
 class DIFFPOSETALK_OT_detect_mapping(CharacterOperator):
     """Fill the mapping from the names of the character's shape keys and bones, over all its meshes"""
 
-    bl_idname = "diffposetalk.detect_mapping"
     bl_label = "Detect"
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
@@ -75,7 +69,6 @@ class DIFFPOSETALK_OT_detect_mapping(CharacterOperator):
 class DIFFPOSETALK_OT_clear_mapping(CharacterOperator):
     """Forget the mapping; it is guessed again at every Generate"""
 
-    bl_idname = "diffposetalk.clear_mapping"
     bl_label = "Clear"
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
@@ -87,7 +80,6 @@ class DIFFPOSETALK_OT_clear_mapping(CharacterOperator):
 class DIFFPOSETALK_OT_mapping_preset(CharacterOperator):
     """Fill the mapping with the names that a known tool gives; only keys that the character has are used"""
 
-    bl_idname = "diffposetalk.mapping_preset"
     bl_label = "Known Rigs"
 
     preset: EnumProperty(
@@ -112,7 +104,6 @@ class DIFFPOSETALK_OT_mapping_preset(CharacterOperator):
 class DIFFPOSETALK_OT_import_mapping(CharacterOperator, ImportHelper):
     """Read the mapping from a file"""
 
-    bl_idname = "diffposetalk.import_mapping"
     bl_label = "Import Mapping"
     filename_ext = ".json"
     filter_glob: StringProperty(default="*.json", options={"HIDDEN"})
@@ -126,7 +117,6 @@ class DIFFPOSETALK_OT_import_mapping(CharacterOperator, ImportHelper):
 class DIFFPOSETALK_OT_export_mapping(CharacterOperator, ExportHelper):
     """Write the mapping to a file, for other characters and other files"""
 
-    bl_idname = "diffposetalk.export_mapping"
     bl_label = "Export Mapping"
     bl_options = {"REGISTER"}
     filename_ext = ".json"
@@ -139,10 +129,9 @@ class DIFFPOSETALK_OT_export_mapping(CharacterOperator, ExportHelper):
         return rpt_("Wrote {rows} rows to {path}").format(rows=len(table.rows), path=path)
 
 
-class DIFFPOSETALK_OT_add_row(CharacterOperator):
+class DIFFPOSETALK_OT_add_mapping_row(CharacterOperator):
     """Add a row to the mapping"""
 
-    bl_idname = "diffposetalk.add_mapping_row"
     bl_label = "Add Row"
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
@@ -154,10 +143,9 @@ class DIFFPOSETALK_OT_add_row(CharacterOperator):
         return rpt_("Added a row")
 
 
-class DIFFPOSETALK_OT_remove_row(CharacterOperator):
+class DIFFPOSETALK_OT_remove_mapping_row(CharacterOperator):
     """Remove the active row of the mapping"""
 
-    bl_idname = "diffposetalk.remove_mapping_row"
     bl_label = "Remove Row"
 
     def work(self, context: bpy.types.Context, owner: bpy.types.Object) -> str:
@@ -176,10 +164,9 @@ def chosen_target(context: bpy.types.Context) -> Target:
     return showing.target_of(context.active_object)
 
 
-class DIFFPOSETALK_OT_test_pose(bpy.types.Operator):
+class DIFFPOSETALK_OT_test_pose(NamedOperator):
     """Move the face for a moment, to see whether it can; nothing is keyed, and nothing stays"""
 
-    bl_idname = "diffposetalk.test_pose"
     bl_label = "Test Pose"
 
     pose: EnumProperty(name="Pose", description="What the face does", items=try_pose.CHOICES)
@@ -196,7 +183,6 @@ class DIFFPOSETALK_OT_test_pose(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Put the face back."""
         if event.type in ("TIMER", "ESC", "LEFTMOUSE", "RIGHTMOUSE") and event.value != "RELEASE":
             self.cancel(context)
             return {"CANCELLED"}
@@ -217,15 +203,13 @@ class DIFFPOSETALK_OT_test_pose(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class DIFFPOSETALK_OT_does_it_move(bpy.types.Operator):
+class DIFFPOSETALK_OT_does_it_move(NamedOperator):
     """Find out why a face that has keys stands still, and repair what can be repaired"""
 
-    bl_idname = "diffposetalk.does_it_move"
     bl_label = "Does It Move?"
     bl_options = {"REGISTER", "UNDO"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Show what was found, and ask."""
         try:
             self._texts = [obstacle.text for obstacle in standstill.find_obstacles(chosen_target(context))]
         except UserError as error:
@@ -237,13 +221,11 @@ class DIFFPOSETALK_OT_does_it_move(bpy.types.Operator):
         return context.window_manager.invoke_props_dialog(self, width=460)
 
     def draw(self, context: bpy.types.Context) -> None:
-        """What stands in the way."""
         for text in self._texts:
             draw_text(self.layout, text, 440, icon="ERROR")
         self.layout.label(text="OK repairs what can be repaired", icon="CHECKMARK")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Repair."""
         try:
             obstacles = standstill.find_obstacles(chosen_target(context))
             count = standstill.take_away(obstacles) if obstacles else 0
@@ -252,16 +234,3 @@ class DIFFPOSETALK_OT_does_it_move(bpy.types.Operator):
             return {"CANCELLED"}
         self.report({"INFO"}, rpt_("Repaired: {count}").format(count=count))
         return {"FINISHED"}
-
-
-CLASSES = (
-    DIFFPOSETALK_OT_test_pose,
-    DIFFPOSETALK_OT_does_it_move,
-    DIFFPOSETALK_OT_detect_mapping,
-    DIFFPOSETALK_OT_clear_mapping,
-    DIFFPOSETALK_OT_mapping_preset,
-    DIFFPOSETALK_OT_import_mapping,
-    DIFFPOSETALK_OT_export_mapping,
-    DIFFPOSETALK_OT_add_row,
-    DIFFPOSETALK_OT_remove_row,
-)

@@ -109,6 +109,3 @@ class DIFFPOSETALK_PT_character(SubPanel, bpy.types.Panel):
         pair = column.row(align=True)
         pair.prop(row, "low")
         pair.prop(row, "high")
-
-
-CLASSES = (DIFFPOSETALK_UL_mapping, DIFFPOSETALK_PT_character)

@@ -108,7 +108,6 @@ class DiffPoseTalkCharacter(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (DiffPoseTalkRow, DiffPoseTalkCharacter)
 PROPERTIES = (
     (
         bpy.types.Object,

@@ -11,10 +11,10 @@ def feature(*modules: ModuleType) -> tuple[Callable[[], None], Callable[[], None
     """`register` and `unregister` of a feature, which goes in the other order.
 
     Args:
-        modules: each may name its classes (CLASSES), properties of Blender's own types (PROPERTIES: type, name,
-            property), and what it does itself (`register`, `unregister`). All classes come first.
+        modules: each may have classes, name properties of Blender's own types (PROPERTIES: type, name, property),
+            and what it does itself (`register`, `unregister`). All classes come first.
     """
-    classes = [cls for module in modules for cls in getattr(module, "CLASSES", ())]
+    classes = [cls for module in modules for cls in classes_of(module)]
     register_classes, unregister_classes = bpy.utils.register_classes_factory(classes)
 
     def register() -> None:
@@ -32,6 +32,15 @@ def feature(*modules: ModuleType) -> tuple[Callable[[], None], Callable[[], None
         unregister_classes()
 
     return register, unregister
+
+
+def classes_of(module: ModuleType) -> list[type]:
+    """A module's classes that Blender is to know: those it made (CLASSES), and those it defines under our prefix."""
+    own = [item for item in vars(module).values() if getattr(item, "__module__", "") == module.__name__]
+    defined = [
+        item for item in own if isinstance(item, type) and item.__name__.lower().startswith("diffposetalk")
+    ]
+    return [*getattr(module, "CLASSES", ()), *defined]
 
 
 def _nothing() -> None:

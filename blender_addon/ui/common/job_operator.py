@@ -140,6 +140,3 @@ class DIFFPOSETALK_OT_cancel(NamedOperator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.window_manager.diffposetalk_status.cancel_requested = True
         return {"FINISHED"}
-
-
-CLASSES = (DIFFPOSETALK_OT_cancel,)

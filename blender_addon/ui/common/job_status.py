@@ -83,7 +83,6 @@ def draw_status(
         draw_text(layout, status.text, width, "INFO")
 
 
-CLASSES = (DiffPoseTalkStatus,)
 PROPERTIES = (
     (bpy.types.WindowManager, "diffposetalk_status", bpy.props.PointerProperty(type=DiffPoseTalkStatus)),
 )

@@ -145,7 +145,6 @@ class DIFFPOSETALK_OT_view_picture(WorkOperator):
         return ""
 
 
-CLASSES = (DiffPoseTalkReference, DIFFPOSETALK_OT_view_picture)
 PROPERTIES = (
     (bpy.types.WindowManager, "diffposetalk_reference", PointerProperty(type=DiffPoseTalkReference)),
 )

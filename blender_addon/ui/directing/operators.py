@@ -178,17 +178,3 @@ class DIFFPOSETALK_OT_clear_marks(WorkOperator):
 
     def act(self, context: bpy.types.Context) -> str:
         return rpt_("Removed {count} markers").format(count=lip_check.clear_markers(context.scene))
-
-
-CLASSES = (
-    DIFFPOSETALK_OT_regenerate_range,
-    DIFFPOSETALK_OT_range_from_timeline,
-    DIFFPOSETALK_OT_push_take,
-    DIFFPOSETALK_OT_reduce_keys,
-    DIFFPOSETALK_OT_generate_dialogue,
-    DIFFPOSETALK_OT_step_line,
-    DIFFPOSETALK_OT_add_speaker,
-    DIFFPOSETALK_OT_remove_speaker,
-    DIFFPOSETALK_OT_check_lips,
-    DIFFPOSETALK_OT_clear_marks,
-)

@@ -117,13 +117,3 @@ class DIFFPOSETALK_PT_strip(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = sub_panel_layout(self, context, while_running=True)
         layout.prop(audio_strip.active_sound_strip(context), "diffposetalk_transcript")
-
-
-CLASSES = (
-    DIFFPOSETALK_PT_range,
-    DIFFPOSETALK_PT_layers,
-    DIFFPOSETALK_UL_speakers,
-    DIFFPOSETALK_PT_dialogue,
-    DIFFPOSETALK_PT_lips,
-    DIFFPOSETALK_PT_strip,
-)

@@ -115,7 +115,6 @@ class DiffPoseTalkWorkflow(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (DiffPoseTalkSpeaker, DiffPoseTalkWorkflow)
 PROPERTIES = (
     (bpy.types.Scene, "diffposetalk_workflow", PointerProperty(type=DiffPoseTalkWorkflow)),
     (

@@ -128,8 +128,4 @@ class DIFFPOSETALK_OT_import_motion(JobOperator, ImportHelper):
         )
 
 
-CLASSES = (
-    *(export_operator(exporter) for exporter in exporting.EXPORTERS),
-    DIFFPOSETALK_OT_export_motion,
-    DIFFPOSETALK_OT_import_motion,
-)
+CLASSES = tuple(export_operator(exporter) for exporter in exporting.EXPORTERS)

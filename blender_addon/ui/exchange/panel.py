@@ -23,6 +23,3 @@ class DIFFPOSETALK_PT_export(SubPanel, bpy.types.Panel):
         row = button_row(layout, context)
         row.operator("diffposetalk.export_motion", icon="EXPORT")
         row.operator("diffposetalk.import_motion", icon="IMPORT")
-
-
-CLASSES = (DIFFPOSETALK_PT_export,)

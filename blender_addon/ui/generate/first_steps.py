@@ -88,6 +88,3 @@ class DIFFPOSETALK_OT_hide_first_steps(NamedOperator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         addon_preferences().first_steps = False
         return {"FINISHED"}
-
-
-CLASSES = (DIFFPOSETALK_OT_use_example, DIFFPOSETALK_OT_hide_first_steps)

@@ -133,11 +133,3 @@ class DIFFPOSETALK_OT_new_seed(WorkOperator):
     def act(self, context: bpy.types.Context) -> str:
         context.scene.diffposetalk.seed = random.randint(0, 99999)
         return ""
-
-
-CLASSES = (
-    DIFFPOSETALK_OT_add_head,
-    DIFFPOSETALK_OT_choose_audio,
-    DIFFPOSETALK_OT_generate,
-    DIFFPOSETALK_OT_new_seed,
-)

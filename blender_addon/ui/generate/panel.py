@@ -189,6 +189,3 @@ class DIFFPOSETALK_PT_advanced(SubPanel, bpy.types.Panel):
         row.prop(settings, "steps")
         if chosen_model_directory() != bundled.MODEL_DIRECTORY:
             draw_model_defaults(layout, settings)
-
-
-CLASSES = (DIFFPOSETALK_MT_sampler, DIFFPOSETALK_PT_main, DIFFPOSETALK_PT_options, DIFFPOSETALK_PT_advanced)

@@ -176,5 +176,4 @@ class DiffPoseTalkSettings(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (DiffPoseTalkSettings,)
 PROPERTIES = ((bpy.types.Scene, "diffposetalk", bpy.props.PointerProperty(type=DiffPoseTalkSettings)),)

@@ -67,9 +67,6 @@ def draw_header(layout: bpy.types.UILayout, with_reset: bool) -> None:
     DIFFPOSETALK_PT_presets.draw_panel_header(layout)
 
 
-CLASSES = (DIFFPOSETALK_PT_presets, DIFFPOSETALK_OT_add_preset, DIFFPOSETALK_OT_reset_settings)
-
-
 def register() -> None:
     bpy.utils.register_preset_path(str(SHIPPED))
 

@@ -122,6 +122,3 @@ class DIFFPOSETALK_OT_check_model(JobOperator):
         return rpt_("{name} runs on {device}: basis {basis}, {styles} styles").format(
             name=model["name"], device=model["device"], basis=model["basis"], styles=len(model["styles"])
         )
-
-
-CLASSES = (DIFFPOSETALK_OT_check_flame, DIFFPOSETALK_OT_convert_checkpoint, DIFFPOSETALK_OT_check_model)

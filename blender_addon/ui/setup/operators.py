@@ -175,13 +175,3 @@ class DIFFPOSETALK_OT_check_backend(JobOperator):
     def finish(self, context: bpy.types.Context) -> str:
         text = rpt_("Backend {version} runs: Python {python}, Torch {torch}, device {device}")
         return text.format(**self.job.greeting)
-
-
-CLASSES = (
-    DIFFPOSETALK_OT_check_backend,
-    DIFFPOSETALK_OT_setup_backend,
-    DIFFPOSETALK_OT_install_tracking,
-    DIFFPOSETALK_OT_install_alignment,
-    DIFFPOSETALK_OT_remove_backend,
-    DIFFPOSETALK_OT_copy_diagnostics,
-)

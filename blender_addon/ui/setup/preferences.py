@@ -244,6 +244,3 @@ def _draw_files(owner: DiffPoseTalkPreferences, layout: bpy.types.UILayout, widt
     layout.prop(owner, "model_directory")
     layout.operator("diffposetalk.check_model", icon="CHECKMARK")
     layout.prop(owner, "style_library")
-
-
-CLASSES = (DiffPoseTalkPreferences,)

@@ -89,6 +89,3 @@ class DIFFPOSETALK_OT_export_style(_LibraryOperator, ExportHelper):
     def work(self, context: bpy.types.Context, style: style_library.LibraryStyle) -> str:
         path = style_library.export_style(style, Path(bpy.path.abspath(self.filepath)))
         return rpt_("Exported {path}").format(path=path)
-
-
-CLASSES = (DIFFPOSETALK_OT_rename_style, DIFFPOSETALK_OT_delete_style, DIFFPOSETALK_OT_export_style)

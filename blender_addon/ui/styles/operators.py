@@ -219,12 +219,3 @@ class DIFFPOSETALK_OT_find_style(WorkOperator):
     def act(self, context: bpy.types.Context) -> str:
         setattr(context.scene.diffposetalk, "style_second" if self.second else "style", self.style)
         return ""
-
-
-CLASSES = (
-    DIFFPOSETALK_OT_add_style,
-    DIFFPOSETALK_OT_add_style_from_animation,
-    DIFFPOSETALK_OT_save_mix,
-    DIFFPOSETALK_OT_preview_reference,
-    DIFFPOSETALK_OT_find_style,
-)

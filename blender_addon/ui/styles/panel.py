@@ -49,6 +49,3 @@ class DIFFPOSETALK_PT_style(SubPanel, bpy.types.Panel):
         row.operator("diffposetalk.delete_style", text="Delete", icon="TRASH")
         column.operator("diffposetalk.export_style", text="Export", icon="EXPORT")
         draw_reference(layout, context)
-
-
-CLASSES = (DIFFPOSETALK_PT_style,)

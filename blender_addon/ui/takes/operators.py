@@ -165,16 +165,6 @@ def _show_index(manager: bpy.types.WindowManager, index: int) -> None:
         showing.show_take(action, target)
 
 
-CLASSES = (
-    DIFFPOSETALK_OT_delete_take,
-    DIFFPOSETALK_OT_delete_other_takes,
-    DIFFPOSETALK_OT_step_take,
-    DIFFPOSETALK_OT_rate_take,
-    DIFFPOSETALK_OT_reset_take,
-    DIFFPOSETALK_OT_copy_adjustment,
-    DIFFPOSETALK_OT_retime_take,
-    DIFFPOSETALK_OT_retime_to_scene,
-)
 PROPERTIES = (
     (
         bpy.types.WindowManager,

@@ -124,6 +124,3 @@ class DIFFPOSETALK_PT_adjust(SubPanel, bpy.types.Panel):
         row = button_row(layout, context)
         row.operator("diffposetalk.reset_take", icon="LOOP_BACK")
         row.operator("diffposetalk.copy_adjustment")
-
-
-CLASSES = (DIFFPOSETALK_UL_takes, DIFFPOSETALK_PT_takes, DIFFPOSETALK_PT_adjust)

@@ -121,5 +121,4 @@ SLIDERS = (
 )
 """Adjust Take's sliders in the panel, by group."""
 
-CLASSES = (DiffPoseTalkTakePart, DiffPoseTalkTake)
 PROPERTIES = ((bpy.types.Action, "diffposetalk", PointerProperty(type=DiffPoseTalkTake)),)

@@ -218,8 +218,9 @@ def test_parts_are_chosen_in_the_panel(api, part, recordings):
 
 
 def test_everything_explains_itself(part):
+    classes_of = part("ui.common.feature").classes_of
     for feature in ("capture", "character", "directing", "exchange", "styles", "takes"):
-        for operator in part(f"ui.{feature}.operators").CLASSES:
+        for operator in classes_of(part(f"ui.{feature}.operators")):
             assert (
                 len(operator.__doc__) > 10
                 and operator.bl_label
@@ -229,7 +230,7 @@ def test_everything_explains_itself(part):
                 operator.get_rna_type().properties.items() if hasattr(operator, "get_rna_type") else ()
             ):
                 assert name == "rna_type" or prop.name
-        for panel in part(f"ui.{feature}.panel").CLASSES:
+        for panel in classes_of(part(f"ui.{feature}.panel")):
             if issubclass(panel, bpy.types.Panel):
                 assert panel.bl_category == "DiffPoseTalk" and "DEFAULT_CLOSED" in panel.bl_options
     groups = [

@@ -140,12 +140,13 @@ def test_one_job_at_a_time(settings, recordings):
 
 
 def test_everything_in_the_tab_explains_itself(settings, part):
+    classes_of = part("ui.common.feature").classes_of
     for name, prop in settings.bl_rna.properties.items():
         if name not in ("rna_type", "name"):
             assert len(prop.description) > 10 and prop.name, name
-    for operator in part("ui.generate.operators").CLASSES:
+    for operator in classes_of(part("ui.generate.operators")):
         assert len(operator.__doc__) > 10 and operator.bl_label
-    for panel in part("ui.generate.panel").CLASSES:
+    for panel in classes_of(part("ui.generate.panel")):
         assert getattr(panel, "bl_category", "DiffPoseTalk") == "DiffPoseTalk"
 
 
@@ -192,7 +193,9 @@ def test_how_a_job_ended_is_said_where_it_belongs(part):
         setup.DIFFPOSETALK_OT_install_tracking.place == setup.DIFFPOSETALK_OT_check_backend.place == "BACKEND"
     )
     assert (
-        models.DIFFPOSETALK_OT_check_model.place == part("ui.capture.operators").CLASSES[-1].place == "FILES"
+        models.DIFFPOSETALK_OT_check_model.place
+        == part("ui.capture.operators").DIFFPOSETALK_OT_fetch_tracker.place
+        == "FILES"
     )
     assert part("ui.generate.operators").DIFFPOSETALK_OT_generate.place == "PANELS"
 

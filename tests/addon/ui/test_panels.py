@@ -82,7 +82,8 @@ def test_all_settings_are_somewhere(part, drawn):
     settings = bpy.context.scene.diffposetalk
     settings.style, settings.start_at = "MOTION_FILE", "FIXED"
     bpy.context.scene.diffposetalk.style_window = "START"
-    panels = (*part("ui.generate.panel").CLASSES, *part("ui.styles.panel").CLASSES)
+    classes_of = part("ui.common.feature").classes_of
+    panels = [cls for at in ("generate", "styles") for cls in classes_of(part(f"ui.{at}.panel"))]
     panels = [panel for panel in panels if issubclass(panel, bpy.types.Panel)]
     shown, narrow = (
         {name for panel in panels for name in drawn(panel, width).properties} for width in (300, 180)
