@@ -389,7 +389,9 @@ def _why_not_keyed(
         return None
     keys = item.data.shape_keys if row.kind == "KEY" else None
     key = None if keys is None else keys.key_blocks[row.target]
-    if (row.target if key is None else key.path_from_id("value")) in driven_on(item if keys is None else keys):
+    if (row.target if key is None else key.path_from_id("value")) in driven_on(
+        item if keys is None else keys
+    ):
         return f"of “{item.name}” driven by something else"
     return f"of “{item.name}” locked" if getattr(key, "lock_shape", False) else None
 

@@ -2,7 +2,9 @@
 """The buttons, as a script presses them."""
 
 import importlib
+import re
 import sys
+from pathlib import Path
 
 import addon_utils
 import bpy
@@ -148,6 +150,14 @@ def test_everything_in_the_tab_explains_itself(settings, part):
         assert len(operator.__doc__) > 10 and operator.bl_label
     for panel in classes_of(part("ui.generate.panel")):
         assert getattr(panel, "bl_category", "DiffPoseTalk") == "DiffPoseTalk"
+
+
+def test_every_button_has_an_operator(addon):
+    modules = (Path(addon.__file__).parent / "ui").rglob("*.py")
+    text = "".join(module.read_text(encoding="utf-8") for module in modules)
+    names = set(re.findall(r'"diffposetalk\.(\w+)"', text))
+    assert len(names) > 40
+    assert not [name for name in names if not hasattr(bpy.types, f"DIFFPOSETALK_OT_{name}")]
 
 
 def test_generate_is_one_undo_step(settings, recordings):
