@@ -76,7 +76,7 @@ panels = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith
 order = bpy.types.Panel.__subclasses__()
 panels = [panel for panel in panels if getattr(panel, "bl_parent_id", "") == "DIFFPOSETALK_PT_main"]
 panels.sort(key=order.index)
-result = [panel.bl_idname for panel in sorted(panels, key=lambda panel: getattr(panel, "bl_order", 0))]
+result = [panel.__name__ for panel in sorted(panels, key=lambda panel: getattr(panel, "bl_order", 0))]
 """
         )
 

@@ -165,7 +165,7 @@ from {ADDON}.takes.keying import action_curves
 def steps():
     status, moves, shown = {STATUS}, 0, 0
     last = status.progress
-    while status.running and not (moves >= 2 and shown):
+    while status.running and not (moves >= 2 and shown > 40):
         moves, last = moves + (status.progress > last), max(last, status.progress)
         keys = bpy.context.object.data.shape_keys.animation_data
         if keys.action is not None and keys.action.name.startswith("being generated"):
