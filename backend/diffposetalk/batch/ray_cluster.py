@@ -42,10 +42,8 @@ CONNECT_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
-class ClusterError(DiffPoseTalkError):
+class ClusterError(DiffPoseTalkError, kind="cluster"):
     """The cluster cannot be reached, or lost all of its workers."""
-
-    default_kind = "cluster"
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,6 @@ def _lips(
 
 
 def _neighbours(faces: np.ndarray) -> list[set[int]]:
-    """For each vertex, the vertices it shares a triangle with."""
     out: list[set[int]] = [set() for _ in range(int(faces.max()) + 1)]
     for a, b, c in faces.tolist():
         out[a].update((b, c))

@@ -268,7 +268,6 @@ def _lips_of_file(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _regions_of_file(path: Path, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The head asset's masks out of `FLAME_masks.pkl`."""
     what = f"The mask file “{path.name}”"
     content = _read(path)
     regions: dict[str, np.ndarray] = {}

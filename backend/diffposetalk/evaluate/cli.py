@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .references import Reference
     from .results import Corpus, Evaluation
     from .subjects import ModelSubject, Subject
+
+_wrong_basis = partial(ModelError, kind="head_basis")
 
 PHONE_AVERAGE_CLIPS = 300
 """Training clips that the per-phone average is taken from."""
@@ -223,7 +226,6 @@ def _pictured(corpus: Corpus, count: int) -> list[int]:
 
 
 def _motion_folder(given: str) -> tuple[Path, str]:
-    """Folder and name, or "", of a --motions."""
     name, equals, folder = given.partition("=")
     return (Path(folder), name) if equals and not Path(given).is_dir() else (Path(given), "")
 
@@ -232,10 +234,9 @@ def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
     for references in corpora.values():
         for reference in references:
             if reference.motion is not None and reference.motion.basis != head.basis:
-                raise ModelError(
+                raise _wrong_basis(
                     f"The motion of {reference.id} is in the {reference.motion.basis} basis, the head it would be "
-                    f"measured on shows {head.basis}. Give a head of its basis: --head FILE.npz.",
-                    "head_basis",
+                    f"measured on shows {head.basis}. Give a head of its basis: --head FILE.npz."
                 )
 
 
@@ -252,16 +253,13 @@ def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> tuple[Mode
     if basis == head.basis:
         return subject, head
     if arguments.model_head is None:
-        raise ModelError(
+        raise _wrong_basis(
             f"The model speaks the {basis} basis, the head that is measured on shows {head.basis}. "
-            "Give a head of the model's basis to convert from: --model-head FILE.npz.",
-            "head_basis",
+            "Give a head of the model's basis to convert from: --model-head FILE.npz."
         )
     own = load_head(arguments.model_head)
     if own.basis != basis:
-        raise ModelError(
-            f"“{arguments.model_head}” shows the {own.basis} basis; the model speaks {basis}.", "head_basis"
-        )
+        raise _wrong_basis(f"“{arguments.model_head}” shows the {own.basis} basis; the model speaks {basis}.")
     there, back = correspond(own, head), correspond(head, own)
     subject.to_reference = lambda clip: convert(clip, own, head, there)[0]
     subject.from_reference = lambda clip: convert(clip, head, own, back)[0]

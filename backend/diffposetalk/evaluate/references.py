@@ -27,7 +27,7 @@ from ..motion.arkit import EXPRESSIONS
 from ..motion.clip import MotionClip, from_vectors
 from ..phones import Phone
 from ..sound.audio import SAMPLE_RATE, SpeechAudio
-from ..train.own_model.corpora import Utterance, read_corpus
+from ..train.own_model.corpora import read_corpus
 from ..train.recording import OnSkip, Recording, Split
 from ..train.recordings import read_recordings
 from ..train.tracked_motion import TrackedCorpus
@@ -173,15 +173,11 @@ def _corpus(folder: Path, head: HeadModel, split: Split, limit: int | None) -> I
         training = [u.motion for u in utterances if u.motion and not u.validation][:CALIBRATION_CLIPS]
         tracker = TrackedCorpus(folder, head, training)
     for u in chosen:
-        motion = _tracked(tracker, u, head.basis)
+        motion = None
+        if tracker is not None and u.motion is not None and head.basis == "arkit":
+            exp, pose = from_vectors(tracker.motion(u.motion))
+            motion = MotionClip(exp, pose, FPS, "arkit", None, EXPRESSIONS, {"tracked": True})
         yield Reference(u.id, u.speaker, u.samples, motion, tuple(u.phones))
-
-
-def _tracked(tracker: TrackedCorpus | None, utterance: Utterance, basis: str) -> MotionClip | None:
-    if tracker is None or utterance.motion is None or basis != "arkit":
-        return None
-    exp, pose = from_vectors(tracker.motion(utterance.motion))
-    return MotionClip(exp, pose, FPS, "arkit", None, EXPRESSIONS, {"tracked": True})
 
 
 def _recordings(

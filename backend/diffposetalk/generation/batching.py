@@ -115,7 +115,11 @@ def _side_by_side(
     while active or held or following is not None:
         while True:
             course = held[0] if held else following
-            if course is None or (active and not _fits(course, active, limit)):
+            if course is None:
+                break
+            if active and (
+                course.solver != active[0].solver or sum(c.rows for c in [*active, course]) > limit
+            ):
                 break
             active.append(course)
             if held:
@@ -154,11 +158,6 @@ def _courses(model: DiffPoseTalk, lines: Iterable[Line], sampler: WindowSampler)
         for course in courses:
             sampler.expect(course)
         yield from courses
-
-
-def _fits(course: Course, active: list[Course], limit: int) -> bool:
-    """Whether a course can join those under way."""
-    return course.solver == active[0].solver and sum(c.rows for c in active) + course.rows <= limit
 
 
 def _shrink(active: list[Course], held: deque[Course], limit: int) -> tuple[list[Course], deque[Course]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+_unfit = partial(DataError, kind="data_set")
 
 MOBILITY_FRAMES = 512
 """Frames of training motion from which the vertices that move are told."""
@@ -139,16 +142,14 @@ class BatchSource:
         self.usable = data.drawable(2 * d.window, validation)
         self.levels: dict[int, tuple[float, float]] = {}
         if settings.train_speech_encoder and data.sound is None:
-            raise DataError(
+            raise _unfit(
                 "To train the speech encoder the training set must hold sound; prepare it with HuBERT as its "
-                "speech encoder.",
-                "data_set",
+                "speech encoder."
             )
         silent = 0 if data.silence is None else len(data.silence)
         if not settings.train_speech_encoder and (data.features is None or d.window > silent):
-            raise DataError(
-                "The training set holds no speech features (and of silence): prepare it with a speech encoder.",
-                "data_set",
+            raise _unfit(
+                "The training set holds no speech features (and of silence): prepare it with a speech encoder."
             )
 
     def draw(self, seed: int, iteration: int) -> Batch:

@@ -222,16 +222,14 @@ class _Corpus:
 def _decode(key: str, data: Any, samples: int) -> np.ndarray:
     """A segment's sound, float32, exactly `samples` at 16 kHz."""
     if not isinstance(data, (bytes, bytearray)):
-        raise AudioError(f"“{key}” of the LMDB has no sound.", "audio_unreadable")
+        raise AudioError(f"“{key}” of the LMDB has no sound.")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate = file.samplerate
             limit = (samples + 2 * SOUND_SLACK * SAMPLES_PER_FRAME) * rate // SAMPLE_RATE + rate
             sound = mix_to_mono(file.read(limit, dtype="float32", always_2d=True))
     except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
-        raise AudioError(
-            f"The sound of “{key}” in the LMDB cannot be decoded.", "audio_unreadable"
-        ) from error
+        raise AudioError(f"The sound of “{key}” in the LMDB cannot be decoded.") from error
     if rate != SAMPLE_RATE:
         sound = soxr.resample(sound, rate, SAMPLE_RATE)
     if not np.isfinite(sound).all():

@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-class Stopped(DiffPoseTalkError):  # noqa: N818 - asked for, not an error
+class Stopped(DiffPoseTalkError, kind="train_stopped"):  # noqa: N818 - asked for, not an error
     """The training was asked to stop and has written a checkpoint; `signal` says by which signal."""
-
-    default_kind = "train_stopped"
 
     def __init__(self, step: int, by: int) -> None:
         super().__init__(f"Stopped at iteration {step}; the same command goes on from there.")

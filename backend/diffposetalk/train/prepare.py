@@ -336,10 +336,11 @@ def _assemble(
     rows = sum(shard.frames for shard in done)
     with whole_folder(place) as part:
         kinds = {"motion": np.float32, "features": np.float16, "sound": np.int16}
-        widths = {name: first[name].shape[1] for name in kinds if name in first} | {
-            "motion": EXPRESSION_DIM + 4
-        }
-        arrays = {name: _mapped(part, name, kinds[name], (rows, width)) for name, width in widths.items()}
+        widths = {name: first[name].shape[1] for name in kinds if name in first}
+        widths["motion"] = EXPRESSION_DIM + 4
+        arrays = {}
+        for name, width in widths.items():
+            arrays[name] = np.lib.format.open_memmap(part / f"{name}.npy", "w+", kinds[name], (rows, width))
         with_shapes = all(shard.has_shape for shard in done)
         shapes = np.zeros((len(done), 100), np.float32)
         sequences, row, statistics = [], 0, _Statistics()
@@ -361,7 +362,7 @@ def _assemble(
             arrays.popitem()[1].flush()
         if with_shapes:
             np.save(part / "shapes.npy", shapes)
-        silence = shards.silence(_some_sound(first, shards))
+        silence = shards.silence(_some_sound(first))
         if silence is not None:
             np.save(part / "silence.npy", silence)
         described = SetDescription(
@@ -380,16 +381,12 @@ def _assemble(
         TrainingSet.load(part)  # what training will see must load
 
 
-def _some_sound(first: dict[str, np.ndarray], shards: _Shards) -> np.ndarray:
+def _some_sound(first: dict[str, np.ndarray]) -> np.ndarray:
     """Up to four seconds of a training sequence's sound, or noise where it was not kept."""
     if "sound" in first:
         return (first["sound"][:SILENCE_FRAMES].reshape(-1) / 32767).astype(np.float32)
     noise = np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME)
     return 0.05 * noise.astype(np.float32)
-
-
-def _mapped(folder: Path, name: str, kind: Any, shape: tuple[int, int]) -> np.memmap[Any, Any]:
-    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape)
 
 
 class _Statistics:

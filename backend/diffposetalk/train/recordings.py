@@ -229,7 +229,6 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
 
 
 def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
-    """A motion file with the sound beside it."""
     name = _name(motion.relative_to(root))
     _, split = place(root, motion)
     # Live Link Face adds _cal or _raw to the name of its table but not to that of its video.
@@ -268,7 +267,6 @@ def _name(path: Path) -> str:
 
 
 def _listed(path: Path) -> Iterator[_Item | Skipped]:
-    """The rows of a list of recordings."""
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:

@@ -121,7 +121,6 @@ def read_videos(
 
 
 def _heard(path: Path, start: float, frames: int) -> np.ndarray:
-    """The sound of one stretch, cut out of its video's."""
     first = round(start * FPS) * SAMPLES_PER_FRAME
     try:
         return soundfile.read(path, frames * SAMPLES_PER_FRAME, first, dtype="float32")[0]

@@ -42,12 +42,10 @@ def in_noise(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.
 
 
 def _recorded(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sound at some level of recording."""
     return (x * rng.uniform(0.1, 0.9) / (np.abs(x).max() + 1e-9)).astype(np.float32)
 
 
 def _noise(length: int, rng: np.random.Generator, voices: Sequence[np.ndarray]) -> np.ndarray:
-    """Babble of `voices`, or coloured noise."""
     if len(voices) and rng.random() < 0.35:
         return _babble(length, voices, rng)
     return _coloured(length, rng)
@@ -77,7 +75,6 @@ def _coloured(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _babble(length: int, voices: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Several people talking at once."""
     out = np.zeros(length)
     for index in rng.integers(len(voices), size=BABBLE_VOICES):
         voice = np.resize(voices[index], length)
