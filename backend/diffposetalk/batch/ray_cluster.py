@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DiffPoseTalkError
+from ..errors import DiffPoseTalkError, refusing
 from ..generation.arguments import chosen_options
 from ..generation.draft import of_quality
 from ..generation.options import GenerationOptions
@@ -219,13 +219,12 @@ def _knock(address: str) -> None:
 
 
 def _ray() -> Any:
-    try:
+    missing = DiffPoseTalkError(
+        'Batches on a cluster need Ray: pip install "diffposetalk[ray]".', "extra_missing"
+    )
+    with refusing(missing, ImportError):
         import ray
         import ray.data
-    except ImportError as error:
-        raise DiffPoseTalkError(
-            'Batches on a cluster need Ray: pip install "diffposetalk[ray]".', "extra_missing"
-        ) from error
     return ray
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import FPS
-from ..errors import DataError
+from ..errors import DataError, refusing
 from ..head.head_model import HeadModel
 from ..motion.arkit import EXPRESSIONS
 from ..motion.clip import MotionClip, from_vectors
@@ -156,12 +156,11 @@ def _corpus_folders(data: Path) -> list[Path]:
 
 
 def _index(path: Path) -> list[dict[str, Any]]:
-    try:
+    damaged = _bad_index(f"“{path}” is not a list of recordings: rows with an “id” are needed.")
+    with refusing(damaged):
         rows = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(row["id"], str) for row in rows):
             raise ValueError("id")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _bad_index(f"“{path}” is not a list of recordings: rows with an “id” are needed.") from error
     return list(rows)
 
 
@@ -214,10 +213,9 @@ def _transcript(recording: Recording, rows: dict[str, dict[str, Any]], root: Pat
     if isinstance(text := rows.get(recording.id, {}).get("text"), str):
         return text
     beside = root / f"{recording.id}.txt"
-    try:
+    damaged = DataError(f"“{beside}” cannot be read as UTF-8 text.", "data_transcript")
+    with refusing(damaged, OSError, UnicodeDecodeError):
         return beside.read_text(encoding="utf-8") if beside.is_file() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"“{beside}” cannot be read as UTF-8 text.", "data_transcript") from error
 
 
 def spread(items: list[Any], limit: int | None) -> list[Any]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -214,11 +214,6 @@ class BatchSource:
         return self.levels[start]
 
 
-def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """On a CPU the fused kernel's backward pass takes twice as long as the plain products of so short a window."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
 class TwoWindowLosses(nn.Module):
     """The losses of both windows of a batch in one forward of the denoiser.
 
@@ -270,7 +265,8 @@ class TwoWindowLosses(nn.Module):
         noisy = model.schedule.add_noise(c.clean * c.indicator[..., None], step, batch.noise.flatten(0, 1))
         if settings.regression:
             noisy, step = torch.zeros_like(noisy), torch.full_like(step, model.schedule.steps)
-        with _attention(noisy.device):
+        # On a CPU the fused kernel's backward pass takes twice as long as the plain products of so short a window.
+        with sdpa_kernel(SDPBackend.MATH) if noisy.device.type == "cpu" else nullcontext():
             out = model.denoiser(noisy, c.previous_motion, speech, style, c.shape, step, c.indicator).float()
         real = RealFrames(*(self._compared(r) for r in (batch.real, batch.all_real)))
         target = torch.cat([c.previous_motion.detach().float(), c.clean], dim=1)

@@ -299,10 +299,15 @@ class _Shards:
             text = f"“{shard.path}” was damaged and has been removed; run the command again."
             raise DataError(text) from error
 
-    def silence(self, after: np.ndarray) -> np.ndarray | None:
-        """Features (100, C) of silence after some speech (n,)."""
+    def silence(self, first: dict[str, np.ndarray]) -> np.ndarray | None:
+        """Features (100, C) of silence after up to four seconds of a sequence's sound, or noise if it was not kept."""
         if self.encoder is None:
             return None
+        if "sound" in first:
+            after = (first["sound"][:SILENCE_FRAMES].reshape(-1) / 32767).astype(np.float32)
+        else:
+            noise = np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME)
+            after = 0.05 * noise.astype(np.float32)
         tail = np.concatenate([after, np.zeros(SILENCE_FRAMES * SAMPLES_PER_FRAME, np.float32)])
         features = encode(self.encoder, tail, len(tail) // SAMPLES_PER_FRAME)
         return features[-SILENCE_FRAMES:].cpu().numpy()
@@ -362,7 +367,7 @@ def _assemble(
             arrays.popitem()[1].flush()
         if with_shapes:
             np.save(part / "shapes.npy", shapes)
-        silence = shards.silence(_some_sound(first))
+        silence = shards.silence(first)
         if silence is not None:
             np.save(part / "silence.npy", silence)
         described = SetDescription(
@@ -379,14 +384,6 @@ def _assemble(
         }.items():
             (part / name).write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
         TrainingSet.load(part)  # what training will see must load
-
-
-def _some_sound(first: dict[str, np.ndarray]) -> np.ndarray:
-    """Up to four seconds of a training sequence's sound, or noise where it was not kept."""
-    if "sound" in first:
-        return (first["sound"][:SILENCE_FRAMES].reshape(-1) / 32767).astype(np.float32)
-    noise = np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME)
-    return 0.05 * noise.astype(np.float32)
 
 
 class _Statistics:

@@ -25,7 +25,9 @@ def augment(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.n
     if rng.random() < 0.5:
         out = _room(out, rng)
     if rng.random() < 0.5:
-        out = _band(out, rng)
+        # A telephone's or a small microphone's band.
+        low, high = rng.uniform(60, 300), rng.uniform(3200, 7500)
+        out = sosfilt(butter(3, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"), out)
     if rng.random() < 0.75:
         out = _mix(out, _noise(len(out), rng, voices), rng.uniform(3, 30))
     return _recorded(out, rng)
@@ -48,7 +50,10 @@ def _recorded(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _noise(length: int, rng: np.random.Generator, voices: Sequence[np.ndarray]) -> np.ndarray:
     if len(voices) and rng.random() < 0.35:
         return _babble(length, voices, rng)
-    return _coloured(length, rng)
+    # Between white and pink.
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 50)
+    return np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), length)
 
 
 def _room(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -59,19 +64,6 @@ def _room(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     tail *= rng.uniform(0.2, 0.8) / np.linalg.norm(tail)
     tail[0] += 1.0
     return fftconvolve(x, tail)[: len(x)]
-
-
-def _band(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A telephone's or a small microphone's band."""
-    low, high = rng.uniform(60, 300), rng.uniform(3200, 7500)
-    return sosfilt(butter(3, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"), x)
-
-
-def _coloured(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise between white and pink."""
-    spectrum = np.fft.rfft(rng.standard_normal(length))
-    frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 50)
-    return np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), length)
 
 
 def _babble(length: int, voices: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
