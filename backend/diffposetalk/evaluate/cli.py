@@ -22,7 +22,6 @@ from ..generation.arguments import (
 if TYPE_CHECKING:
     from ..head.head_model import HeadModel
     from ..train.recording import Skipped
-    from .references import Reference
     from .results import Corpus, Evaluation
     from .subjects import ModelSubject, Subject
 
@@ -164,7 +163,13 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
                 f"{error.message} First: {skipped[0].id}: {skipped[0].reason}", error.kind
             ) from error
         raise
-    _check_basis(corpora, head)
+    for references in corpora.values():
+        for reference in references:
+            if reference.motion is not None and reference.motion.basis != head.basis:
+                raise _wrong_basis(
+                    f"The motion of {reference.id} is in the {reference.motion.basis} basis, the head it would be "
+                    f"measured on shows {head.basis}. Give a head of its basis: --head FILE.npz."
+                )
     subject, own_head = (None, head) if arguments.no_model else _model_subject(arguments, head)
     average = _phone_average(arguments, head) if arguments.baseline else None
     speakers: list[Subject] = [] if subject is None else [subject]
@@ -228,16 +233,6 @@ def _pictured(corpus: Corpus, count: int) -> list[int]:
 def _motion_folder(given: str) -> tuple[Path, str]:
     name, equals, folder = given.partition("=")
     return (Path(folder), name) if equals and not Path(given).is_dir() else (Path(given), "")
-
-
-def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
-    for references in corpora.values():
-        for reference in references:
-            if reference.motion is not None and reference.motion.basis != head.basis:
-                raise _wrong_basis(
-                    f"The motion of {reference.id} is in the {reference.motion.basis} basis, the head it would be "
-                    f"measured on shows {head.basis}. Give a head of its basis: --head FILE.npz."
-                )
 
 
 def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> tuple[ModelSubject, HeadModel]:

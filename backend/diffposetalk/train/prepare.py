@@ -157,18 +157,18 @@ def prepare_recordings(
             taken.update((m.id, speaker) for m in group)
     report.recordings, report.speakers = len(taken), len(set(taken.values()))
     if not any(shard.split == "train" for shard in done.values()):
-        raise DataError(_nothing(report), "data_empty")
+        if report.recordings:
+            text = f"All {report.recordings} usable recordings are for validation; none is left to train on."
+        else:
+            first = (
+                f" The first: {report.skipped[0].id}: {report.skipped[0].reason}" if report.skipped else ""
+            )
+            text = f"No recording can be used; {len(report.skipped)} were left out.{first}"
+        raise DataError(text, "data_empty")
     _assemble(
         work / "set", sorted(done.values(), key=lambda s: s.id), shards, config, basis or "arkit", report
     )
     return report
-
-
-def _nothing(report: Report) -> str:
-    if report.recordings:
-        return f"All {report.recordings} usable recordings are for validation; none is left to train on."
-    first = f" The first: {report.skipped[0].id}: {report.skipped[0].reason}" if report.skipped else ""
-    return f"No recording can be used; {len(report.skipped)} were left out.{first}"
 
 
 def _usable(

@@ -23,7 +23,13 @@ def augment(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.n
     """
     out = samples.astype(np.float64)
     if rng.random() < 0.5:
-        out = _room(out, rng)
+        # A room's impulse response is exponentially decaying noise, of 0.1 to 0.5 s of reverberation time.
+        decay = rng.uniform(0.1, 0.5)
+        t = np.arange(int(decay * SAMPLE_RATE)) / SAMPLE_RATE
+        tail = rng.standard_normal(len(t)) * 10 ** (-3 * t / decay)
+        tail *= rng.uniform(0.2, 0.8) / np.linalg.norm(tail)
+        tail[0] += 1.0
+        out = fftconvolve(out, tail)[: len(out)]
     if rng.random() < 0.5:
         # A telephone's or a small microphone's band.
         low, high = rng.uniform(60, 300), rng.uniform(3200, 7500)
@@ -54,16 +60,6 @@ def _noise(length: int, rng: np.random.Generator, voices: Sequence[np.ndarray]) 
     spectrum = np.fft.rfft(rng.standard_normal(length))
     frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 50)
     return np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), length)
-
-
-def _room(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exponentially decaying noise as an impulse response, 0.1 to 0.5 s of reverberation time."""
-    decay = rng.uniform(0.1, 0.5)
-    t = np.arange(int(decay * SAMPLE_RATE)) / SAMPLE_RATE
-    tail = rng.standard_normal(len(t)) * 10 ** (-3 * t / decay)
-    tail *= rng.uniform(0.2, 0.8) / np.linalg.norm(tail)
-    tail[0] += 1.0
-    return fftconvolve(x, tail)[: len(x)]
 
 
 def _babble(length: int, voices: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
