@@ -47,10 +47,8 @@ MAX_NAME = 200
 """Characters of one part of an output's name; file systems allow 255 bytes."""
 
 
-class ManifestError(DiffPoseTalkError):
+class ManifestError(DiffPoseTalkError, kind="manifest_invalid"):
     """A manifest that cannot be read at all."""
-
-    default_kind = "manifest_invalid"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DiffPoseTalkError
+from ..errors import DiffPoseTalkError, refusing
 from ..generation.arguments import chosen_options
 from ..generation.draft import of_quality
 from ..generation.options import GenerationOptions
@@ -42,10 +42,8 @@ CONNECT_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
-class ClusterError(DiffPoseTalkError):
+class ClusterError(DiffPoseTalkError, kind="cluster"):
     """The cluster cannot be reached, or lost all of its workers."""
-
-    default_kind = "cluster"
 
 
 @dataclass(frozen=True)
@@ -221,13 +219,12 @@ def _knock(address: str) -> None:
 
 
 def _ray() -> Any:
-    try:
+    missing = DiffPoseTalkError(
+        'Batches on a cluster need Ray: pip install "diffposetalk[ray]".', "extra_missing"
+    )
+    with refusing(missing, ImportError):
         import ray
         import ray.data
-    except ImportError as error:
-        raise DiffPoseTalkError(
-            'Batches on a cluster need Ray: pip install "diffposetalk[ray]".', "extra_missing"
-        ) from error
     return ray
 
 

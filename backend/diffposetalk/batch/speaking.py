@@ -165,7 +165,9 @@ class Speaker:
         except OSError:
             probe(job.audio)  # says what is wrong with it
             raise
-        options = job_options(job, self.options)
+        # What the job says itself, else what is said of all jobs.
+        own = {option.name: getattr(job, option.name, None) for option in fields(GenerationOptions)}
+        options = replace(self.options, **{name: value for name, value in own.items() if value is not None})
         keys = {seed: self.keys.key(job, replace(options, seeds=(seed,)), digest) for seed in job.seeds}
         missing = []
         for seed, key in keys.items():
@@ -207,12 +209,6 @@ class Speaker:
                 raise
             return _failure(work.job, error)
         return self._written(work, clips)
-
-
-def job_options(job: Job, options: GenerationOptions) -> GenerationOptions:
-    """A job's options: what it says itself, else those of all jobs."""
-    own = {option.name: getattr(job, option.name, None) for option in fields(GenerationOptions)}
-    return replace(options, **{name: value for name, value in own.items() if value is not None})
 
 
 def _names(job: Job) -> list[str]:

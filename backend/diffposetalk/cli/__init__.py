@@ -261,7 +261,6 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _style_params(arguments: argparse.Namespace, model: DiffPoseTalk) -> dict[str, Any] | None:
-    """The style as the protocol has it, from the words given on the command line."""
     from ..styles.request import StyleRequest
 
     def params(word: str) -> dict[str, Any]:

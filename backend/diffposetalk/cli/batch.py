@@ -94,11 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 @contextmanager
 def stopping_on_terminate() -> Iterator[None]:
     """Let SIGTERM end the body as Ctrl-C does."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -28,7 +28,7 @@ from ..config import (
     SpeechEncoderConfig,
     StyleEncoderConfig,
 )
-from ..errors import ModelError, OutputError
+from ..errors import ModelError, OutputError, refusing
 from ..files.array_file import read_arrays
 from ..files.digest import file_sha256
 from ..files.torch_file import read_torch_file
@@ -209,16 +209,12 @@ def _read(path: Path, role: str) -> tuple[dict[str, Any], Tensors, int]:
                 f"{what} holds weights that are not finite ({_shown(key)}).", "checkpoint_not_finite"
             )
     iteration = content.get("iter")
-    return _options(args), tensors, iteration if isinstance(iteration, int) else 0
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    """The training options, with those that older checkpoints lack or spell differently filled in."""
     options = dict(vars(args))
+    # Those that older checkpoints lack or spell differently.
     options.setdefault("align_mask_width", 1 if options.get("use_alignment_mask") else 0)
     options.setdefault("no_head_pose", not options.get("predict_head_pose"))
     options.setdefault("no_use_learnable_pe", not options.get("use_learnable_pe"))
-    return options
+    return options, tensors, iteration if isinstance(iteration, int) else 0
 
 
 def _denoiser_config(options: dict[str, Any], tensors: Tensors, what: str) -> DenoiserConfig:
@@ -375,13 +371,10 @@ def _read_statistics(path: Path, motion_dim: int) -> Tensors:
         raise _no_statistics(f"There is no statistics file “{path}”.")
     sizes = {"shape": SHAPE_DIM, "exp": EXPRESSION_DIM, "pose": 6}
     names = {f"{part}_{kind}": size for part, size in sizes.items() for kind in ("mean", "std")}
-    try:
+    foreign = _no_statistics(f"{what} is not the statistics of a release (.npz with {', '.join(names)}).")
+    with refusing(foreign):
         held = read_arrays(path, names, _MAX_STATISTICS_BYTES)
         arrays = {name: np.asarray(held[name], np.float32).reshape(-1) for name in names}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _no_statistics(
-            f"{what} is not the statistics of a release (.npz with {', '.join(names)})."
-        ) from error
     for name, size in names.items():
         array = arrays[name]
         if array.shape != (size,) or not np.isfinite(array).all():

@@ -69,7 +69,11 @@ def _lips(
     above, below = _index(around_mouth & (jaw < JAW_DIVIDE)), _index(around_mouth & (jaw >= JAW_DIVIDE))
     if len(above) < MIN_PAIRS or len(below) < MIN_PAIRS:
         return {}
-    joined = _neighbours(faces)
+    joined: list[set[int]] = [set() for _ in range(int(faces.max()) + 1)]
+    for i, j, k in faces.tolist():
+        joined[i].update((j, k))
+        joined[j].update((i, k))
+        joined[k].update((i, j))
     tree = cKDTree(v[below])
     upper, lower, gap = [], [], []
     for a in above:
@@ -113,16 +117,6 @@ def _lips(
         "mouth_corners": np.array(corners, np.int32),
         "mask_lips": _index(skin & (to_seam < height)),
     }
-
-
-def _neighbours(faces: np.ndarray) -> list[set[int]]:
-    """For each vertex, the vertices it shares a triangle with."""
-    out: list[set[int]] = [set() for _ in range(int(faces.max()) + 1)]
-    for a, b, c in faces.tolist():
-        out[a].update((b, c))
-        out[b].update((a, c))
-        out[c].update((a, b))
-    return out
 
 
 def _index(chosen: np.ndarray) -> np.ndarray:

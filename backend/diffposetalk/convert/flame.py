@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..config import EXPRESSION_DIM, SHAPE_DIM
-from ..errors import ModelError
+from ..errors import ModelError, refusing
 from ..files.array_file import InPieces, read_array, read_header, read_member
 from ..files.whole_file import whole_file
 from .face_regions import face_regions
@@ -268,7 +268,6 @@ def _lips_of_file(path: Path, faces: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _regions_of_file(path: Path, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The head asset's masks out of `FLAME_masks.pkl`."""
     what = f"The mask file “{path.name}”"
     content = _read(path)
     regions: dict[str, np.ndarray] = {}
@@ -345,7 +344,10 @@ def _uv_of_file(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     uv: list[tuple[float, float]] = []
     corners: dict[tuple[int, ...], dict[int, int]] = {}
     vertices = 0
-    try:
+    foreign = _no_flame(
+        f"{what} cannot be used: it must be a Wavefront file of FLAME's own triangles (f v/vt …)."
+    )
+    with refusing(foreign):
         if path.stat().st_size > LARGEST_FILE // 8:
             raise ValueError("too large")
         with path.open(encoding="utf-8", errors="replace") as file:
@@ -365,10 +367,6 @@ def _uv_of_file(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError("another mesh")
         if not np.isfinite(points).all():
             raise ValueError("not finite")
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        raise _no_flame(
-            f"{what} cannot be used: it must be a Wavefront file of FLAME's own triangles (f v/vt …)."
-        ) from error
     return points, _as_polygons(polygons)
 
 

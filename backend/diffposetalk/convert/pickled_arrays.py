@@ -96,8 +96,6 @@ class _PickledMatrix(_StandIn):
 
 
 class _Chumpy(_StandIn):
-    """Stands for a chumpy object."""
-
     kind = ""
 
     def array(self, depth: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from ..generation.arguments import (
 if TYPE_CHECKING:
     from ..head.head_model import HeadModel
     from ..train.recording import Skipped
-    from .references import Reference
     from .results import Corpus, Evaluation
     from .subjects import ModelSubject, Subject
+
+_wrong_basis = partial(ModelError, kind="head_basis")
 
 PHONE_AVERAGE_CLIPS = 300
 """Training clips that the per-phone average is taken from."""
@@ -161,7 +163,13 @@ def gather(arguments: argparse.Namespace, head: HeadModel) -> Evaluation:
                 f"{error.message} First: {skipped[0].id}: {skipped[0].reason}", error.kind
             ) from error
         raise
-    _check_basis(corpora, head)
+    for references in corpora.values():
+        for reference in references:
+            if reference.motion is not None and reference.motion.basis != head.basis:
+                raise _wrong_basis(
+                    f"The motion of {reference.id} is in the {reference.motion.basis} basis, the head it would be "
+                    f"measured on shows {head.basis}. Give a head of its basis: --head FILE.npz."
+                )
     subject, own_head = (None, head) if arguments.no_model else _model_subject(arguments, head)
     average = _phone_average(arguments, head) if arguments.baseline else None
     speakers: list[Subject] = [] if subject is None else [subject]
@@ -223,20 +231,8 @@ def _pictured(corpus: Corpus, count: int) -> list[int]:
 
 
 def _motion_folder(given: str) -> tuple[Path, str]:
-    """Folder and name, or "", of a --motions."""
     name, equals, folder = given.partition("=")
     return (Path(folder), name) if equals and not Path(given).is_dir() else (Path(given), "")
-
-
-def _check_basis(corpora: dict[str, list[Reference]], head: HeadModel) -> None:
-    for references in corpora.values():
-        for reference in references:
-            if reference.motion is not None and reference.motion.basis != head.basis:
-                raise ModelError(
-                    f"The motion of {reference.id} is in the {reference.motion.basis} basis, the head it would be "
-                    f"measured on shows {head.basis}. Give a head of its basis: --head FILE.npz.",
-                    "head_basis",
-                )
 
 
 def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> tuple[ModelSubject, HeadModel]:
@@ -252,16 +248,13 @@ def _model_subject(arguments: argparse.Namespace, head: HeadModel) -> tuple[Mode
     if basis == head.basis:
         return subject, head
     if arguments.model_head is None:
-        raise ModelError(
+        raise _wrong_basis(
             f"The model speaks the {basis} basis, the head that is measured on shows {head.basis}. "
-            "Give a head of the model's basis to convert from: --model-head FILE.npz.",
-            "head_basis",
+            "Give a head of the model's basis to convert from: --model-head FILE.npz."
         )
     own = load_head(arguments.model_head)
     if own.basis != basis:
-        raise ModelError(
-            f"“{arguments.model_head}” shows the {own.basis} basis; the model speaks {basis}.", "head_basis"
-        )
+        raise _wrong_basis(f"“{arguments.model_head}” shows the {own.basis} basis; the model speaks {basis}.")
     there, back = correspond(own, head), correspond(head, own)
     subject.to_reference = lambda clip: convert(clip, own, head, there)[0]
     subject.from_reference = lambda clip: convert(clip, head, own, back)[0]

@@ -140,7 +140,10 @@ def evaluate(
             figures.estimates[key] = Estimate(float(np.nanmean(values)), None, subject.runs)
     for index, runs in measured.items():
         single = [summarise({index: m}, references, actual_beats, compared) for m in runs]
-        figures.by_clip[references[index].id] = _mean_of(single)
+        order = [metric.key for metric in METRICS if metric.key in single[0]]
+        means = {key: _mean([row[key] for row in single]) for key in order}
+        finite = {key: value for key, value in means.items() if np.isfinite(value)}
+        figures.by_clip[references[index].id] = finite
     figures.notes = list(subject.notes)
     return figures
 
@@ -274,9 +277,3 @@ def _mean(values: Sequence[float]) -> float:
 
 def _mean_of_frames(values: Sequence[np.ndarray | None]) -> float:
     return float(np.concatenate([v for v in values if v is not None]).mean())
-
-
-def _mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    order = [metric.key for metric in METRICS if metric.key in rows[0]]
-    means = {key: _mean([row[key] for row in rows]) for key in order}
-    return {key: value for key, value in means.items() if np.isfinite(value)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..config import FPS
-from ..errors import DiffPoseTalkError
+from ..errors import DiffPoseTalkError, refusing
 from ..head.head_model import HeadModel
 from ..head.render import ASPECT, render_frames
 from ..motion.dynamics import spectrum
@@ -44,12 +44,11 @@ DPI = 120
 
 def require_matplotlib() -> None:
     """Raise a clear error now, rather than after minutes of measuring, if there is no Matplotlib."""
-    try:
+    missing = DiffPoseTalkError(
+        'Reports are drawn with Matplotlib: pip install "diffposetalk[evaluate]".', "extra_missing"
+    )
+    with refusing(missing, ImportError):
         import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise DiffPoseTalkError(
-            'Reports are drawn with Matplotlib: pip install "diffposetalk[evaluate]".', "extra_missing"
-        ) from error
 
 
 def colour_of(corpus: Corpus, figures: Figures) -> str:

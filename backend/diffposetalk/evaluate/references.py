@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import FPS
-from ..errors import DataError
+from ..errors import DataError, refusing
 from ..head.head_model import HeadModel
 from ..motion.arkit import EXPRESSIONS
 from ..motion.clip import MotionClip, from_vectors
 from ..phones import Phone
 from ..sound.audio import SAMPLE_RATE, SpeechAudio
-from ..train.own_model.corpora import Utterance, read_corpus
+from ..train.own_model.corpora import read_corpus
 from ..train.recording import OnSkip, Recording, Split
 from ..train.recordings import read_recordings
 from ..train.tracked_motion import TrackedCorpus
@@ -156,12 +156,11 @@ def _corpus_folders(data: Path) -> list[Path]:
 
 
 def _index(path: Path) -> list[dict[str, Any]]:
-    try:
+    damaged = _bad_index(f"“{path}” is not a list of recordings: rows with an “id” are needed.")
+    with refusing(damaged):
         rows = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(row["id"], str) for row in rows):
             raise ValueError("id")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _bad_index(f"“{path}” is not a list of recordings: rows with an “id” are needed.") from error
     return list(rows)
 
 
@@ -173,15 +172,11 @@ def _corpus(folder: Path, head: HeadModel, split: Split, limit: int | None) -> I
         training = [u.motion for u in utterances if u.motion and not u.validation][:CALIBRATION_CLIPS]
         tracker = TrackedCorpus(folder, head, training)
     for u in chosen:
-        motion = _tracked(tracker, u, head.basis)
+        motion = None
+        if tracker is not None and u.motion is not None and head.basis == "arkit":
+            exp, pose = from_vectors(tracker.motion(u.motion))
+            motion = MotionClip(exp, pose, FPS, "arkit", None, EXPRESSIONS, {"tracked": True})
         yield Reference(u.id, u.speaker, u.samples, motion, tuple(u.phones))
-
-
-def _tracked(tracker: TrackedCorpus | None, utterance: Utterance, basis: str) -> MotionClip | None:
-    if tracker is None or utterance.motion is None or basis != "arkit":
-        return None
-    exp, pose = from_vectors(tracker.motion(utterance.motion))
-    return MotionClip(exp, pose, FPS, "arkit", None, EXPRESSIONS, {"tracked": True})
 
 
 def _recordings(
@@ -218,10 +213,9 @@ def _transcript(recording: Recording, rows: dict[str, dict[str, Any]], root: Pat
     if isinstance(text := rows.get(recording.id, {}).get("text"), str):
         return text
     beside = root / f"{recording.id}.txt"
-    try:
+    damaged = DataError(f"“{beside}” cannot be read as UTF-8 text.", "data_transcript")
+    with refusing(damaged, OSError, UnicodeDecodeError):
         return beside.read_text(encoding="utf-8") if beside.is_file() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"“{beside}” cannot be read as UTF-8 text.", "data_transcript") from error
 
 
 def spread(items: list[Any], limit: int | None) -> list[Any]:

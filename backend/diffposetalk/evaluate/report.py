@@ -71,6 +71,7 @@ def write_report(evaluation: Evaluation, path: str | Path, head: HeadModel) -> P
 def page(evaluation: Evaluation, head: HeadModel) -> str:
     """The HTML of an evaluation."""
     plots.require_matplotlib()
+    shown = [m for m in METRICS if any(m in rows_of(corpus) for corpus in evaluation.corpora)]
     title = "Evaluation: " + _text(evaluation.settings.get("Model", "motion files"))
     body = [
         "<h1>Evaluation of speech-driven face and head motion</h1>",
@@ -80,7 +81,8 @@ def page(evaluation: Evaluation, head: HeadModel) -> str:
         _paper(evaluation),
         _long_take(evaluation),
         _style(evaluation),
-        _meanings(evaluation),
+        "<h2>What the figures mean</h2>",
+        _pairs({m.title: m.meaning for m in shown}),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -201,11 +203,6 @@ def _simple_table(metrics: Sequence[Metric], values: dict[str, Estimate]) -> str
         for m in metrics
     )
     return f'<div class="wide"><table><tbody>{rows}</tbody></table></div>'
-
-
-def _meanings(evaluation: Evaluation) -> str:
-    shown = [m for m in METRICS if any(m in rows_of(corpus) for corpus in evaluation.corpora)]
-    return "<h2>What the figures mean</h2>" + _pairs({m.title: m.meaning for m in shown})
 
 
 def _pairs(pairs: dict[str, str]) -> str:

@@ -29,10 +29,6 @@ from .references import Reference
 Convert = Callable[[MotionClip], MotionClip]
 
 
-def _as_it_is(clip: MotionClip) -> MotionClip:
-    return clip
-
-
 SPEAKER = "speaker"
 """Style of a model: that of another recording of the same speaker."""
 _SEED = re.compile(r"^(?P<id>.*)-seed(?P<seed>\d+)$")
@@ -72,8 +68,8 @@ class ModelSubject:
     runs: int = 10
     style: str = SPEAKER
     options: GenerationOptions = field(default_factory=GenerationOptions)
-    to_reference: Convert = _as_it_is
-    from_reference: Convert = _as_it_is
+    to_reference: Convert = field(default=lambda clip: clip)
+    from_reference: Convert = field(default=lambda clip: clip)
     notes: list[str] = field(default_factory=list)
 
     def takes(self, references: Sequence[Reference]) -> Iterator[tuple[int, list[MotionClip]]]:

@@ -115,7 +115,11 @@ def _side_by_side(
     while active or held or following is not None:
         while True:
             course = held[0] if held else following
-            if course is None or (active and not _fits(course, active, limit)):
+            if course is None:
+                break
+            if active and (
+                course.solver != active[0].solver or sum(c.rows for c in [*active, course]) > limit
+            ):
                 break
             active.append(course)
             if held:
@@ -130,7 +134,12 @@ def _side_by_side(
                     raise
             limit = max(1, sum(c.rows for c in active) // 2)
             log.warning("memory ran out: batches of at most %d windows from here on", limit)
-            active, held = _shrink(active, held, limit)
+            # Split and divided so that those active need at most so many rows.
+            pieces = [piece for course in active for piece in course.split(limit)]
+            active = []
+            while pieces and sum(c.rows for c in active) + pieces[0].rows <= limit:
+                active.append(pieces.pop(0))
+            held = deque([*pieces, *held])
             empty_cache(model.device)
             continue
         for course in [c for c in active if c.finished]:
@@ -154,17 +163,3 @@ def _courses(model: DiffPoseTalk, lines: Iterable[Line], sampler: WindowSampler)
         for course in courses:
             sampler.expect(course)
         yield from courses
-
-
-def _fits(course: Course, active: list[Course], limit: int) -> bool:
-    """Whether a course can join those under way."""
-    return course.solver == active[0].solver and sum(c.rows for c in active) + course.rows <= limit
-
-
-def _shrink(active: list[Course], held: deque[Course], limit: int) -> tuple[list[Course], deque[Course]]:
-    """The courses split and divided so that those active need at most `limit` rows."""
-    pieces = [piece for course in active for piece in course.split(limit)]
-    kept: list[Course] = []
-    while pieces and sum(c.rows for c in kept) + pieces[0].rows <= limit:
-        kept.append(pieces.pop(0))
-    return kept, deque([*pieces, *held])

@@ -149,8 +149,10 @@ def regenerate(
     seen = known[low:high]
     if conversions is not None:
         around, seen = conversions[0](around), _mixed(seen)
+    begin, end = low * SAMPLES_PER_FRAME, high * SAMPLES_PER_FRAME
+    seconds = max(0.0, min(audio.seconds, end / SAMPLE_RATE) - begin / SAMPLE_RATE)
     line = Line(
-        _part(audio, low, high),
+        replace(audio, samples=audio.samples[begin:end], seconds=seconds),
         replace(options or GenerationOptions(), **changes),
         style,
         style_name,
@@ -187,13 +189,6 @@ def _bent(clip: MotionClip, part: MotionClip, low: int, known: np.ndarray) -> Mo
     if clip.basis == "arkit":
         exp = exp.clip(0, 1)
     return replace(part, exp=exp, pose=pose)
-
-
-def _part(audio: SpeechAudio, low: int, high: int) -> SpeechAudio:
-    """The recording from motion frame `low` to `high`."""
-    begin, end = low * SAMPLES_PER_FRAME, high * SAMPLES_PER_FRAME
-    seconds = max(0.0, min(audio.seconds, end / SAMPLE_RATE) - begin / SAMPLE_RATE)
-    return replace(audio, samples=audio.samples[begin:end], seconds=seconds)
 
 
 def _joined(

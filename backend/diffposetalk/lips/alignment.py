@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, DiffPoseTalkError
+from ..errors import DataError, DiffPoseTalkError, refusing
 from ..phones import Phone
 from ..sound.audio import SAMPLE_RATE
 
@@ -34,13 +34,11 @@ class PhoneAligner:
     """
 
     def __init__(self) -> None:
-        try:
+        missing = DiffPoseTalkError(
+            'Aligning transcripts needs pocketsphinx: pip install "diffposetalk[evaluate]".', "extra_missing"
+        )
+        with refusing(missing, ImportError):
             from pocketsphinx import Decoder
-        except ImportError as error:
-            raise DiffPoseTalkError(
-                'Aligning transcripts needs pocketsphinx: pip install "diffposetalk[evaluate]".',
-                "extra_missing",
-            ) from error
         self._decoder: Any = Decoder(samprate=SAMPLE_RATE, bestpath=False, loglevel="FATAL")
 
     def align(self, samples: np.ndarray, text: str) -> list[Phone]:
@@ -74,7 +72,7 @@ class PhoneAligner:
                 "(numbers as words)."
             )
         sound = (np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes()
-        try:
+        with refusing(_unfitting("The transcript does not fit the recording."), RuntimeError, ValueError):
             self._decoder.set_align_text(" ".join(words))
             self._decode(sound)
             self._decoder.set_alignment()
@@ -82,8 +80,6 @@ class PhoneAligner:
             alignment = self._decoder.get_alignment()
             if alignment is None:
                 raise ValueError("no alignment")
-        except (RuntimeError, ValueError) as error:
-            raise _unfitting("The transcript does not fit the recording.") from error
         return [_aligned(word) for word in alignment]
 
     def _decode(self, sound: bytes) -> None:

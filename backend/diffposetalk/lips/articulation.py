@@ -73,20 +73,18 @@ def span(start: float, end: float, frames: int, fps: float = FPS) -> slice:
     return slice(max(0, low), max(0, min(frames, high + 1)))
 
 
-def at_phones(
-    curve: np.ndarray, phones: Sequence[Phone], symbols: Container[str], fps: float = FPS
-) -> list[float]:
+def at_phones(curve: np.ndarray, phones: Sequence[Phone], symbols: Container[str]) -> list[float]:
     """Values of a curve (T,) at the middle of each of the phones that are among `symbols`."""
     return [
-        float(curve[min(len(curve) - 1, int(0.5 * (start + end) * fps))])
+        float(curve[min(len(curve) - 1, int(0.5 * (start + end) * FPS))])
         for phone, start, end in phones
         if phone in symbols
     ]
 
 
-def rounding(curve: np.ndarray, phones: Sequence[Phone], fps: float = FPS) -> tuple[list[float], list[float]]:
+def rounding(curve: np.ndarray, phones: Sequence[Phone]) -> tuple[list[float], list[float]]:
     """A measure of lip rounding (T,) on rounded phones, and on unrounded ones.
 
     The measure is the sum of pucker and funnel in the ARKit basis, the protrusion of the lips in any.
     """
-    return at_phones(curve, phones, ROUNDED, fps), at_phones(curve, phones, UNROUNDED, fps)
+    return at_phones(curve, phones, ROUNDED), at_phones(curve, phones, UNROUNDED)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import FPS
-from ..errors import DataError
+from ..errors import DataError, refusing
 from ..head.geometry import FaceRegions
 from ..head.head_model import bundled_head_path, load_head
 from ..motion.clip import load_motion
@@ -94,10 +94,9 @@ def check_lip_sync(
 
 
 def _phones(given: Sequence[Sequence[Any]]) -> list[Phone]:
-    try:
+    malformed = DataError("Phones are [symbol, start, end], times in seconds.", "data_phones")
+    with refusing(malformed, TypeError, ValueError, OverflowError):
         phones = [(str(symbol), float(start), float(stop)) for symbol, start, stop in given]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError("Phones are [symbol, start, end], times in seconds.", "data_phones") from error
     if any(not 0 <= start <= stop < 1e6 for _, start, stop in phones):
         raise DataError("A phone begins before 0 s or ends before it begins.", "data_phones")
     return phones

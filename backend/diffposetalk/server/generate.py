@@ -157,7 +157,6 @@ def _write_takes(
     seeds: Sequence[int],
     clips: list[MotionClip],
 ) -> list[dict[str, Any]]:
-    """Write clips, one per seed, and describe the files."""
     takes = []
     for index, (seed, clip) in enumerate(zip(seeds, clips, strict=True)):
         if call.cancelled.is_set():

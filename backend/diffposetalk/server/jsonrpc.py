@@ -18,6 +18,7 @@ import time
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO
 
 from ..config import fits
@@ -48,6 +49,9 @@ class RpcError(Exception):
         self.kind = kind
 
 
+_unparsed = partial(RpcError, PARSE_ERROR, kind="parse_error")
+_invalid = partial(RpcError, INVALID_REQUEST, kind="invalid_request")
+_unfit = partial(RpcError, INVALID_PARAMS, kind="invalid_params")
 CANCELLED = RpcError(REQUEST_CANCELLED, "Cancelled.", "cancelled")
 
 
@@ -93,22 +97,18 @@ def read_lines(stream: BinaryIO, limit: int = MAX_LINE_BYTES) -> Iterator[bytes 
 def parse_message(line: bytes | None) -> dict[str, Any]:
     """A request as a dictionary whose `method` and `id` have the right types. Raises RpcError."""
     if line is None:
-        raise RpcError(PARSE_ERROR, f"The message is longer than {MAX_LINE_BYTES} bytes.", "parse_error")
+        raise _unparsed(f"The message is longer than {MAX_LINE_BYTES} bytes.")
     try:
         message = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
-        raise RpcError(PARSE_ERROR, "The message is not valid UTF-8.", "parse_error") from None
+        raise _unparsed("The message is not valid UTF-8.") from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise RpcError(PARSE_ERROR, f"The message is not valid JSON: {reason}.", "parse_error") from None
+        raise _unparsed(f"The message is not valid JSON: {reason}.") from None
     if isinstance(message, list):
-        raise RpcError(
-            INVALID_REQUEST, "Batches are not accepted: send one request a line.", "invalid_request"
-        )
+        raise _invalid("Batches are not accepted: send one request a line.")
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-        raise RpcError(
-            INVALID_REQUEST, 'The message is not a JSON-RPC 2.0 object ("jsonrpc": "2.0").', "invalid_request"
-        )
+        raise _invalid('The message is not a JSON-RPC 2.0 object ("jsonrpc": "2.0").')
     return message
 
 
@@ -123,7 +123,7 @@ def bind_params(function: Callable[..., Any], params: Any) -> dict[str, Any]:
     if params is None:
         params = {}
     if not isinstance(params, dict):
-        raise RpcError(INVALID_PARAMS, "The params must be an object, by name.", "invalid_params")
+        raise _unfit("The params must be an object, by name.")
     left, bound = dict(params), {}
     hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
@@ -139,16 +139,16 @@ def bind_params(function: Callable[..., Any], params: Any) -> dict[str, Any]:
             bound[name] = left.pop(name)
             _check_type(name, bound[name], hints[name])
         elif parameter.default is inspect.Parameter.empty:
-            raise RpcError(INVALID_PARAMS, f"The parameter “{name}” is missing.", "invalid_params")
+            raise _unfit(f"The parameter “{name}” is missing.")
     for name in left:
-        raise RpcError(INVALID_PARAMS, f"There is no parameter “{name}”.", "invalid_params")
+        raise _unfit(f"There is no parameter “{name}”.")
     return bound
 
 
 def _check_type(name: str, value: Any, hint: Any) -> None:
     if not fits(value, hint):
         wanted = str(getattr(hint, "__name__", hint))
-        raise RpcError(INVALID_PARAMS, f"The parameter “{name}” must be of type {wanted}.", "invalid_params")
+        raise _unfit(f"The parameter “{name}” must be of type {wanted}.")
 
 
 def _refuse_constant(name: str) -> Any:
@@ -246,31 +246,28 @@ class Connection:
             wants_reply = "id" in message
             given_id = message.get("id")
             if isinstance(given_id, bool) or not isinstance(given_id, str | int | None):
-                raise RpcError(INVALID_REQUEST, "The id must be a string or an integer.", "invalid_request")
+                raise _invalid("The id must be a string or an integer.")
             request_id = given_id
             name = message.get("method")
             if not isinstance(name, str):
-                raise RpcError(INVALID_REQUEST, "The request names no method.", "invalid_request")
+                raise _invalid("The request names no method.")
             method = self.methods.get(name)
             if method is None:
                 raise RpcError(METHOD_NOT_FOUND, f"There is no method “{name}”.", "method_not_found")
             params = bind_params(method.function, message.get("params"))
             call = Call(request_id, wants_reply, self._send)
             if method.long or method.aside:
-                self._enqueue(call, method, params)
+                with self._calls_lock:
+                    if call.id in self._calls:
+                        raise _invalid("A call with this id is still running.")
+                    self._calls[call.id] = call
+                self._waiting[method.aside].put((call, method, params))
                 return
         except Exception as error:  # a message that was not foreseen does not end the process
             if wants_reply or not isinstance(error, RpcError | DiffPoseTalkError):
                 self._send(self._refusal(request_id, error))
             return
         self._send_reply(call, self._run(call, method, params))
-
-    def _enqueue(self, call: Call, method: Method, params: dict[str, Any]) -> None:
-        with self._calls_lock:
-            if call.id in self._calls:
-                raise RpcError(INVALID_REQUEST, "A call with this id is still running.", "invalid_request")
-            self._calls[call.id] = call
-        self._waiting[method.aside].put((call, method, params))
 
     def _work(self, waiting: _Waiting) -> None:
         while (item := waiting.get()) is not None:

@@ -41,7 +41,7 @@ def serve() -> None:
     connection = Connection(reader, writer, backend.methods(), explain)
     backend.connection = connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in Blender's terminal is meant for Blender
-    signal.signal(signal.SIGTERM, _leave_on_signal)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)  # Blender's window comes first
     threading.Thread(target=_watch, args=(parent, connection), name="watch", daemon=True).start()
@@ -66,10 +66,6 @@ def _remove_working_folder() -> None:
         if folder.name.startswith(WORKING_FOLDER):
             os.chdir(folder.parent)  # Windows keeps a folder that somebody works in
             folder.rmdir()
-
-
-def _leave_on_signal(*_: object) -> None:
-    raise SystemExit
 
 
 def _take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -103,7 +99,6 @@ def _watch(parent: int, connection: Connection) -> None:
 
 
 def _wait_for_process(pid: int) -> None:
-    """Block until a Windows process ends."""
     import ctypes
 
     synchronize, infinite = 0x00100000, 0xFFFFFFFF

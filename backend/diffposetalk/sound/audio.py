@@ -254,21 +254,19 @@ def _open(path: Path) -> soundfile.SoundFile:
     except (soundfile.LibsndfileError, TypeError, OSError) as error:
         sound = film_sound.decoded(path) if os.access(path, os.R_OK) else None
         if sound is None:
-            raise AudioError(_unreadable_message(path), "audio_unreadable") from error
+            raise AudioError(_unreadable_message(path)) from error
     rate, channels = sound.samplerate, sound.channels
     if rate < MIN_SAMPLE_RATE:
         sound.close()
         raise AudioError(
             f"“{path.name}” has a sample rate of {rate} Hz, too low to hold speech. "
-            f"Use a recording of at least {MIN_SAMPLE_RATE // 1000} kHz.",
-            "audio_unreadable",
+            f"Use a recording of at least {MIN_SAMPLE_RATE // 1000} kHz."
         )
     if rate > MAX_SAMPLE_RATE or channels > MAX_CHANNELS:
         sound.close()
         raise AudioError(
             f"“{path.name}” has {channels} channels at {rate} Hz; at most {MAX_CHANNELS} channels at "
-            f"{MAX_SAMPLE_RATE // 1000} kHz are read. Save its speech as mono at 48 kHz.",
-            "audio_unreadable",
+            f"{MAX_SAMPLE_RATE // 1000} kHz are read. Save its speech as mono at 48 kHz."
         )
     return sound
 

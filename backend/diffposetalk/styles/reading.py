@@ -105,7 +105,10 @@ def read_style(model: DiffPoseTalk, clip: MotionClip, window: Window = "auto") -
         frames = min(size, max((b - a for a, b in runs(seen)), default=0))
         if frames < MIN_REFERENCE_FRAMES:
             raise _too_short(frames / model.config.fps)
-        starts = _candidates(seen, frames)
+        # First frames of windows in which every frame is seen, evenly spread.
+        missing = np.concatenate([[0], np.cumsum(~seen)])
+        starts = np.flatnonzero(missing[frames:] == missing[: len(missing) - frames])
+        starts = starts[:: max(HOP, int(np.ceil(len(starts) / MAX_WINDOWS)))]
         activity = np.array([mouth_activity(model, vectors[s : s + frames]) for s in starts])
         spoken = starts[activity >= ENOUGH_SPEECH * np.percentile(activity, 75)]
         if window == "mean":
@@ -237,11 +240,3 @@ def _check_start(start: int, count: int, frames: int) -> None:
             f"The style reference has {count} frames; starting at {start} leaves fewer than {frames}.",
             "style_range",
         )
-
-
-def _candidates(seen: np.ndarray, frames: int) -> np.ndarray:
-    """First frames of windows in which every frame is seen, evenly spread."""
-    missing = np.concatenate([[0], np.cumsum(~seen)])
-    starts = np.flatnonzero(missing[frames:] == missing[: len(missing) - frames])
-    hop = max(HOP, int(np.ceil(len(starts) / MAX_WINDOWS)))
-    return starts[::hop]

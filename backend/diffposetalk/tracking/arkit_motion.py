@@ -172,7 +172,6 @@ def _motion(
     lips: LipGap,
     rest: RestFace | None,
 ) -> MotionClip:
-    """Motion at the `wanted` times from the given frames."""
     times = track.times[frames]
     raw = between(times, track.blendshapes[frames], wanted)
     smooth = np.clip(savitzky_golay(raw, FACE_FILTER), 0, 1)
@@ -197,7 +196,10 @@ def _motion(
     jaw = JAW_SHARE * channels["jawOpen"] * lips.head.jaw_open_angle
     target = np.clip(gap - calibration.closed, 0, None)
     if rest is not None:
-        jaw = _dropped(exp, jaw, target, lips)
+        # How the lips part the map has told: the jaw drops until the gap is the target at least.
+        for _ in range(2):
+            missing = np.clip(target - lips.of(exp, jaw), 0, None)
+            jaw = np.clip(jaw + missing / lips.per_jaw, 0, lips.head.jaw_open_angle)
     exp, jaw = lips.reach(exp, jaw, target)
     exp[:, both("eyeBlink")] = blink[:, None]
 
@@ -218,14 +220,6 @@ def _motion(
     return MotionClip(
         np.clip(exp, 0, 1).astype(np.float32), pose, FPS, "arkit", None, EXPRESSIONS, provenance
     )
-
-
-def _dropped(exp: np.ndarray, jaw: np.ndarray, target: np.ndarray, lips: LipGap) -> np.ndarray:
-    """The jaw (T,) dropped until the gap is `target` (T,) metres at least; how the lips part the map has told."""
-    for _ in range(2):
-        missing = np.clip(target - lips.of(exp, jaw), 0, None)
-        jaw = np.clip(jaw + missing / lips.per_jaw, 0, lips.head.jaw_open_angle)
-    return jaw
 
 
 def _scored_expression(channels: dict[str, np.ndarray], calibration: _Calibration) -> np.ndarray:

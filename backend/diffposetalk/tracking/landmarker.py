@@ -13,6 +13,7 @@ import os
 import sys
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import numpy as np
 
 from ..errors import DAMAGED, VideoError, refusing
 from ..files.user_folder import user_data_folder
+
+_cannot_run = partial(VideoError, kind="tracker_extra")
+_not_the_model = partial(VideoError, kind="tracker_format")
 
 ENVIRONMENT_VARIABLE = "DIFFPOSETALK_TRACKER"
 LANDMARKS = 478
@@ -89,13 +93,11 @@ def find_tracker(path: str | Path | None = None) -> Path:
     file = Path(chosen)
     if not file.is_file():
         raise VideoError(f"There is no tracker model at “{file}”.", "tracker_missing")
-    damaged = VideoError(f"“{file.name}” is not a MediaPipe model (.task), or damaged.", "tracker_format")
+    damaged = _not_the_model(f"“{file.name}” is not a MediaPipe model (.task), or damaged.")
     with refusing(damaged, zipfile.BadZipFile, *DAMAGED), zipfile.ZipFile(file) as archive:
         names = archive.namelist()
     if "face_landmarks_detector.tflite" not in names or "face_blendshapes.tflite" not in names:
-        raise VideoError(
-            f"“{file.name}” is a MediaPipe model, but not the face landmarker's.", "tracker_format"
-        )
+        raise _not_the_model(f"“{file.name}” is a MediaPipe model, but not the face landmarker's.")
     return file
 
 
@@ -114,10 +116,9 @@ def check_libraries() -> None:
         except OSError:
             missing[library] = package
     if missing:
-        raise VideoError(
+        raise _cannot_run(
             f"MediaPipe cannot run here: the system lacks {' and '.join(missing)}. On Debian and Ubuntu: sudo apt "
-            f"install {' '.join(missing.values())}. On other systems, install what brings these libraries.",
-            "tracker_extra",
+            f"install {' '.join(missing.values())}. On other systems, install what brings these libraries."
         )
 
 
@@ -146,12 +147,12 @@ class FaceTracker:
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError as error:
-            raise VideoError(
-                'Tracking faces needs MediaPipe: pip install "diffposetalk[tracking]".', "tracker_extra"
+            raise _cannot_run(
+                'Tracking faces needs MediaPipe: pip install "diffposetalk[tracking]".'
             ) from error
         except OSError as error:
-            _load_failure = VideoError(
-                f"MediaPipe cannot run here: {error}. A library of the system is missing.", "tracker_extra"
+            _load_failure = _cannot_run(
+                f"MediaPipe cannot run here: {error}. A library of the system is missing."
             )
             raise _load_failure from error
         mode = vision.RunningMode.IMAGE if still else vision.RunningMode.VIDEO
@@ -166,8 +167,8 @@ class FaceTracker:
         try:
             self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
-            raise VideoError(
-                f"MediaPipe cannot use “{model.name}”: {str(error).splitlines()[0][:200]}", "tracker_format"
+            raise _not_the_model(
+                f"MediaPipe cannot use “{model.name}”: {str(error).splitlines()[0][:200]}"
             ) from error
         self._mediapipe = mediapipe
         self._still = still

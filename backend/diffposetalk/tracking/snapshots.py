@@ -36,7 +36,6 @@ class Snapshots:
         self._every, self._seen = 1, 0
 
     def __call__(self, frame: Frame, face: Face | None) -> None:
-        """Look at a frame and the face found in it."""
         if face is None:
             return
         if self._seen % self._every == 0:

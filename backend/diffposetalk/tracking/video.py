@@ -174,9 +174,7 @@ def read_sound(path: str | Path) -> np.ndarray:
                 parts.append(mix_to_mono(piece.to_ndarray().T.astype(np.float32)))
         except av.error.FFmpegError as error:
             if held < MIN_SECONDS * SAMPLE_RATE:
-                raise AudioError(
-                    f"The sound of “{path.name}” cannot be decoded.", "audio_unreadable"
-                ) from error
+                raise AudioError(f"The sound of “{path.name}” cannot be decoded.") from error
         shown = 0.0
         if pictures and pictures[0].start_time is not None and pictures[0].time_base is not None:
             shown = float(pictures[0].start_time * pictures[0].time_base)
@@ -208,7 +206,7 @@ def _open(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise VideoError(f"“{path.name}” is empty (0 bytes).", "video_empty")
     damaged = f"“{path.name}” is not a video that can be read: damaged, cut off, or of another kind."
-    with refusing(VideoError(damaged, "video_unreadable"), av.error.FFmpegError, OSError, ValueError):
+    with refusing(VideoError(damaged), av.error.FFmpegError, OSError, ValueError):
         return av.open(str(path), metadata_errors="replace")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..errors import DataError
+from ..errors import DataError, refusing
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +51,12 @@ def load_latest(folder: Path, parts: Mapping[str, Stateful]) -> int:
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             log.warning("%s cannot be read (%s); trying the one before.", path, error)
             continue
-        try:
+        foreign = DataError(
+            f"The checkpoint “{path}” is of another model or another kind of training.", "data_checkpoint"
+        )
+        with refusing(foreign, RuntimeError, KeyError, ValueError):
             for name, part in parts.items():
                 part.load_state_dict(state[name])
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise DataError(
-                f"The checkpoint “{path}” is of another model or another kind of training.", "data_checkpoint"
-            ) from error
         return int(state["step"])
     if checkpoints:
         raise DataError(f"None of the checkpoints in “{folder}” can be read.", "data_checkpoint")

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ from .training_set import TrainingSet, motion_channels
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+_unfit = partial(DataError, kind="data_set")
 
 MOBILITY_FRAMES = 512
 """Frames of training motion from which the vertices that move are told."""
@@ -139,16 +142,14 @@ class BatchSource:
         self.usable = data.drawable(2 * d.window, validation)
         self.levels: dict[int, tuple[float, float]] = {}
         if settings.train_speech_encoder and data.sound is None:
-            raise DataError(
+            raise _unfit(
                 "To train the speech encoder the training set must hold sound; prepare it with HuBERT as its "
-                "speech encoder.",
-                "data_set",
+                "speech encoder."
             )
         silent = 0 if data.silence is None else len(data.silence)
         if not settings.train_speech_encoder and (data.features is None or d.window > silent):
-            raise DataError(
-                "The training set holds no speech features (and of silence): prepare it with a speech encoder.",
-                "data_set",
+            raise _unfit(
+                "The training set holds no speech features (and of silence): prepare it with a speech encoder."
             )
 
     def draw(self, seed: int, iteration: int) -> Batch:
@@ -213,11 +214,6 @@ class BatchSource:
         return self.levels[start]
 
 
-def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """On a CPU the fused kernel's backward pass takes twice as long as the plain products of so short a window."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
 class TwoWindowLosses(nn.Module):
     """The losses of both windows of a batch in one forward of the denoiser.
 
@@ -269,7 +265,8 @@ class TwoWindowLosses(nn.Module):
         noisy = model.schedule.add_noise(c.clean * c.indicator[..., None], step, batch.noise.flatten(0, 1))
         if settings.regression:
             noisy, step = torch.zeros_like(noisy), torch.full_like(step, model.schedule.steps)
-        with _attention(noisy.device):
+        # On a CPU the fused kernel's backward pass takes twice as long as the plain products of so short a window.
+        with sdpa_kernel(SDPBackend.MATH) if noisy.device.type == "cpu" else nullcontext():
             out = model.denoiser(noisy, c.previous_motion, speech, style, c.shape, step, c.indicator).float()
         real = RealFrames(*(self._compared(r) for r in (batch.real, batch.all_real)))
         target = torch.cat([c.previous_motion.detach().float(), c.clean], dim=1)

@@ -34,7 +34,7 @@ import soxr
 
 from ..config import EXPRESSION_DIM, FPS, SHAPE_DIM
 from ..convert.pickled_arrays import NotAnArray, array_of, read_pickled
-from ..errors import AudioError, DataError, DiffPoseTalkError
+from ..errors import AudioError, DataError, DiffPoseTalkError, refusing
 from ..motion.clip import MotionClip
 from ..networks.speech.encoder import SAMPLES_PER_FRAME
 from ..sound.audio import SAMPLE_RATE, mix_to_mono
@@ -70,7 +70,10 @@ def read_lmdb(
         DataError: `data_extra` (the lmdb package is not installed), `data_format` (not such a database, or cut off).
         DiffPoseTalkError: without `on_skip`, what is wrong with a clip: `pickle_refused` for a hostile one.
     """
-    corpus = _open(Path(folder))
+    # LMDB allows one environment of a folder at a time in a process: it is shared while it is in use.
+    place = Path(folder).resolve()
+    corpus = _corpora.get(place) or _Corpus(place)
+    _corpora[place] = corpus
     given = _given_splits(Path(folder))
     any_clips = False
     for name, segments in corpus.clips():
@@ -101,23 +104,13 @@ def read_lmdb(
 _corpora: WeakValueDictionary[Path, _Corpus] = WeakValueDictionary()
 
 
-def _open(folder: Path) -> _Corpus:
-    """The environment of a folder; LMDB allows one at a time in a process, so it is shared while it is in use."""
-    place = folder.resolve()
-    corpus = _corpora.get(place)
-    if corpus is None:
-        corpus = _corpora[place] = _Corpus(place)
-    return corpus
-
-
 class _Corpus:
     def __init__(self, folder: Path) -> None:
-        try:
+        missing = DataError(
+            'Reading an LMDB needs the package lmdb: pip install "diffposetalk[train]".', "data_extra"
+        )
+        with refusing(missing, ImportError):
             import lmdb
-        except ImportError as error:
-            raise DataError(
-                'Reading an LMDB needs the package lmdb: pip install "diffposetalk[train]".', "data_extra"
-            ) from error
         self.folder = folder
         try:
             self.environment = lmdb.open(
@@ -212,26 +205,22 @@ class _Corpus:
         frames = about.get("n_frames") if isinstance(about, dict) else None
         if frames is None:
             return None
-        try:
+        refusal = _damaged(f"“{name}/metadata” of the LMDB does not state its frames.")
+        with refusing(refusal, NotAnArray, ValueError, OverflowError):
             count = int(array_of(frames).reshape(()))
-        except (NotAnArray, ValueError, OverflowError) as error:
-            raise _damaged(f"“{name}/metadata” of the LMDB does not state its frames.") from error
         return count if count > 0 else None
 
 
 def _decode(key: str, data: Any, samples: int) -> np.ndarray:
     """A segment's sound, float32, exactly `samples` at 16 kHz."""
     if not isinstance(data, (bytes, bytearray)):
-        raise AudioError(f"“{key}” of the LMDB has no sound.", "audio_unreadable")
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            rate = file.samplerate
-            limit = (samples + 2 * SOUND_SLACK * SAMPLES_PER_FRAME) * rate // SAMPLE_RATE + rate
-            sound = mix_to_mono(file.read(limit, dtype="float32", always_2d=True))
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
-        raise AudioError(
-            f"The sound of “{key}” in the LMDB cannot be decoded.", "audio_unreadable"
-        ) from error
+        raise AudioError(f"“{key}” of the LMDB has no sound.")
+    refusal = AudioError(f"The sound of “{key}” in the LMDB cannot be decoded.")
+    kinds = (soundfile.LibsndfileError, TypeError, ValueError, OSError)
+    with refusing(refusal, *kinds), soundfile.SoundFile(io.BytesIO(data)) as file:
+        rate = file.samplerate
+        limit = (samples + 2 * SOUND_SLACK * SAMPLES_PER_FRAME) * rate // SAMPLE_RATE + rate
+        sound = mix_to_mono(file.read(limit, dtype="float32", always_2d=True))
     if rate != SAMPLE_RATE:
         sound = soxr.resample(sound, rate, SAMPLE_RATE)
     if not np.isfinite(sound).all():

@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-class Stopped(DiffPoseTalkError):  # noqa: N818 - asked for, not an error
+class Stopped(DiffPoseTalkError, kind="train_stopped"):  # noqa: N818 - asked for, not an error
     """The training was asked to stop and has written a checkpoint; `signal` says by which signal."""
-
-    default_kind = "train_stopped"
 
     def __init__(self, step: int, by: int) -> None:
         super().__init__(f"Stopped at iteration {step}; the same command goes on from there.")
@@ -178,7 +176,10 @@ class Loop:
                 for key, value in losses.items():
                     sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value.detach()
                 summed += 1
-                stop = _agreed(accelerator, asked)
+                stop = asked[0] if asked else 0
+                if accelerator.num_processes > 1:  # all must end after the same iteration
+                    mine = torch.tensor([stop], device=accelerator.device)
+                    stop = int(accelerator.gather(mine).max().item())
                 save = (
                     step % self.settings.checkpoint_every == 0
                     or step == self.settings.iterations
@@ -258,11 +259,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _agreed(accelerator: Accelerator, asked: list[int]) -> int:
-    """The signal that any process got, 0 for none: all must end after the same iteration."""
-    mine = asked[0] if asked else 0
-    if accelerator.num_processes == 1:
-        return mine
-    return int(accelerator.gather(torch.tensor([mine], device=accelerator.device)).max().item())

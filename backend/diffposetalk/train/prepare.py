@@ -157,18 +157,18 @@ def prepare_recordings(
             taken.update((m.id, speaker) for m in group)
     report.recordings, report.speakers = len(taken), len(set(taken.values()))
     if not any(shard.split == "train" for shard in done.values()):
-        raise DataError(_nothing(report), "data_empty")
+        if report.recordings:
+            text = f"All {report.recordings} usable recordings are for validation; none is left to train on."
+        else:
+            first = (
+                f" The first: {report.skipped[0].id}: {report.skipped[0].reason}" if report.skipped else ""
+            )
+            text = f"No recording can be used; {len(report.skipped)} were left out.{first}"
+        raise DataError(text, "data_empty")
     _assemble(
         work / "set", sorted(done.values(), key=lambda s: s.id), shards, config, basis or "arkit", report
     )
     return report
-
-
-def _nothing(report: Report) -> str:
-    if report.recordings:
-        return f"All {report.recordings} usable recordings are for validation; none is left to train on."
-    first = f" The first: {report.skipped[0].id}: {report.skipped[0].reason}" if report.skipped else ""
-    return f"No recording can be used; {len(report.skipped)} were left out.{first}"
 
 
 def _usable(
@@ -299,10 +299,15 @@ class _Shards:
             text = f"“{shard.path}” was damaged and has been removed; run the command again."
             raise DataError(text) from error
 
-    def silence(self, after: np.ndarray) -> np.ndarray | None:
-        """Features (100, C) of silence after some speech (n,)."""
+    def silence(self, first: dict[str, np.ndarray]) -> np.ndarray | None:
+        """Features (100, C) of silence after up to four seconds of a sequence's sound, or noise if it was not kept."""
         if self.encoder is None:
             return None
+        if "sound" in first:
+            after = (first["sound"][:SILENCE_FRAMES].reshape(-1) / 32767).astype(np.float32)
+        else:
+            noise = np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME)
+            after = 0.05 * noise.astype(np.float32)
         tail = np.concatenate([after, np.zeros(SILENCE_FRAMES * SAMPLES_PER_FRAME, np.float32)])
         features = encode(self.encoder, tail, len(tail) // SAMPLES_PER_FRAME)
         return features[-SILENCE_FRAMES:].cpu().numpy()
@@ -336,10 +341,11 @@ def _assemble(
     rows = sum(shard.frames for shard in done)
     with whole_folder(place) as part:
         kinds = {"motion": np.float32, "features": np.float16, "sound": np.int16}
-        widths = {name: first[name].shape[1] for name in kinds if name in first} | {
-            "motion": EXPRESSION_DIM + 4
-        }
-        arrays = {name: _mapped(part, name, kinds[name], (rows, width)) for name, width in widths.items()}
+        widths = {name: first[name].shape[1] for name in kinds if name in first}
+        widths["motion"] = EXPRESSION_DIM + 4
+        arrays = {}
+        for name, width in widths.items():
+            arrays[name] = np.lib.format.open_memmap(part / f"{name}.npy", "w+", kinds[name], (rows, width))
         with_shapes = all(shard.has_shape for shard in done)
         shapes = np.zeros((len(done), 100), np.float32)
         sequences, row, statistics = [], 0, _Statistics()
@@ -361,7 +367,7 @@ def _assemble(
             arrays.popitem()[1].flush()
         if with_shapes:
             np.save(part / "shapes.npy", shapes)
-        silence = shards.silence(_some_sound(first, shards))
+        silence = shards.silence(first)
         if silence is not None:
             np.save(part / "silence.npy", silence)
         described = SetDescription(
@@ -378,18 +384,6 @@ def _assemble(
         }.items():
             (part / name).write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
         TrainingSet.load(part)  # what training will see must load
-
-
-def _some_sound(first: dict[str, np.ndarray], shards: _Shards) -> np.ndarray:
-    """Up to four seconds of a training sequence's sound, or noise where it was not kept."""
-    if "sound" in first:
-        return (first["sound"][:SILENCE_FRAMES].reshape(-1) / 32767).astype(np.float32)
-    noise = np.random.default_rng(0).standard_normal(SILENCE_FRAMES * SAMPLES_PER_FRAME)
-    return 0.05 * noise.astype(np.float32)
-
-
-def _mapped(folder: Path, name: str, kind: Any, shape: tuple[int, int]) -> np.memmap[Any, Any]:
-    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape)
 
 
 class _Statistics:

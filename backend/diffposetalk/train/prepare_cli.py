@@ -158,7 +158,6 @@ def _progress(name: str) -> Callable[[int, int], None]:
 
 
 def _encoder(arguments: argparse.Namespace) -> tuple[SpeechEncoder | None, SpeechEncoderConfig]:
-    """The speech encoder asked for, and its description."""
     from ..networks.checkpoint import load_model
     from ..networks.device import pick_device
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import EXPRESSION_DIM, ModelConfig, from_fields
-from ..errors import DataError
+from ..errors import DataError, refusing
 from .training_set import SetDescription
 
 _invalid = partial(DataError, kind="data_recipe")
@@ -220,12 +220,9 @@ def _read_values(name: str, depth: int = 0) -> dict[str, Any]:
 
     shipped = sorted(path.stem for path in SHIPPED.glob("*.toml"))
     path = SHIPPED / f"{name}.toml" if name in shipped else Path(name)
-    try:
+    unknown = _invalid(f"There is no recipe “{name}”: give a TOML file or one of {', '.join(shipped)}.")
+    with refusing(unknown, OSError):
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _invalid(
-            f"There is no recipe “{name}”: give a TOML file or one of {', '.join(shipped)}."
-        ) from error
     base = values.pop("base", None)
     if base is None:
         return values

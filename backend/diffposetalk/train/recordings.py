@@ -32,7 +32,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import AudioError, DataError, DiffPoseTalkError, MotionError
+from ..errors import AudioError, DataError, DiffPoseTalkError, MotionError, refusing
 from ..files.text_file import read_text
 from ..motion.clip import MotionClip
 from ..motion.formats import read_motion
@@ -229,7 +229,6 @@ def _folder(root: Path) -> Iterator[_Item | Skipped]:
 
 
 def _pair(root: Path, motion: Path, speaker: str) -> _Item | Skipped:
-    """A motion file with the sound beside it."""
     name = _name(motion.relative_to(root))
     _, split = place(root, motion)
     # Live Link Face adds _cal or _raw to the name of its table but not to that of its video.
@@ -268,11 +267,8 @@ def _name(path: Path) -> str:
 
 
 def _listed(path: Path) -> Iterator[_Item | Skipped]:
-    """The rows of a list of recordings."""
-    try:
+    with refusing(_unknown(f"“{path.name}” cannot be read as UTF-8 text."), OSError, UnicodeDecodeError):
         text = read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unknown(f"“{path.name}” cannot be read as UTF-8 text.") from error
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import StyleEncoderConfig
-from ..errors import DataError
+from ..errors import DataError, refusing
 from ..networks.style_encoder import StyleEncoder, nt_xent
 from .loop import Loop, new_accelerator, random_numbers, share
 from .own_model.style_views import view
@@ -126,12 +126,11 @@ def train_style_encoder(
     torch.manual_seed(settings.seed)
     encoder = StyleEncoder(config).to(accelerator.device)
     if start is not None:
-        try:
+        foreign = DataError(
+            "The training cannot start from that style encoder: it is of another size.", "data_model"
+        )
+        with refusing(foreign, RuntimeError):
             encoder.load_state_dict(start.state_dict())
-        except RuntimeError as error:
-            raise DataError(
-                "The training cannot start from that style encoder: it is of another size.", "data_model"
-            ) from error
     objective = StyleContrast(encoder, settings.temperature, accelerator, settings.movement)
     objective.to(accelerator.device)
     optimizer = torch.optim.Adam(objective.parameters(), settings.learning_rate)

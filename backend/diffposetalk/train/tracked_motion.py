@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from ..head.head_model import HeadModel
 from ..motion.arkit import INDEX, both
+from ..motion.smoothing import fill
 from ..tracking.lip_gap import GAINS, JAW_SHARE, OUTER_EYE_DISTANCE, TRACKER_CLOSED_GAP, LipGap
 
 BIASES = {"mouthPucker": 0.01, "mouthFunnel": 0.004}
@@ -79,10 +80,5 @@ class TrackedCorpus:
 
 def _fill(values: np.ndarray) -> np.ndarray:
     """Replace frames without a face (NaN) by interpolation over time."""
-    flat = values.reshape(len(values), -1)
-    bad = ~np.isfinite(flat).all(axis=1)
-    if bad.any() and not bad.all():
-        good = np.flatnonzero(~bad)
-        for column in flat.T:
-            column[bad] = np.interp(np.flatnonzero(bad), good, column[good])
-    return flat.reshape(values.shape)
+    good = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    return fill(values, good).astype(np.float32) if good.any() else values

@@ -87,8 +87,14 @@ class TrainingSet:
             arrays = {name: array(name) for name in ARRAYS}
             if arrays["motion"] is None:
                 raise ValueError("no motion.npy")
+            if "speech_encoder" in described:
+                encoder = from_fields(SpeechEncoderConfig, described["speech_encoder"])
+                described = {**described, "speech_encoder": encoder}
+            description: SetDescription = from_fields(SetDescription, described)
+            if description.basis not in ("arkit", "flame"):
+                raise ValueError(f"basis {description.basis!r}")
             sequences = [Sequence(**row) for row in rows]
-            data = cls(sequences=sequences, description=_description(described), **arrays)
+            data = cls(sequences=sequences, description=description, **arrays)
             data.check()
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise DataError(
@@ -148,16 +154,6 @@ class TrainingSet:
                 "data_set",
             )
         return which
-
-
-def _description(values: dict[str, Any]) -> SetDescription:
-    values = dict(values)
-    if "speech_encoder" in values:
-        values["speech_encoder"] = from_fields(SpeechEncoderConfig, values["speech_encoder"])
-    description: SetDescription = from_fields(SetDescription, values)
-    if description.basis not in ("arkit", "flame"):
-        raise ValueError(f"basis {description.basis!r}")
-    return description
 
 
 def motion_channels(motion_dim: int) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from ..config import FPS
-from ..errors import AudioError, DataError, DiffPoseTalkError, OutputError
+from ..errors import AudioError, DataError, DiffPoseTalkError, OutputError, refusing
 from ..files.digest import file_sha256
 from ..files.whole_folder import whole_folder
 from ..head.head_model import HeadModel, load_head
@@ -121,12 +121,10 @@ def read_videos(
 
 
 def _heard(path: Path, start: float, frames: int) -> np.ndarray:
-    """The sound of one stretch, cut out of its video's."""
     first = round(start * FPS) * SAMPLES_PER_FRAME
-    try:
+    damaged = AudioError(f"“{path}” cannot be read; remove its folder to track the video again.")
+    with refusing(damaged, soundfile.LibsndfileError, OSError):
         return soundfile.read(path, frames * SAMPLES_PER_FRAME, first, dtype="float32")[0]
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"“{path}” cannot be read; remove its folder to track the video again.") from error
 
 
 def track_video(

@@ -315,20 +315,15 @@ def head_rotation(take: LiveLinkTake, unit: Angles) -> np.ndarray:
     largest = max(np.abs(column).max() for column in take.angles.values())
     if unit == "auto":
         unit = "degrees" if largest > np.pi else "radians"
-    yaw_sign, pitch_sign = _signs(take)
-    head = head * {"radians": 1.0, "degrees": np.pi / 180, "half_turns": np.pi}[unit]
-    head = np.unwrap(head, axis=0) * [yaw_sign, pitch_sign, yaw_sign]
-    return continuous(Rotation.from_euler("YXZ", head).as_rotvec())
-
-
-def _signs(take: LiveLinkTake) -> tuple[float, float]:
-    """Signs of yaw (and roll) and of pitch that agree with the gaze blendshapes; 1 where eyes do not tell."""
-    # Looking to one's left turns the left eye out and the right eye in: both about +y.
+    # Signs that agree with the gaze; looking to one's left turns the left eye out and the right eye in: both about +y.
     yaw = _agreement(take, "lefteyeyaw", "eyeLookOutLeft", "eyeLookInLeft")
     yaw += _agreement(take, "righteyeyaw", "eyeLookInRight", "eyeLookOutRight")
     pitch = _agreement(take, "lefteyepitch", "eyeLookDownLeft", "eyeLookUpLeft")
     pitch += _agreement(take, "righteyepitch", "eyeLookDownRight", "eyeLookUpRight")
-    return (-1.0 if yaw < 0 else 1.0), (-1.0 if pitch < 0 else 1.0)
+    yaw_sign, pitch_sign = (-1.0 if yaw < 0 else 1.0), (-1.0 if pitch < 0 else 1.0)
+    head = head * {"radians": 1.0, "degrees": np.pi / 180, "half_turns": np.pi}[unit]
+    head = np.unwrap(head, axis=0) * [yaw_sign, pitch_sign, yaw_sign]
+    return continuous(Rotation.from_euler("YXZ", head).as_rotvec())
 
 
 def _agreement(take: LiveLinkTake, angle: str, towards: str, away: str) -> float:

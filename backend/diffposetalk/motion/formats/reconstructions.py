@@ -33,6 +33,7 @@ Expressions and jaw are smoothed with a Savitzky-Golay filter of 5 frames and or
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ from ...files.array_file import read_arrays
 from ..clip import MAX_BYTES, MotionClip, load_motion
 from ..smoothing import continuous, savitzky_golay
 from .refusal import refused
+
+_ambiguous = partial(refused, kind="motion_ambiguous")
 
 RATES = (25.0, 30.0, 24.0, 50.0, 60.0, 29.97, 23.976, 59.94, 20.0, 15.0, 100.0, 120.0)
 RATE_TOLERANCE = 0.015
@@ -119,11 +122,7 @@ def load_reconstruction(
         pose[:, :3] = turned
     for part in (slice(0, 3), slice(3, 6)):
         if np.linalg.norm(pose[:, part], axis=1).max() > 2 * np.pi:
-            raise refused(
-                path,
-                "has rotations of more than a turn; degrees go under head_euler_degrees.",
-                "motion_ambiguous",
-            )
+            raise _ambiguous(path, "has rotations of more than a turn; degrees go under head_euler_degrees.")
         pose[:, part] = continuous(pose[:, part])
     rate, stated = _rate(path, arrays, count, fps, seconds)
     if smooth:
@@ -156,11 +155,7 @@ def _one(
     """The array under the one of these names that the file has, if it has one."""
     present = [name for name in names if name in arrays]
     if len(present) > 1:
-        raise refused(
-            path,
-            f"has the {what} twice: {' and '.join(present)}. Keep the one that is meant.",
-            "motion_ambiguous",
-        )
+        raise _ambiguous(path, f"has the {what} twice: {' and '.join(present)}. Keep the one that is meant.")
     return _finite(path, present[0], arrays[present[0]]) if present else None
 
 
@@ -204,11 +199,10 @@ def _expression(path: Path, exp: np.ndarray) -> np.ndarray:
 
 def _pose(path: Path, pose: np.ndarray, count: int) -> np.ndarray:
     if pose.shape == (count, 3):
-        raise refused(
+        raise _ambiguous(
             path,
             ": pose has three columns, which may be the head's or the jaw's rotation. "
             "Name it head_pose or jaw_pose.",
-            "motion_ambiguous",
         )
     if pose.shape != (count, 6):
         raise refused(path, f": pose has the shape {pose.shape}; ({count}, 6) is needed: head, then jaw.")
@@ -232,7 +226,7 @@ def _head(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> np.ndarra
         raise refused(path, f"has {' and '.join(angles)} but not all of pitch, yaw, roll.")
     single = (*_HEAD, "head_euler_degrees", "head_6d")
     if angles and any(name in arrays for name in single):
-        raise refused(path, "has the head's rotation twice.", "motion_ambiguous")
+        raise _ambiguous(path, "has the head's rotation twice.")
     if angles:
         columns = [_finite(path, name, arrays[name]).reshape(-1) for name in ("pitch", "yaw", "roll")]
         if any(len(column) != count for column in columns):
@@ -258,11 +252,10 @@ def _head_file(path: Path, count: int) -> np.ndarray:
         cut = _same_length(path, array, count)
         if cut.shape == (count, 3):
             if np.abs(cut).max() <= np.pi:
-                raise refused(
+                raise _ambiguous(
                     path,
                     "has three columns that may be degrees or radians; save it as .npz under the name "
                     "head_euler_degrees or head_pose.",
-                    "motion_ambiguous",
                 )
             return euler_degrees(cut)
         return _rotation(path, cut, "head", count)
@@ -289,11 +282,10 @@ def euler_degrees(angles: np.ndarray) -> np.ndarray:
 def _rotation(path: Path, array: np.ndarray, what: str, count: int) -> np.ndarray:
     """Axis-angle (T, 3) of axis-angle vectors or matrices."""
     if array.shape == (count, 6):
-        raise refused(
+        raise _ambiguous(
             path,
             f": the {what} has six columns. A 6D rotation goes under {what}_6d, with rotation_6d saying "
             "whether they are the matrix's columns (6DRepNet) or rows (PyTorch3D).",
-            "motion_ambiguous",
         )
     if array.shape == (count, 3):
         return array.copy()
@@ -315,11 +307,10 @@ def _of_matrices(path: Path, matrices: np.ndarray) -> np.ndarray:
 def _six(path: Path, arrays: Mapping[str, np.ndarray], six: np.ndarray, name: str, count: int) -> np.ndarray:
     order = str(arrays["rotation_6d"]) if "rotation_6d" in arrays else ""
     if order not in ("columns", "rows"):
-        raise refused(
+        raise _ambiguous(
             path,
             f": {name} needs rotation_6d, “columns” (6DRepNet) or “rows” (PyTorch3D): the same six "
             "numbers are opposite rotations.",
-            "motion_ambiguous",
         )
     if six.shape != (count, 6):
         raise refused(path, f": {name} has the shape {six.shape}, not ({count}, 6).")

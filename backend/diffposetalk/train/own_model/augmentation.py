@@ -23,9 +23,17 @@ def augment(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.n
     """
     out = samples.astype(np.float64)
     if rng.random() < 0.5:
-        out = _room(out, rng)
+        # A room's impulse response is exponentially decaying noise, of 0.1 to 0.5 s of reverberation time.
+        decay = rng.uniform(0.1, 0.5)
+        t = np.arange(int(decay * SAMPLE_RATE)) / SAMPLE_RATE
+        tail = rng.standard_normal(len(t)) * 10 ** (-3 * t / decay)
+        tail *= rng.uniform(0.2, 0.8) / np.linalg.norm(tail)
+        tail[0] += 1.0
+        out = fftconvolve(out, tail)[: len(out)]
     if rng.random() < 0.5:
-        out = _band(out, rng)
+        # A telephone's or a small microphone's band.
+        low, high = rng.uniform(60, 300), rng.uniform(3200, 7500)
+        out = sosfilt(butter(3, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"), out)
     if rng.random() < 0.75:
         out = _mix(out, _noise(len(out), rng, voices), rng.uniform(3, 30))
     return _recorded(out, rng)
@@ -42,42 +50,19 @@ def in_noise(samples: np.ndarray, rng: np.random.Generator, voices: Sequence[np.
 
 
 def _recorded(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sound at some level of recording."""
     return (x * rng.uniform(0.1, 0.9) / (np.abs(x).max() + 1e-9)).astype(np.float32)
 
 
 def _noise(length: int, rng: np.random.Generator, voices: Sequence[np.ndarray]) -> np.ndarray:
-    """Babble of `voices`, or coloured noise."""
     if len(voices) and rng.random() < 0.35:
         return _babble(length, voices, rng)
-    return _coloured(length, rng)
-
-
-def _room(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exponentially decaying noise as an impulse response, 0.1 to 0.5 s of reverberation time."""
-    decay = rng.uniform(0.1, 0.5)
-    t = np.arange(int(decay * SAMPLE_RATE)) / SAMPLE_RATE
-    tail = rng.standard_normal(len(t)) * 10 ** (-3 * t / decay)
-    tail *= rng.uniform(0.2, 0.8) / np.linalg.norm(tail)
-    tail[0] += 1.0
-    return fftconvolve(x, tail)[: len(x)]
-
-
-def _band(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A telephone's or a small microphone's band."""
-    low, high = rng.uniform(60, 300), rng.uniform(3200, 7500)
-    return sosfilt(butter(3, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"), x)
-
-
-def _coloured(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise between white and pink."""
+    # Between white and pink.
     spectrum = np.fft.rfft(rng.standard_normal(length))
     frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 50)
     return np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), length)
 
 
 def _babble(length: int, voices: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Several people talking at once."""
     out = np.zeros(length)
     for index in rng.integers(len(voices), size=BABBLE_VOICES):
         voice = np.resize(voices[index], length)
