@@ -16,6 +16,7 @@ class DIFFPOSETALK_PT_capture(SubPanel, bpy.types.Panel):
     """Motion and styles from video."""
 
     bl_label = "Video"
+    bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = sub_panel_layout(self, context)

@@ -16,6 +16,7 @@ class DIFFPOSETALK_PT_style(SubPanel, bpy.types.Panel):
     """What the style is like, mixing, and the library."""
 
     bl_label = "Style"
+    bl_order = 1
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = sub_panel_layout(self, context)

@@ -200,7 +200,10 @@ def test_a_style_is_chosen_in_the_menu_and_added_from_a_file(
     )
     window.screenshot(screenshots / "style_menu.png")
     window.run(
-        "def steps():\n    yield from key(find_area('VIEW_3D')[0], 1150, 500, 'RET')\n    yield from wait(0.3)"
+        "def steps():\n"
+        "    x, y = found_before['Scene.style', 'VIEW_3D']\n"
+        "    yield from key(find_area('VIEW_3D')[0], x, y, 'RET')\n"
+        "    yield from wait(0.3)"
     )
     chosen = window.ask(f"{SETTINGS}.style")
     assert chosen and chosen != style
