@@ -9,12 +9,8 @@ machine does not count; nothing here uses more than one core.
 
 import argparse
 import importlib
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,25 +59,13 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=25.0)
     parser.add_argument("--zip", help="the add-on's package; built when it is not given")
     arguments = parser.parse_args()
-    if arguments.zip:
-        os.environ["DIFFPOSETALK_ADDON_ZIP"] = arguments.zip
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from support.installed_addon import (  # settles Blender's folders before Blender starts
-        ADDON,
-        addon_package,
-        bpy,
-    )
+    from in_blender import installed_add_on  # `measure` is for tests, too, which have the add-on
 
-    package = addon_package(Path(tempfile.mkdtemp(prefix="diffposetalk-bench-")))
-    bpy.ops.extensions.package_install_files(
-        filepath=str(package), repo="user_default", enable_on_install=True, overwrite=True
-    )
+    bpy, part, take_back = installed_add_on(arguments.zip)
     diffposetalk: Any = importlib.import_module("diffposetalk")  # what scripts in Blender import
     head, _ = diffposetalk.add_head()
-    anew, changed, curves = measure(
-        lambda name: importlib.import_module(f"{ADDON}.{name}"), head, arguments.seconds, arguments.fps
-    )
-    bpy.ops.preferences.addon_disable(module=ADDON)
+    anew, changed, curves = measure(part, head, arguments.seconds, arguments.fps)
+    take_back()
     print(
         f"Blender {bpy.app.version_string}: {curves} curves, {arguments.seconds:g} s at {arguments.fps:g} fps"
     )

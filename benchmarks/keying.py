@@ -9,11 +9,7 @@ extrapolated.
 
 import argparse
 import importlib
-import os
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,27 +62,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=FRAMES)
     parser.add_argument("--zip", help="the add-on's package; built when it is not given")
     arguments = parser.parse_args()
-    if arguments.zip:
-        os.environ["DIFFPOSETALK_ADDON_ZIP"] = arguments.zip
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from support.installed_addon import (  # settles Blender's folders before Blender starts
-        ADDON,
-        addon_package,
-        bpy,
-    )
+    from in_blender import installed_add_on  # `measure` is for tests, too, which have the add-on
 
-    package = addon_package(Path(tempfile.mkdtemp(prefix="diffposetalk-bench-")))
-    bpy.ops.extensions.package_install_files(
-        filepath=str(package), repo="user_default", enable_on_install=True, overwrite=True
-    )
+    bpy, part, take_back = installed_add_on(arguments.zip)
     diffposetalk: Any = importlib.import_module("diffposetalk")  # what scripts in Blender import
     mesh, rig = diffposetalk.add_head()
-    keying, motion, targets = (
-        importlib.import_module(f"{ADDON}.{name}")
-        for name in ("takes.keying", "data.motion", "faces.targets")
-    )
+    keying, motion, targets = (part(name) for name in ("takes.keying", "data.motion", "faces.targets"))
     one_by_one, bulk, curves = measure(keying, motion, targets, mesh, rig, arguments.frames)
-    bpy.ops.preferences.addon_disable(module=ADDON)
+    take_back()
     print(f"Blender {bpy.app.version_string}: {curves} curves x {arguments.frames} frames")
     print(f"keyframe_insert {one_by_one:.2f} s, bulk {bulk:.4f} s: {one_by_one / bulk:.0f} times faster")
 
